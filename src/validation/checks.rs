@@ -42,7 +42,7 @@ pub(super) fn issues(
             let drift = trend.filter(|t| t.p < DRIFT_P && t.relative_change.abs() > DRIFT_FROM);
             found.extend(drift.map(|t| {
                 let what = what.to_owned();
-                ValidityIssue::NotStationary { what, change: t.relative_change, p: t.p }
+                ValidityIssue::NotStationary { what, end_to_start: t.end_to_start, p: t.p }
             }));
         }
     }

@@ -23,6 +23,10 @@ use super::stats::{mean, mean_interval};
 use crate::profile::{LossReason, QualityIndicator};
 
 /// Counters of a tracker at one moment. Their unit is the event (an allocation or a free), unless stated otherwise.
+///
+/// They are the counters by which completeness is judged, and no more, because they are read ten times a second while users
+/// run. Bytes and threads of the tracker are not among them: its dump has them, and
+/// [`ConcurrentTestResult::os_threads`](super::ConcurrentTestResult::os_threads) has the threads of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackerSnapshot {
     /// Observed events.
@@ -222,9 +226,9 @@ impl LevelCompleteness {
 /// Cost of the tracker, from pairs of runs with the tracker on and off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Overhead {
-    /// Mean over the pairs of 1 − throughput on ÷ throughput off; negative if noise exceeds the cost.
+    /// 1 − the geometric mean over the pairs of throughput on ÷ throughput off; negative if noise exceeds the cost.
     pub throughput_loss: f64,
-    /// 95 % interval of `throughput_loss`; `None` with a single pair.
+    /// 95 % interval of `throughput_loss`, never above 1; `None` with a single pair.
     pub interval: Option<(f64, f64)>,
     /// Relative increase of the median response time.
     pub p50_rise: Option<f64>,
@@ -262,25 +266,45 @@ impl Overhead {
     /// use heapledger::validation::{Overhead, OverheadPair};
     /// let pair = |on_rps, off_rps| OverheadPair { on_rps, off_rps, ..Default::default() };
     /// let cost = Overhead::from_pairs(&[pair(90.0, 100.0), pair(80.0, 100.0)]).unwrap();
-    /// assert!((cost.throughput_loss - 0.15).abs() < 1e-12);
+    /// assert!((cost.throughput_loss - 0.1515).abs() < 1e-4);
     /// ```
     pub fn from_pairs(pairs: &[OverheadPair]) -> Option<Self> {
         let usable = pairs.iter().filter(|p| p.off_rps > 0.0);
-        let losses: Vec<f64> = usable.map(|p| 1.0 - p.on_rps / p.off_rps).collect();
-        let increases = |figures: fn(&OverheadPair) -> (Option<f64>, Option<f64>)| -> Vec<f64> {
-            let increase =
-                |(on, off): (Option<f64>, Option<f64>)| Some(on? / off.filter(|o| *o > 0.0)? - 1.0);
-            pairs.iter().filter_map(|p| increase(figures(p))).collect()
+        // Ratios are averaged by their logarithms: a factor and its inverse then weigh the same, and no interval of a
+        // throughput reaches below zero.
+        let rates: Vec<f64> = usable.map(|p| (p.on_rps / p.off_rps).ln()).collect();
+        let ratios = |figures: fn(&OverheadPair) -> (Option<f64>, Option<f64>)| -> Vec<f64> {
+            let ratio = |(on, off): (Option<f64>, Option<f64>)| Some((on? / off.filter(|o| *o > 0.0)?).ln());
+            pairs.iter().filter_map(|p| ratio(figures(p))).filter(|r| r.is_finite()).collect()
         };
-        let cpu = increases(|p| (p.on_cpu_ms, p.off_cpu_ms));
+        let rise = |of: &[f64]| mean(of).map(f64::exp_m1);
+        let between = |of: &[f64]| {
+            let ends = mean_interval(of).map(|(_, (low, high))| (low.exp_m1(), high.exp_m1()));
+            ends.filter(|(low, high)| low.is_finite() && high.is_finite())
+        };
+        let cpu = ratios(|p| (p.on_cpu_ms, p.off_cpu_ms));
         Some(Self {
-            throughput_loss: mean(&losses)?,
-            interval: mean_interval(&losses).map(|(_, interval)| interval),
-            p50_rise: mean(&increases(|p| (p.on_p50_ms, p.off_p50_ms))),
-            cpu_rise: mean(&cpu),
-            cpu_interval: mean_interval(&cpu).map(|(_, interval)| interval),
-            pairs: losses.len(),
+            throughput_loss: -rise(&rates)?,
+            interval: between(&rates).map(|(low, high)| (-high, -low)),
+            p50_rise: rise(&ratios(|p| (p.on_p50_ms, p.off_p50_ms))),
+            cpu_rise: rise(&cpu),
+            cpu_interval: between(&cpu),
+            pairs: rates.len(),
         })
+    }
+
+    /// Whether the loss of throughput is known to within a factor of two; otherwise the pairs only show that they
+    /// differ.
+    pub fn is_telling(&self) -> bool {
+        is_telling(-self.throughput_loss, self.interval.map(|(low, high)| (-high, -low)))
+    }
+}
+
+/// Whether a relative change is known to within a factor of two.
+pub(super) fn is_telling(change: f64, interval: Option<(f64, f64)>) -> bool {
+    match interval {
+        Some((low, high)) => 1.0 + high <= 2.0 * (1.0 + low),
+        None => (-0.5..=1.0).contains(&change),
     }
 }
 
@@ -362,8 +386,24 @@ mod tests {
         };
         let o = Overhead::from_pairs(&[pair(95.0, 100.0), pair(93.0, 100.0), pair(94.0, 100.0)]).unwrap();
         let (low, high) = o.interval.unwrap();
-        assert!((o.throughput_loss - 0.06).abs() < 1e-9 && low < 0.06 && high > 0.06 && o.pairs == 3);
+        assert!((o.throughput_loss - 0.06).abs() < 1e-4 && low < 0.06 && high > 0.06 && o.pairs == 3);
         assert!((o.p50_rise.unwrap() - 0.1).abs() < 1e-9 && (o.cpu_rise.unwrap() - 0.3).abs() < 1e-9);
+        assert!(o.is_telling());
         assert_eq!(Overhead::from_pairs(&[pair(1.0, 0.0)]), None);
+    }
+
+    /// With three pairs that differ, the loss was −209 to +260 %.
+    #[test]
+    fn no_interval_of_a_throughput_reaches_below_nothing() {
+        let pair = |on_rps, off_rps| OverheadPair { on_rps, off_rps, ..Default::default() };
+        let o = Overhead::from_pairs(&[pair(30.0, 100.0), pair(300.0, 100.0), pair(90.0, 100.0)]).unwrap();
+        let (low, high) = o.interval.unwrap();
+        assert!(low < 0.0 && high <= 1.0 && !o.is_telling(), "{o:?}");
+        // A factor and its inverse are no change.
+        let o = Overhead::from_pairs(&[pair(50.0, 100.0), pair(200.0, 100.0)]).unwrap();
+        assert!(o.throughput_loss.abs() < 1e-12, "{o:?}");
+        // Nothing was answered with the tracker on: everything is lost, and no interval is made up.
+        let o = Overhead::from_pairs(&[pair(0.0, 100.0), pair(90.0, 100.0)]).unwrap();
+        assert_eq!((o.throughput_loss, o.interval), (1.0, None));
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::BenchError;
-use super::machine;
 use super::random::{Popularity, ThinkTime};
 use super::threshold::Threshold;
 
@@ -70,7 +69,8 @@ pub struct BenchmarkConfig {
     pub ramp_up_duration: Duration,
     /// Time of full load before the measured window. Default 2 s.
     pub warm_up: Duration,
-    /// Number of connections in the pool. `None` is the smaller of the users and twice the cores; 0 is no pool.
+    /// Number of connections in the pool; 0 is no pool. `None`, the default, is twice the number that all users can hold
+    /// at once, so that no user waits for one, and no pool for a workload whose connections are `()`.
     pub connection_pool_size: Option<usize>,
     /// Time-out of a wait for a connection, after which the request is rejected. Default 5 s.
     pub pool_acquire_timeout: Duration,
@@ -146,9 +146,9 @@ impl BenchmarkConfig {
         }
     }
 
-    /// Returns the pool size for `users` users.
-    pub(super) fn pool_size(&self, users: usize) -> usize {
-        self.connection_pool_size.unwrap_or_else(|| users.min(2 * machine::cores()))
+    /// Returns the pool size for `users` users, each of which holds up to `per_request` connections.
+    pub(super) fn pool_size(&self, users: usize, per_request: usize) -> usize {
+        self.connection_pool_size.unwrap_or_else(|| users.saturating_mul(per_request).saturating_mul(2))
     }
 
     /// Validates the configuration.

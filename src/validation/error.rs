@@ -45,6 +45,9 @@ pub enum BenchError {
     /// The workload has no queries.
     #[error("the workload has no queries: give it at least one")]
     EmptyQueries,
+    /// A command to run under load is empty.
+    #[error("there is no command to run: give a program and its arguments")]
+    NoCommand,
     /// A user's session could not be opened.
     #[error("user {user} could not open its session: {error}")]
     SessionOpen {

@@ -4,7 +4,7 @@
 //!
 //! | observation | recommendation |
 //! | --- | --- |
-//! | an inconclusive run, or fewer than three levels | `Inconclusive`: the failed check |
+//! | an inconclusive run, one user slower than many, or fewer than three levels | `Inconclusive`: the failed check |
 //! | a deadlock, a stall without end, a wrong answer, a panic | `OptimizeCode`: the cycle, or the count |
 //! | no level broke, and thresholds were met (without any: at least half of linear) | `AcceptablePerformance` |
 //! | users wait for connections | `IncreaseResources`: the sufficient pool size |
@@ -21,6 +21,7 @@ use super::series::{
     BreakingCause, Confidence, LevelSummary, Reason, RecommendationDetail, ScalabilityRecommendation,
     ScalabilityReport, median_run,
 };
+use super::validity::ValidityIssue;
 
 /// Minimum number of levels for a recommendation.
 const LEVELS_MIN: usize = 3;
@@ -100,6 +101,14 @@ fn doubtful(report: &ScalabilityReport) -> Option<Advice> {
     if let Some((run, issue)) = bad.and_then(|r| Some((r, r.doubts().next()?))) {
         let headline = format!("a run with {} users is inconclusive", run.concurrent_users);
         return Some(inconclusive(headline, issue.to_string()));
+    }
+    let cold = report.test_results.iter().find_map(|r| {
+        let is_it = |v: &&ValidityIssue| matches!(v, ValidityIssue::SuperLinear { .. });
+        Some((r.concurrent_users, r.validity.iter().find(is_it)?))
+    });
+    if let Some((users, issue)) = cold {
+        let headline = format!("the run of one user is no baseline for {users} users: {issue}");
+        return Some(inconclusive(headline, "warm up longer, and repeat more often"));
     }
     let levels = report.levels.len();
     (levels < LEVELS_MIN).then(|| {

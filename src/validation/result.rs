@@ -106,7 +106,8 @@ pub struct ConcurrentTestResult {
     /// Contention score from 0 to 100, from the increase of each part of the response time since one user; `None`
     /// without a run of one user.
     pub resource_contention_score: Option<f64>,
-    /// Efficiency 100 · X(N) / (N · X(1)), in percent; `None` without a run of one user.
+    /// Efficiency 100 · X(N) / (N · X(1)), in percent; `None` without a run of one user, and above 105 %, where that run
+    /// is no baseline (`ValidityIssue::SuperLinear`).
     pub scalability_efficiency: Option<f64>,
     /// Usage of the pool; all figures are zero without a pool.
     pub connection_pool_usage: ConnectionPoolStats,
@@ -211,13 +212,14 @@ impl ConcurrentTestResult {
     pub(super) fn compare_with(&mut self, baseline: &Self) {
         let alone = baseline.requests_per_second / baseline.concurrent_users as f64;
         let ideal = self.concurrent_users as f64 * alone;
-        self.scalability_efficiency = (alone > 0.0).then(|| 100.0 * self.requests_per_second / ideal);
+        let efficiency = (alone > 0.0).then(|| 100.0 * self.requests_per_second / ideal);
+        self.scalability_efficiency = efficiency.filter(|e| *e <= SUPER_LINEAR_FROM);
         let breakdowns = self.breakdown.as_ref().zip(baseline.breakdown.as_ref());
         self.contention = breakdowns.and_then(|(level, alone)| ContentionScore::against(level, alone));
         self.resource_contention_score = self.contention.map(|c| c.total);
         self.validity.retain(|v| !matches!(v, ValidityIssue::SuperLinear { .. }));
-        let super_linear = self.scalability_efficiency.filter(|e| *e > SUPER_LINEAR_FROM);
-        self.validity.extend(super_linear.map(|efficiency| ValidityIssue::SuperLinear { efficiency }));
+        let super_linear = efficiency.filter(|e| *e > SUPER_LINEAR_FROM);
+        self.validity.extend(super_linear.map(|e| ValidityIssue::SuperLinear { times: e / 100.0 }));
     }
 
     /// Whether the run is valid and met all thresholds.

@@ -17,6 +17,7 @@ use super::series::{
 };
 use super::stats::{mean, mean_interval};
 use super::usl::{self, UslFit, UslPoint};
+use super::validity::SUPER_LINEAR_FROM;
 
 const LINEAR_FROM: f64 = 90.0;
 const RETROGRADE_BELOW: f64 = 0.98;
@@ -109,9 +110,13 @@ fn summarise(runs: &[ConcurrentTestResult], alone: Option<f64>) -> LevelSummary 
         runs: runs.len(),
         throughput,
         throughput_ci95: between.into_iter().chain(within).max_by(|a, b| width(*a).total_cmp(&width(*b))),
-        efficiency: alone.filter(|x| *x > 0.0).map(|x| 100.0 * throughput / (users as f64 * x)),
+        efficiency: alone
+            .filter(|x| *x > 0.0)
+            .map(|x| 100.0 * throughput / (users as f64 * x))
+            .filter(|e| *e <= SUPER_LINEAR_FROM),
         mean_response_ms: mean(&responses),
         p50_ms: median.response.p50_ms,
+        p95_ms: median.response.p95_ms,
         p99_ms: median.response.p99_ms,
         error_rate: runs.iter().filter_map(|r| r.error_rate).reduce(f64::max),
         contention: median.contention,

@@ -49,12 +49,16 @@ pub struct LevelSummary {
     pub throughput: f64,
     /// 95 % interval of the throughput: the wider of the interval between runs and the interval within one run.
     pub throughput_ci95: Option<(f64, f64)>,
-    /// Efficiency 100·X(N) / (N·X(1)), in percent; `None` if one user had no answers.
+    /// Efficiency 100·X(N) / (N·X(1)), in percent; `None` if one user had no answers, and above 105 %, where the run of
+    /// one user is no baseline.
     pub efficiency: Option<f64>,
     /// Mean response time over the runs, in milliseconds.
     pub mean_response_ms: Option<f64>,
     /// Median response time of the run with the median throughput, in milliseconds.
     pub p50_ms: Option<f64>,
+    /// p95 of the response time of the run with the median throughput, in milliseconds.
+    #[serde(default)]
+    pub p95_ms: Option<f64>,
     /// p99 of the response time of the run with the median throughput, in milliseconds.
     pub p99_ms: Option<f64>,
     /// Highest error rate among the runs.

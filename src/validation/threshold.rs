@@ -40,9 +40,10 @@ const LATENCIES: Table<fn(&ConcurrentTestResult) -> &LatencySummary, 3> = [
     ("service_ms", |r| &r.service),
     ("pool_wait_ms", |r| &r.connection_pool_usage.wait),
 ];
-const STATISTICS: Table<fn(&LatencySummary) -> Option<f64>, 6> = [
+const STATISTICS: Table<fn(&LatencySummary) -> Option<f64>, 7> = [
     ("p50", |l| l.p50_ms),
     ("p90", |l| l.p90_ms),
+    ("p95", |l| l.p95_ms),
     ("p99", |l| l.p99_ms),
     ("p999", |l| l.p999_ms),
     ("mean", |l| l.mean_ms),
@@ -105,6 +106,22 @@ impl Threshold {
     /// Whether a breach ends a scalability test.
     pub const fn aborts(&self) -> bool {
         self.abort_on_fail
+    }
+
+    /// Returns the names of the metrics that stand alone, such as `completeness`.
+    pub fn metrics() -> impl Iterator<Item = &'static str> {
+        PLAIN.iter().map(|(name, _)| *name)
+    }
+
+    /// Returns the names of the statistics of a latency: the metric is `p99(response_ms)`, for each of the
+    /// [`latencies`](Self::latencies).
+    pub fn statistics() -> impl Iterator<Item = &'static str> {
+        STATISTICS.iter().map(|(name, _)| *name)
+    }
+
+    /// Returns the names of the latencies that a statistic can be of.
+    pub fn latencies() -> impl Iterator<Item = &'static str> {
+        LATENCIES.iter().map(|(name, _)| *name)
     }
 
     /// Compares a result with the threshold.

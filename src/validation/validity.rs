@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Efficiency, in percent, above which the run of one user is doubtful.
+/// Efficiency, in percent, above which it is no figure: the run of one user is no baseline.
 pub(super) const SUPER_LINEAR_FROM: f64 = 105.0;
 
 /// A problem of the measurement.
@@ -24,12 +24,13 @@ pub enum ValidityIssue {
         p50_response_ms: f64,
     },
     /// Throughput or response time drifted through the window.
-    #[error("{what} changed by {:.0} % through the window (p = {p:.4}): warm up longer or measure longer", .change * 100.0)]
+    #[error("{what} {} through the window (p = {p:.4}): warm up longer or measure longer", drift_in_words(*.end_to_start))]
     NotStationary {
         /// Name of the drifting figure: `throughput` or `response`.
         what: String,
-        /// Change over the window as a share of the median level.
-        change: f64,
+        /// Level at the end of the window ÷ level at its start; `None` if it started at nothing.
+        #[serde(default)]
+        end_to_start: Option<f64>,
         /// Probability that chance alone gives a trend as strong as the observed one.
         p: f64,
     },
@@ -63,11 +64,13 @@ pub enum ValidityIssue {
         /// Name of the missing clock or figure.
         what: String,
     },
-    /// Throughput exceeds N times the throughput of one user, by warm caches or a cold baseline.
-    #[error("{efficiency:.0} % efficiency: warm caches, or a baseline measured cold")]
+    /// Throughput exceeds N times the throughput of one user, by warm caches or a cold baseline: no efficiency is given.
+    #[error(
+        "each user has {times:.1} times the throughput of a user alone: warm caches, or a baseline measured cold"
+    )]
     SuperLinear {
-        /// Efficiency in percent.
-        efficiency: f64,
+        /// Throughput of a user ÷ throughput of one user alone.
+        times: f64,
     },
     /// Abandoned threads may still use the machine.
     #[error("{threads} threads did not end and may still use the machine")]
@@ -77,10 +80,40 @@ pub enum ValidityIssue {
     },
 }
 
+fn drift_in_words(end_to_start: Option<f64>) -> String {
+    match end_to_start {
+        None => "began at nothing and rose".to_owned(),
+        Some(times) if times >= 2.0 => format!("rose to {times:.1} times its start"),
+        Some(times) if times >= 1.0 => format!("rose by {:.0} %", 100.0 * (times - 1.0)),
+        Some(times) => format!("fell by {:.0} %", 100.0 * (1.0 - times)),
+    }
+}
+
 impl ValidityIssue {
     /// Whether the problem makes a run inconclusive.
     pub const fn forbids_conclusions(&self) -> bool {
         use ValidityIssue::{ForeignCpu, GeneratorLate, NotStationary, ZeroSuccess};
         matches!(self, GeneratorLate { .. } | NotStationary { .. } | ForeignCpu { .. } | ZeroSuccess)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A level that fell to a third of its start was said to have changed by −284 %.
+    #[test]
+    fn a_drift_is_a_figure_or_words() {
+        for (end_to_start, said) in [
+            (None, "throughput began at nothing and rose through"),
+            (Some(0.0), "throughput fell by 100 % through"),
+            (Some(0.35), "throughput fell by 65 % through"),
+            (Some(1.25), "throughput rose by 25 % through"),
+            (Some(3.84), "throughput rose to 3.8 times its start through"),
+        ] {
+            let issue =
+                ValidityIssue::NotStationary { what: "throughput".to_owned(), end_to_start, p: 0.001 };
+            assert!(issue.to_string().starts_with(said), "{issue}");
+        }
     }
 }

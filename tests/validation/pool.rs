@@ -8,7 +8,7 @@ use heapledger::validation::*;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::virtually;
-use crate::workloads::{LeakyConnWorkload, PooledWorkload};
+use crate::workloads::{LeakyConnWorkload, MixedOutcomes, PooledWorkload};
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
@@ -75,6 +75,36 @@ fn fifty_users_never_hold_more_than_five() {
 }
 
 #[test]
+fn the_default_pool_throttles_no_load() {
+    // Half as many connections as users, and no more, would be a pool for the number of cores: 178 requests a second.
+    let b = ConcurrentBenchmark::new(
+        PooledWorkload::new(20 * MS),
+        BenchmarkConfig { connection_pool_size: None, ..BenchmarkConfig::bare() },
+    );
+    let r = virtually(b.unwrap().drive_concurrent_test(LoadModel::closed(32), 10 * SEC)).unwrap();
+    let p = &r.connection_pool_usage;
+    assert_eq!((p.pool_size, p.peak_usage, p.acquires_waited), (64, 32, 0));
+    assert!((r.requests_per_second - 1600.0).abs() < 4.0, "{}", r.requests_per_second);
+}
+
+#[test]
+fn a_workload_without_connections_has_no_pool_by_default() {
+    let workload = || MixedOutcomes { fail: 0.0, hang: 0.0, wrong: 0.0, service: 20 * MS };
+    let run = |connection_pool_size| {
+        let config = BenchmarkConfig { connection_pool_size, ..BenchmarkConfig::bare() };
+        let b = ConcurrentBenchmark::new(workload(), config).unwrap();
+        virtually(b.drive_concurrent_test(LoadModel::closed(32), 10 * SEC)).unwrap()
+    };
+    let r = run(None);
+    assert_eq!((r.connection_pool_usage.pool_size, r.connection_pool_usage.acquires_started), (0, 0));
+    assert!((r.requests_per_second - 1600.0).abs() < 4.0, "{}", r.requests_per_second);
+    // A pool that the configuration asks for is simulated with any connection.
+    let r = run(Some(4));
+    assert_eq!(r.connection_pool_usage.peak_usage, 4);
+    assert!((r.requests_per_second - 200.0).abs() < 2.0, "{}", r.requests_per_second);
+}
+
+#[test]
 fn enough_connections_mean_no_wait() {
     let config = BenchmarkConfig { connection_pool_size: Some(8), ..BenchmarkConfig::bare() };
     let b = ConcurrentBenchmark::new(PooledWorkload::new(10 * MS), config).unwrap();
@@ -135,6 +165,8 @@ fn a_leaky_workload_times_out_and_says_why() {
     assert!(r.failed_requests > 0 && r.is_conserved());
     assert_eq!(stats.leaks.iter().filter(|l| !l.returned_later).count(), 4);
     assert!(stats.connection_timeouts > 0 && stats.leaks[0].location.contains("workloads.rs:"));
+    let by_a_user = |leak: &LeakReport| leak.user.as_deref().is_some_and(|user| user.starts_with("user "));
+    assert!(stats.leaks.iter().all(by_a_user), "{:?}", stats.leaks);
 }
 
 #[test]

@@ -21,8 +21,8 @@ use heapledger::validation::hybrid::{
     Corpus, HybridWorkload, SearchMix, SearchMode, UnifiedSearchSystem, hashed_embedding,
 };
 use heapledger::validation::{
-    BenchError, BenchmarkConfig, Executor, LoadModel, PairedPlan, Progress, StopHandle, child_command,
-    is_child, read_baseline, run_paired, serve, stop_on_interrupt, validation_html,
+    BenchError, BenchmarkConfig, Executor, LoadModel, PairedPlan, Progress, Recorded, StopHandle,
+    child_command, is_child, read_baseline, run_paired, serve, stop_on_interrupt, validation_html,
 };
 
 use embedding::Embeddings;
@@ -132,6 +132,7 @@ fn plan(args: &Args) -> PairedPlan {
         duration: Duration::from_secs_f64(args.seconds.clamp(0.001, 86_400.0)),
         rounds: args.pairs,
         compares: true,
+        recorded: Recorded::Child,
         config,
     }
 }

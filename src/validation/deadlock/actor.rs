@@ -150,7 +150,7 @@ impl Drop for Entered {
 }
 
 /// Returns the user whose request runs on this thread.
-pub(super) fn entered() -> Option<Arc<Actor>> {
+pub(in super::super) fn entered() -> Option<Arc<Actor>> {
     CURRENT.try_with(|c| c.borrow().clone()).ok().flatten()
 }
 

@@ -27,7 +27,7 @@ mod scan;
 mod stall;
 mod token;
 
-pub(super) use actor::{Actor, enter};
+pub(super) use actor::{Actor, enter, entered};
 pub use actor::{ActorId, ResourceId};
 pub use detector::DeadlockDetector;
 pub use locks::{

@@ -1,5 +1,6 @@
 //! The shared state of one run.
 
+use std::any::TypeId;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -177,8 +178,10 @@ fn build_pool<W: Workload>(
     workers: usize,
     detector: &DeadlockDetector,
 ) -> Result<Option<ConnectionPool<W::Conn>>, BenchError> {
-    let (per_request, size) = (workload.connections_per_request(), config.pool_size(workers));
-    if per_request == 0 || size == 0 {
+    let per_request = workload.connections_per_request();
+    let size = config.pool_size(workers, per_request);
+    let simulates = config.connection_pool_size.is_some() || TypeId::of::<W::Conn>() != TypeId::of::<()>();
+    if per_request == 0 || size == 0 || !simulates {
         return Ok(None);
     }
     if size < per_request {

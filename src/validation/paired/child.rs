@@ -15,7 +15,7 @@ use super::super::ledger_probe::LedgerProbe;
 use super::super::live::LiveStatus;
 use super::super::performance::ConcurrentBenchmark;
 use super::super::workload::Workload;
-use super::protocol::{Answer, Order, VARIABLE, tell, tell_progress};
+use super::protocol::{Answer, OF_COMMANDS, Order, VARIABLE, tell, tell_progress};
 
 /// Interval of progress messages.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
@@ -25,6 +25,11 @@ const LINE_BYTES: usize = 4096;
 /// Whether this process is a child of [`run_paired`](super::run_paired), which must call [`serve`].
 pub fn is_child() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| value == "serve")
+}
+
+/// Returns the value of `HEAPLEDGER` for the programs that a child starts, if these are what is recorded.
+pub fn recording_of_commands() -> Option<String> {
+    std::env::var(OF_COMMANDS).ok()
 }
 
 /// Runs the child of [`run_paired`](super::run_paired): creates the workload with `make` and executes the parent's

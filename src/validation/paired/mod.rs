@@ -25,9 +25,9 @@ mod protocol;
 mod runs;
 mod spawn;
 
-pub use child::{is_child, serve};
+pub use child::{is_child, recording_of_commands, serve};
 pub use interrupt::stop_on_interrupt;
 pub use parent::{PairedError, Progress, run_paired};
-pub use plan::PairedPlan;
+pub use plan::{PairedPlan, Recorded};
 pub use runs::PairedRuns;
 pub use spawn::child_command;

@@ -11,8 +11,8 @@ use super::super::live::Live;
 use super::super::plan::LoadModel;
 use super::super::random::{Popularity, UserRng};
 use super::super::result::ConcurrentTestResult;
-use super::plan::PairedPlan;
-use super::protocol::{Answer, Order, PREFIX};
+use super::plan::{PairedPlan, Recorded};
+use super::protocol::{Answer, OF_COMMANDS, Order, PREFIX};
 use super::runs::PairedRuns;
 
 /// Interval at which the parent checks for a request to stop.
@@ -157,7 +157,12 @@ impl Party {
         plan: &PairedPlan,
         stop: &StopHandle,
     ) -> Result<Self, PairedError> {
-        command.env("HEAPLEDGER", if tracker { "always" } else { "off" });
+        let setting = if tracker { "always" } else { "off" };
+        let of_child = if plan.recorded == Recorded::Child { setting } else { "off" };
+        command.env("HEAPLEDGER", of_child);
+        if plan.recorded == Recorded::Commands {
+            command.env(OF_COMMANDS, setting);
+        }
         let mut process = command.spawn().map_err(PairedError::Child)?;
         let input = process.stdin.take();
         let output = process.stdout.take().map(BufReader::new);
@@ -182,7 +187,7 @@ impl Party {
             Answer::Ready { workload, tracker } => (party.workload, party.tracker) = (workload, tracker),
             _ => return Err(PairedError::Unexpected("sent another answer than `Ready`".to_owned())),
         }
-        if tracker && party.tracker.is_none() {
+        if tracker && party.tracker.is_none() && plan.recorded == Recorded::Child {
             let why = "has no HeapLedger as its global allocator".to_owned();
             return Err(PairedError::Unexpected(why));
         }

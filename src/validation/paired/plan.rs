@@ -6,6 +6,19 @@ use super::super::config::BenchmarkConfig;
 use super::super::error::BenchError;
 use super::super::plan::LoadModel;
 
+/// The process that is recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Recorded {
+    /// The child, which executes the workload.
+    #[default]
+    Child,
+    /// The programs that the child starts: they find `HEAPLEDGER=always` or `HEAPLEDGER=off` in their environment, by
+    /// [`recording_of_commands`](super::recording_of_commands). Their completeness is in their own dumps.
+    Commands,
+    /// None that the child knows, such as a service that was running before.
+    Nothing,
+}
+
 /// The plan of runs in pairs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairedPlan {
@@ -17,6 +30,8 @@ pub struct PairedPlan {
     pub rounds: usize,
     /// Whether to run without the tracker as well. If not, its cost stays unknown.
     pub compares: bool,
+    /// The process whose allocator the tracker is.
+    pub recorded: Recorded,
     /// Configuration of the runs with and without the tracker.
     pub config: BenchmarkConfig,
 }

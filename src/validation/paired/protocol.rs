@@ -15,6 +15,8 @@ use super::super::result::ConcurrentTestResult;
 
 /// Environment variable that marks a child.
 pub(super) const VARIABLE: &str = "HEAPLEDGER_VALIDATION";
+/// Environment variable with the value of `HEAPLEDGER` for programs that a child starts.
+pub(super) const OF_COMMANDS: &str = "HEAPLEDGER_VALIDATION_COMMANDS";
 /// Prefix of an answer.
 pub(super) const PREFIX: &str = "heapledger-validation ";
 /// Maximum length of a progress line, in bytes.

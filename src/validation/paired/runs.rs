@@ -107,6 +107,7 @@ mod tests {
     use super::super::super::performance::ConcurrentBenchmark;
     use super::super::super::plan::{Arrivals, Overload};
     use super::super::super::workload::NullWorkload;
+    use super::super::plan::Recorded;
     use super::*;
 
     /// Returns a run in which an answer takes the time `answer`, on a virtual clock.
@@ -122,7 +123,14 @@ mod tests {
             thresholds: vec!["overhead<=0.15".parse().unwrap()],
             ..BenchmarkConfig::bare()
         };
-        PairedPlan { loads, duration: Duration::from_secs(10), rounds: 2, compares: true, config }
+        PairedPlan {
+            loads,
+            duration: Duration::from_secs(10),
+            rounds: 2,
+            compares: true,
+            recorded: Recorded::Child,
+            config,
+        }
     }
 
     /// Length such that 1.25 times of it is still whole milliseconds, the resolution of the runtime's clock.
@@ -140,10 +148,10 @@ mod tests {
         }
         let report = runs.report();
         let series = report.scalability.as_ref().unwrap();
-        // The throughput is 50 a second against 50 and 40, then against 25 and 20.
+        // The throughput is 50 a second against 50 and 40, then against 25 and 20: geometric means.
         let losses: Vec<(usize, f64, usize)> =
             series.overhead_curve.iter().map(|(users, o)| (*users, o.throughput_loss, o.pairs)).collect();
-        for ((users, loss, pairs), expected) in losses.iter().zip([(1, 0.1), (2, 0.55)]) {
+        for ((users, loss, pairs), expected) in losses.iter().zip([(1, 0.1056), (2, 0.5528)]) {
             assert_eq!((*users, *pairs), (expected.0, 2));
             assert!((loss - expected.1).abs() < 0.005, "{users} users: {loss}");
         }

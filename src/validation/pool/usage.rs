@@ -1,11 +1,12 @@
 //! The configuration, errors and accounting of a pool.
 
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::deadlock::WouldDeadlock;
+use super::super::deadlock::{Actor, WouldDeadlock, entered};
 use super::super::stats::{Latencies, LatencySummary};
 
 /// Maximum number of reported leaks.
@@ -66,6 +67,9 @@ pub enum PoolError {
 pub struct LeakReport {
     /// Source line of the acquire, as `file:line`.
     pub location: String,
+    /// Name of the user that acquired it, such as `user 3`; `None` if no user of a run did.
+    #[serde(default)]
+    pub user: Option<String>,
     /// Hold time in milliseconds: the whole if the connection was returned, else the time so far.
     pub held_for_ms: f64,
     /// Whether the connection was returned later.
@@ -122,9 +126,10 @@ impl ConnectionPoolStats {
 }
 
 /// A connection in use.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Loan {
     at: &'static Location<'static>,
+    user: Option<Arc<Actor>>,
     since_ns: u64,
 }
 
@@ -132,6 +137,7 @@ impl Loan {
     fn leak(&self, now_ns: u64, returned_later: bool) -> LeakReport {
         LeakReport {
             location: format!("{}:{}", self.at.file(), self.at.line()),
+            user: self.user.as_ref().map(|user| user.name.clone()),
             held_for_ms: now_ns.saturating_sub(self.since_ns) as f64 / 1e6,
             returned_later,
         }
@@ -200,7 +206,7 @@ impl Usage {
     pub fn lend(&mut self, at: &'static Location<'static>, since_ns: u64) -> usize {
         self.active.change(1, since_ns);
         let slot = self.loans.iter().position(Option::is_none).unwrap_or(0);
-        self.loans[slot] = Some(Loan { at, since_ns });
+        self.loans[slot] = Some(Loan { at, user: entered(), since_ns });
         slot
     }
 

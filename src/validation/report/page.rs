@@ -11,7 +11,7 @@ use super::document::ValidationReport;
 use super::figures::{breakdown_bars, list, window};
 use super::plot::{dark_style, scalability_svg};
 use super::table::{Column, Table, escape, fixed, percent, range, signed};
-use super::text::{FEW_CORES, changes_text, level_table, runs_text};
+use super::text::{FEW_CORES, changes_text, level_table, loss_percent, runs_text};
 use crate::text::{STYLES, units::count};
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
@@ -19,7 +19,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'n
 /// The columns of the cost of the tracker by users.
 const COSTS: [Column<(usize, Overhead)>; 7] = [
     ("users", |(users, _)| Some(users.to_string())),
-    ("throughput %", |(_, o)| Some(signed(-o.throughput_loss))),
+    ("throughput %", |(_, o)| loss_percent(o).map(|loss| signed(-loss / 100.0))),
     ("95 %", |(_, o)| o.interval.map(|(low, high)| range((-high, -low), signed))),
     ("p50 %", |(_, o)| o.p50_rise.map(signed)),
     ("cpu per answer %", |(_, o)| o.cpu_rise.map(signed)),

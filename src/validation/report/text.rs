@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::super::changes::{BaselineComparison, ChangeVerdict, ComparedFigure, FigureChange, LoadChange};
-use super::super::completeness::{LevelCompleteness, Overhead};
+use super::super::completeness::{LevelCompleteness, Overhead, is_telling};
 use super::super::plan::LoadModel;
 use super::super::result::ConcurrentTestResult;
 use super::super::series::{BreakingCause, LevelSummary, ScalabilityReport};
@@ -15,12 +15,13 @@ use crate::text::escape::escaped;
 pub(super) const FEW_CORES: &str =
     "two cores show correctness at any level, and little about scaling beyond two";
 
-const LEVELS: [Column<LevelSummary>; 14] = [
+const LEVELS: [Column<LevelSummary>; 15] = [
     ("users", |l| Some(l.users.to_string())),
     ("req/s", |l| fixed(Some(l.throughput), 1)),
     ("+-", |l| fixed(l.throughput_ci95.map(|(low, high)| (high - low) / 2.0), 1)),
     ("eff %", |l| fixed(l.efficiency, 1)),
     ("p50 ms", |l| fixed(l.p50_ms, 3)),
+    ("p95 ms", |l| fixed(l.p95_ms, 3)),
     ("p99 ms", |l| fixed(l.p99_ms, 3)),
     ("err %", |l| fixed(l.error_rate.map(|e| 100.0 * e), 2)),
     ("lock", |l| fixed(l.contention?.lock, 1)),
@@ -29,14 +30,15 @@ const LEVELS: [Column<LevelSummary>; 14] = [
     ("pool", |l| fixed(Some(l.contention?.pool), 1)),
     ("backlog", |l| fixed(Some(l.contention?.backlog), 1)),
     ("complete %", |l| percent(l.completeness)),
-    ("overhead %", |l| fixed(l.overhead.map(|o| 100.0 * o.throughput_loss), 2)),
+    ("overhead %", |l| fixed(l.overhead.as_ref().and_then(loss_percent), 2)),
 ];
 
-const RUNS: [Column<ConcurrentTestResult>; 13] = [
+const RUNS: [Column<ConcurrentTestResult>; 14] = [
     ("load", |r| Some(r.load.in_words())),
     ("offered/s", |r| fixed(r.offered_rate, 1)),
     ("answered/s", |r| fixed(Some(r.requests_per_second), 1)),
     ("p50 ms", |r| fixed(r.response.p50_ms, 3)),
+    ("p95 ms", |r| fixed(r.response.p95_ms, 3)),
     ("p99 ms", |r| fixed(r.response.p99_ms, 3)),
     ("p99.9 ms", |r| fixed(r.response.p999_ms, 3)),
     ("service p99", |r| fixed(r.service.p99_ms, 3)),
@@ -45,7 +47,7 @@ const RUNS: [Column<ConcurrentTestResult>; 13] = [
     ("dropped", |r| Some(r.dropped_arrivals.to_string())),
     ("unserved", |r| Some(r.interrupted_requests.to_string())),
     ("complete %", |r| percent(r.completeness.as_ref()?.completeness)),
-    ("overhead %", |r| fixed(r.tracker_overhead.map(|o| 100.0 * o.throughput_loss), 2)),
+    ("overhead %", |r| fixed(r.tracker_overhead.as_ref().and_then(loss_percent), 2)),
 ];
 
 /// A row of the CSV form: a run, and whether the tracker was on.
@@ -62,7 +64,7 @@ fn of_tracker<T: ToString>(
     r.completeness.as_ref().and_then(figure).and_then(exact)
 }
 
-fn csv_columns<'a>() -> [Column<CsvRow<'a>>; 40] {
+fn csv_columns<'a>() -> [Column<CsvRow<'a>>; 41] {
     [
         ("load", |(r, _)| Some(r.load.in_words())),
         ("users", |(r, _)| exact(r.concurrent_users)),
@@ -82,6 +84,7 @@ fn csv_columns<'a>() -> [Column<CsvRow<'a>>; 40] {
         ("mean_ms", |(r, _)| exact(r.response.mean_ms?)),
         ("p50_ms", |(r, _)| exact(r.response.p50_ms?)),
         ("p90_ms", |(r, _)| exact(r.response.p90_ms?)),
+        ("p95_ms", |(r, _)| exact(r.response.p95_ms?)),
         ("p99_ms", |(r, _)| exact(r.response.p99_ms?)),
         ("p999_ms", |(r, _)| exact(r.response.p999_ms?)),
         ("max_ms", |(r, _)| exact(r.response.max_ms?)),
@@ -102,7 +105,7 @@ fn csv_columns<'a>() -> [Column<CsvRow<'a>>; 40] {
         ("completeness", |row| of_tracker(row, |t| t.completeness)),
         ("oracle_error", |row| of_tracker(row, |t| t.oracle_error)),
         ("events_per_second", |row| of_tracker(row, |t| t.events_per_s)),
-        ("throughput_loss", |(r, _)| exact(r.tracker_overhead?.throughput_loss)),
+        ("throughput_loss", |(r, _)| exact(loss_percent(r.tracker_overhead.as_ref()?)? / 100.0)),
         ("valid", |(r, _)| exact(r.valid)),
     ]
 }
@@ -199,9 +202,19 @@ fn closing(results: &[ConcurrentTestResult]) -> String {
     text + &unique(thresholds.map(line))
 }
 
+/// Returns the loss of throughput in percent; `None` if the pairs differ too much to give it.
+pub(super) fn loss_percent(cost: &Overhead) -> Option<f64> {
+    cost.is_telling().then_some(100.0 * cost.throughput_loss)
+}
+
 /// Returns the loss of throughput and the rise of processor time per answer in words, each with its interval.
 fn cost_in_words(cost: &Overhead) -> String {
+    let times = |share: f64| format!("{:.2}", 1.0 + share);
     let figure = |value: f64, interval: Option<(f64, f64)>| match interval {
+        _ if !is_telling(value, interval) => match interval {
+            Some(interval) => format!("cannot be told (95 %: {} times)", range(interval, times)),
+            None => format!("cannot be told (one pair: {} times)", times(value)),
+        },
         Some(interval) => format!("{} % (95 %: {})", signed(value), range(interval, signed)),
         None => format!("{} % (one pair, no interval)", signed(value)),
     };

@@ -45,6 +45,9 @@ pub struct LatencySummary {
     pub p50_ms: Option<f64>,
     /// 90th percentile.
     pub p90_ms: Option<f64>,
+    /// 95th percentile.
+    #[serde(default)]
+    pub p95_ms: Option<f64>,
     /// 99th percentile.
     pub p99_ms: Option<f64>,
     /// 99.9th percentile.
@@ -162,6 +165,7 @@ impl Latencies {
             min_ms: e.min_ns.map(|ns| ms(ns as f64)),
             p50_ms: given(0.5),
             p90_ms: given(0.9),
+            p95_ms: given(0.95),
             p99_ms: given(0.99),
             p999_ms: given(0.999),
             max_ms: (n > 0).then(|| ms(e.max_ns as f64)),
@@ -189,7 +193,7 @@ mod tests {
         (1..=999u64).for_each(|i| l.record(i * 1_000_000));
         let s = l.summary();
         assert_eq!(s.p99_ms, None, "999 samples leave 9.99 beyond p99");
-        assert!((s.p90_ms.unwrap() - 900.0).abs() < 1.0);
+        assert!((s.p90_ms.unwrap() - 900.0).abs() < 1.0 && (s.p95_ms.unwrap() - 950.0).abs() < 1.0);
         l.record(1_000_000_000);
         let s = l.summary();
         assert!((s.p99_ms.unwrap() - 990.0).abs() < 1.0);

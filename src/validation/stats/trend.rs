@@ -14,6 +14,8 @@ const SLICES_MAX: usize = 50;
 pub struct Trend {
     /// Change over the whole window as a share of the median level; 0.1 is a rise by a tenth.
     pub relative_change: f64,
+    /// Mean of the last fifth of the values ÷ mean of their first fifth; `None` if the latter is not positive.
+    pub end_to_start: Option<f64>,
     /// Probability of at least as many rises or falls if there is no trend.
     pub p: f64,
 }
@@ -41,6 +43,9 @@ pub fn mann_kendall(values: &[f64]) -> Option<Trend> {
             slopes.push((v[j] - v[i]) / (j - i) as f64);
         }
     }
+    let (fifth, ends) = (groups / 5, |part: &[f64]| part.iter().sum::<f64>());
+    let (start, end) = (ends(&v[..fifth]), ends(&v[groups - fifth..]));
+    let end_to_start = (start > 0.0).then(|| end / start);
     let mut sorted = v;
     sorted.sort_by(f64::total_cmp);
     let ties: f64 =
@@ -51,7 +56,8 @@ pub fn mann_kendall(values: &[f64]) -> Option<Trend> {
     let z = if variance > 0.0 { (score.abs() - 1).max(0) as f64 / variance.sqrt() } else { 0.0 };
     let level = median(&mut sorted);
     let relative_change = median(&mut slopes) * (n - 1.0) / level;
-    relative_change.is_finite().then(|| Trend { relative_change, p: (2.0 * normal_tail(z)).min(1.0) })
+    let p = (2.0 * normal_tail(z)).min(1.0);
+    relative_change.is_finite().then_some(Trend { relative_change, end_to_start, p })
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -83,11 +89,16 @@ mod tests {
         let v: Vec<f64> = (0..100).map(|i| 100.0 - 0.2 * f64::from(i) + rng.unit()).collect();
         let t = mann_kendall(&v).unwrap();
         assert!(t.p < 0.001 && (t.relative_change + 0.22).abs() < 0.03, "{t:?}");
+        // The first fifth lies about 98.5 and the last about 82.5.
+        assert!((t.end_to_start.unwrap() - 0.838).abs() < 0.01, "{t:?}");
     }
 
     #[test]
     fn equal_values_have_no_trend_and_few_have_no_answer() {
-        assert_eq!(mann_kendall(&[3.0; 40]).unwrap(), Trend { relative_change: 0.0, p: 1.0 });
+        assert_eq!(
+            mann_kendall(&[3.0; 40]).unwrap(),
+            Trend { relative_change: 0.0, end_to_start: Some(1.0), p: 1.0 }
+        );
         assert_eq!(mann_kendall(&[1.0; 9]), None);
         assert_eq!(mann_kendall(&[0.0; 40]), None);
     }

@@ -84,7 +84,8 @@ pub trait Workload: Send + Sync + 'static {
         None
     }
 
-    /// Returns the number of connections that one request holds at once; 0 uses no pool.
+    /// Returns the number of connections that one request holds at once; 0 uses no pool. A workload whose
+    /// [`Conn`](Self::Conn) is `()` uses a pool only if the configuration gives its size.
     fn connections_per_request(&self) -> usize {
         1
     }

@@ -1,11 +1,18 @@
-//! Workloads: the trait that a system under load implements, and two workloads without a system.
+//! Workloads: the trait that a system under load implements, two workloads without a system, one that runs a program of
+//! the user's own, and one that plants faults in any other.
 //!
 //! A workload creates requests and executes them; it has no part in the measurement. Creating a request and checking
 //! its answer are not measured. `execute` returns an unboxed future, because a box per request would be an allocation
 //! of the harness inside the window.
 
+mod answers;
 mod builtin;
+mod command;
 mod definition;
+mod faulty;
 
+pub use answers::{Answers, checksum_of};
 pub use builtin::{AllocWorkload, NullWorkload};
+pub use command::{CommandSession, CommandStyle, CommandWorkload};
 pub use definition::{Blocking, Outcome, SyncWorkload, UserId, Workload};
+pub use faulty::{Fault, FaultError, Faulty, FaultyError, parse_time};

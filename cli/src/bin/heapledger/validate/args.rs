@@ -5,14 +5,23 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use heapledger::validation::{
-    Arrivals, BenchmarkConfig, Executor, LoadModel, Overload, PairedPlan, ThinkTime, Threshold,
+    Arrivals, BenchmarkConfig, Executor, Fault, LoadModel, Overload, PairedPlan, Popularity, Recorded, Stage,
+    StageUnit, ThinkTime, Threshold,
 };
+
+use super::http::loopback_url;
+use super::load::{self, popularity, stage, time};
 
 use crate::exit::{Failure, FailureKind};
 
-/// Drive concurrent load on a workload under heapledger: throughput, latency, contention, completeness, cost
+/// Drive concurrent load on a workload, a program or a service: throughput, latency, contention, completeness, cost
 ///
-/// Each load is run with recording and without, in pairs of processes. Ctrl-C ends the current window and still prints
+/// Under load is a workload of heapledger's own (--workload), a program (after --), or a service on this machine (--url).
+/// The loads are users that wait for their answers (--users), requests at a rate (--rate), stages (--stages) or recorded
+/// times (--replay).
+///
+/// Each load is run with recording and without, in pairs of processes; a program finds HEAPLEDGER=always or
+/// HEAPLEDGER=off in its environment, and a service is left as it is. Ctrl-C ends the current window and still prints
 /// the report; a second Ctrl-C ends the command.
 ///
 /// Exit codes: 0 every run valid, and every threshold met; 2 usage; 3 a run is inconclusive, or nothing can be compared
@@ -24,16 +33,63 @@ pub struct ValidateArgs {
     #[arg(long, value_enum, default_value_t = WorkloadArg::Hybrid)]
     pub workload: WorkloadArg,
 
+    /// Send requests to this address of this machine instead, such as 'http://127.0.0.1:8080/search?q={}'; {} is the query
+    #[arg(long, value_name = "URL", value_parser = loopback_url, conflicts_with_all = ["workload", "command"])]
+    pub url: Option<String>,
+
+    /// Send this body with each request, by POST; {} is the query
+    #[arg(long, value_name = "TEXT", requires = "url")]
+    pub body: Option<String>,
+
+    /// Run this program instead, once for each request; {} in an argument is the query, {user} the number of the user
+    #[arg(last = true, value_name = "PROGRAM", conflicts_with = "workload")]
+    pub command: Vec<String>,
+
+    /// Start the program once for each user; a request is a line on its standard input, and the answer the next line of
+    /// its standard output
+    #[arg(long, requires = "command")]
+    pub per_user: bool,
+
+    /// Queries of the program or service: a file with one a line
+    #[arg(long, value_name = "FILE")]
+    pub queries: Option<PathBuf>,
+
+    /// Rule by which a user picks its queries: uniform, zipf, zipf:1.2 (the exponent), sequential, shuffle
+    #[arg(long, value_name = "CHOICE", value_parser = popularity, default_value = "zipf")]
+    pub popularity: Popularity,
+
+    /// Count an answer of the program or service as wrong if it differs from the first one to the same query
+    #[arg(long)]
+    pub same_answers: bool,
+
+    /// Plant a fault, to see that the thresholds notice: fail=0.01, wrong=0.01, panic=0.001 (shares of the requests),
+    /// delay=20ms@0.1, stall=2s@5s (length, start), lock=1ms (one lock for all); may be given more than once
+    #[arg(long, value_name = "FAULT")]
+    pub fault: Vec<Fault>,
+
     /// Numbers of users of the closed loads; each user sends its next request after the answer to the last one
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = [1, 2, 4, 8])]
     pub users: Vec<usize>,
 
     /// Rates of open loads, in requests per second, instead of closed loads; requests do not wait for earlier answers
-    #[arg(long, value_name = "R,R,…", value_delimiter = ',', conflicts_with = "users")]
+    #[arg(long, value_name = "R,R,…", value_delimiter = ',', group = "planned", conflicts_with = "users")]
     pub rate: Vec<f64>,
 
-    /// Number of workers of an open load: maximum number of concurrent requests
-    #[arg(long, value_name = "N", default_value_t = 64, requires = "rate")]
+    /// One load in stages: 10s:8 reaches 8 users in ten seconds, 10s=8 has 8 users for ten; the longest level stage is
+    /// measured, or all of them if none is level
+    #[arg(long, value_name = "S,S,…", value_delimiter = ',', value_parser = stage, group = "planned", conflicts_with_all = ["users", "duration", "warmup", "ramp"])]
+    pub stages: Vec<Stage>,
+
+    /// Unit of the stages
+    #[arg(long, value_enum, default_value_t = StagesOf::Users, requires = "stages")]
+    pub stages_of: StagesOf,
+
+    /// One load with recorded starts: a file with the start of a request in each line, in seconds
+    #[arg(long, value_name = "FILE", group = "planned", conflicts_with_all = ["users", "duration", "warmup", "ramp"])]
+    pub replay: Option<PathBuf>,
+
+    /// Number of workers of a load of --rate, --replay, or --stages of a rate: maximum number of concurrent requests
+    #[arg(long, value_name = "N", default_value_t = 64, requires = "planned")]
     pub workers: usize,
 
     /// Spacing of the requests of an open load
@@ -72,7 +128,7 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "0s")]
     pub think: Duration,
 
-    /// Number of connections in the pool; 0 is no pool [default: one per user, up to twice the cores]
+    /// Number of connections in the pool; 0 is no pool [default: two per user; none for a workload without connections]
     #[arg(long, value_name = "N")]
     pub pool: Option<usize>,
 
@@ -84,9 +140,9 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "N", default_value_t = 4000)]
     pub documents: usize,
 
-    /// Condition that each run must meet, such as 'completeness>=1' or 'p99(response_ms)<50'; may be given more than
+    /// Condition that each run must meet, such as 'completeness>=1' or 'p95(response_ms)<50'; may be given more than
     /// once
-    #[arg(long, value_name = "CONDITION")]
+    #[arg(long, value_name = "CONDITION", long_help = threshold_help())]
     pub threshold: Vec<Threshold>,
 
     /// JSON report to compare with, of the same machine, workload, loads and lengths, with three or more windows of
@@ -130,8 +186,16 @@ pub enum WorkloadArg {
     Alloc,
     /// Text search over a synthetic corpus, with many allocations
     Text,
-    /// Text and vector search over a synthetic corpus
+    /// Text and vector search over a synthetic corpus; the vectors are hashes of words, a load without meaning
     Hybrid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StagesOf {
+    /// Users, each of which waits for its answers
+    Users,
+    /// Requests per second
+    Rate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -150,9 +214,90 @@ pub enum ExecutorArg {
     Tokio,
 }
 
+/// Returns the help of `--threshold`, with the name of every metric.
+fn threshold_help() -> String {
+    let list = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(", ");
+    format!(
+        "Condition that each run must meet: a metric, a comparison (<, <=, >, >=, ==) and a number, such as \
+         'completeness>=1' or 'p95(response_ms)<50'; may be given more than once\n\n\
+         Metrics: {}\n\nStatistics of a latency, such as p99(response_ms): {}\n\nLatencies: {}\n\n\
+         A breach sets exit code 99. With abort: in front, a breach ends the test at once. A metric without a value \
+         meets no condition.",
+        list(&mut Threshold::metrics()),
+        list(&mut Threshold::statistics()),
+        list(&mut Threshold::latencies()),
+    )
+}
+
+fn usage<T>(error: &str, hint: &str) -> Result<T, Failure> {
+    Err(Failure::new(FailureKind::Usage, error).hint(hint))
+}
+
 impl ValidateArgs {
     pub fn plan(&self) -> Result<PairedPlan, Failure> {
-        let usage = |error: &str, hint: &str| Err(Failure::new(FailureKind::Usage, error).hint(hint));
+        self.check()?;
+        let (loads, length) = self.loads()?;
+        let planned = length.is_some();
+        let most = loads.iter().map(LoadModel::workers).max().unwrap_or(0);
+        let config = BenchmarkConfig {
+            max_concurrent_users: most.max(64),
+            ramp_up_duration: if planned { Duration::ZERO } else { self.ramp },
+            warm_up: if planned { Duration::ZERO } else { self.warmup },
+            connection_pool_size: self.pool,
+            request_timeout: self.request_timeout,
+            think: if self.think.is_zero() { ThinkTime::None } else { ThinkTime::Exponential(self.think) },
+            popularity: self.popularity,
+            executor: match self.executor {
+                ExecutorArg::Threads => Executor::Threads,
+                ExecutorArg::Tokio => Executor::Tokio { workers: 0 },
+            },
+            seed: self.seed,
+            thresholds: self.threshold.clone(),
+            max_foreign_cpu: self.max_foreign_cpu / 100.0,
+            ..BenchmarkConfig::default()
+        };
+        let recorded = self.recorded();
+        let compares = !self.no_overhead && recorded != Recorded::Nothing;
+        let duration = length.unwrap_or(self.duration);
+        Ok(PairedPlan { loads, duration, rounds: self.pairs, compares, recorded, config })
+    }
+
+    /// Returns the loads, and the length of a load that has one of its own.
+    fn loads(&self) -> Result<(Vec<LoadModel>, Option<Duration>), Failure> {
+        if let Some(path) = &self.replay {
+            let (load, length) = load::replay(path, self.workers).map_err(|error| {
+                Failure::new(FailureKind::Usage, error).hint("--replay is a file of times")
+            })?;
+            return Ok((vec![load], Some(length)));
+        }
+        if !self.stages.is_empty() {
+            let unit = match self.stages_of {
+                StagesOf::Users => StageUnit::Users,
+                StagesOf::Rate => StageUnit::RatePerSec,
+            };
+            let (load, length) = load::staged(&self.stages, unit, self.workers);
+            return Ok((vec![load], Some(length)));
+        }
+        let open = |rate: &f64| LoadModel::Open {
+            rate_per_sec: *rate,
+            arrivals: match self.arrivals {
+                ArrivalsArg::Poisson => Arrivals::Poisson,
+                ArrivalsArg::Uniform => Arrivals::Uniform,
+            },
+            max_in_flight: self.workers,
+            overload: if self.drop { Overload::Drop } else { Overload::Queue },
+        };
+        if !self.rate.is_empty() {
+            return Ok((self.rate.iter().map(open).collect(), None));
+        }
+        let mut users = self.users.clone();
+        users.sort_unstable();
+        users.dedup();
+        Ok((users.into_iter().map(LoadModel::closed).collect(), None))
+    }
+
+    /// Refuses arguments that contradict each other.
+    fn check(&self) -> Result<(), Failure> {
         if self.pairs == 0 {
             return usage(
                 "no pairs leave nothing to report",
@@ -165,79 +310,28 @@ impl ValidateArgs {
         if !(0.0..=1000.0).contains(&self.worse_by) {
             return usage("--worse-by is no percentage", "give a number from 0 to 1000");
         }
-        let needs_cost = self.threshold.iter().find(|t| t.to_string().contains("overhead"));
-        if let (Some(threshold), true) = (needs_cost, self.no_overhead) {
+        let of = |metric: &str| self.threshold.iter().find(|t| t.to_string().contains(metric));
+        if let (Some(threshold), true) = (of("overhead"), self.no_overhead || self.url.is_some()) {
+            let why =
+                if self.no_overhead { "--no-overhead" } else { "--url: the service runs in one setting" };
+            return usage(&format!("{threshold} cannot be judged with {why}"), "leave one of the two out");
+        }
+        let own = self.url.is_some() || !self.command.is_empty();
+        if let (Some(threshold), true) = (of("completeness"), own) {
             return usage(
-                &format!("{threshold} cannot be judged with --no-overhead"),
-                "leave one of the two out",
+                &format!("{threshold} cannot be judged here: what a program recorded is in its own dump"),
+                "leave the condition out, and ask heapledger verify",
             );
         }
-        let mut users = self.users.clone();
-        users.sort_unstable();
-        users.dedup();
-        let open = |rate: &f64| LoadModel::Open {
-            rate_per_sec: *rate,
-            arrivals: match self.arrivals {
-                ArrivalsArg::Poisson => Arrivals::Poisson,
-                ArrivalsArg::Uniform => Arrivals::Uniform,
-            },
-            max_in_flight: self.workers,
-            overload: if self.drop { Overload::Drop } else { Overload::Queue },
-        };
-        let loads: Vec<LoadModel> = if self.rate.is_empty() {
-            users.into_iter().map(LoadModel::closed).collect()
-        } else {
-            self.rate.iter().map(open).collect()
-        };
-        let most = loads.iter().map(LoadModel::workers).max().unwrap_or(0);
-        let config = BenchmarkConfig {
-            max_concurrent_users: most.max(64),
-            ramp_up_duration: self.ramp,
-            warm_up: self.warmup,
-            connection_pool_size: self.pool,
-            request_timeout: self.request_timeout,
-            think: if self.think.is_zero() { ThinkTime::None } else { ThinkTime::Exponential(self.think) },
-            executor: match self.executor {
-                ExecutorArg::Threads => Executor::Threads,
-                ExecutorArg::Tokio => Executor::Tokio { workers: 0 },
-            },
-            seed: self.seed,
-            thresholds: self.threshold.clone(),
-            max_foreign_cpu: self.max_foreign_cpu / 100.0,
-            ..BenchmarkConfig::default()
-        };
-        let rounds = self.pairs;
-        Ok(PairedPlan { loads, duration: self.duration, rounds, compares: !self.no_overhead, config })
-    }
-}
-
-/// Parses a number with a unit.
-fn time(text: &str) -> Result<Duration, String> {
-    let expected = || format!("{text:?} is no time: write a number and its unit, such as 300ms, 10s or 2m");
-    let unit = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(expected)?;
-    let (number, unit) = text.split_at(unit);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(expected()),
-    };
-    let number: f64 = number.trim().parse().map_err(|_| expected())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| expected())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_with_their_units() {
-        for (text, ms) in [("300ms", 300), ("10s", 10_000), ("1.5 s", 1500), ("2m", 120_000), ("0s", 0)] {
-            assert_eq!(time(text), Ok(Duration::from_millis(ms)), "{text}");
+        if self.url.is_some() && self.executor == ExecutorArg::Tokio {
+            return usage("--url needs a thread for each user", "leave --executor tokio out");
         }
-        for wrong in ["10", "s", "-1s", "1e99h", "NaNs", "5 parsecs", ""] {
-            assert!(time(wrong).is_err(), "{wrong}");
+        if !own && (self.queries.is_some() || self.same_answers) {
+            return usage(
+                "--queries and --same-answers are of a program or a service",
+                "give a program after --, or --url",
+            );
         }
+        Ok(())
     }
 }

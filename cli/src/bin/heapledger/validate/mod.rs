@@ -8,27 +8,28 @@
 //! The command has a `HeapLedger` as its global allocator, which records only in these children.
 
 mod args;
+mod http;
+mod load;
 mod output;
 mod status;
+mod target;
 
 pub use args::ValidateArgs;
 
 use std::io::{self, Write};
 
-use heapledger::validation::hybrid::{HybridWorkload, SearchMix};
 use heapledger::validation::{
-    AllocWorkload, BenchError, PairedError, StopHandle, child_command, is_child, read_baseline, run_paired,
-    serve, stop_on_interrupt,
+    PairedError, StopHandle, child_command, is_child, read_baseline, run_paired, stop_on_interrupt,
 };
 
 use crate::exit::{Exit, Failure, FailureKind, STDOUT, written};
-use args::WorkloadArg;
 use output::Outputs;
 use status::Status;
 
 pub fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
+    let queries = args.queries()?;
     if is_child() {
-        return Ok(Exit::Of(serve_workload(args)));
+        return Ok(Exit::Of(target::serve_workload(args, queries)));
     }
     let plan = args.plan()?;
     let baseline = args.baseline.as_deref().map(read_baseline).transpose().map_err(|error| {
@@ -57,19 +58,6 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
         written(result.and_then(|()| out.flush()), STDOUT)?;
     }
     Ok(Exit::Judged(report.exit_code() as u8))
-}
-
-/// Runs the requested workload in a child process, under the load that the parent sends.
-fn serve_workload(args: &ValidateArgs) -> std::process::ExitCode {
-    let documents = args.documents;
-    let search = |mix| move |seed| HybridWorkload::synthetic(documents, seed, mix);
-    match args.workload {
-        WorkloadArg::Alloc => {
-            serve(|_| Ok::<_, BenchError>(AllocWorkload { allocs: 200, size: 1024, lifetime: 256 }))
-        }
-        WorkloadArg::Text => serve(|config| search(SearchMix::TEXT)(config.seed)),
-        WorkloadArg::Hybrid => serve(|config| search(SearchMix::REALISTIC)(config.seed)),
-    }
 }
 
 fn failure(error: PairedError) -> Failure {
