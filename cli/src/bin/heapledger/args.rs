@@ -32,7 +32,7 @@ pub enum Command {
     Run(RunArgs),
     Top(TopArgs),
     Trace(TraceArgs),
-    Validate(crate::validate::ValidateArgs),
+    Validate(Box<crate::validate::ValidateArgs>),
     /// List the environment variables that a recorded program reads
     #[command(long_about = crate::environment::TEXT)]
     Environment,
