@@ -59,6 +59,8 @@ fn graph_tables_and_findings_follow_what_is_selected() {
     assert_eq!(rows(&mut browser), SITES);
     thread(&mut browser, &profile);
     browser.click("#selection-clear");
+    let sorted = "document.querySelector('#sites-table [data-key=total]').getAttribute('aria-sort')";
+    assert_eq!(browser.value(sorted), "descending");
     assert_eq!(browser.text("#flame-crumbs"), all, "everything is shown again");
     scope(&mut browser, &profile);
     browser.click("#chips button");

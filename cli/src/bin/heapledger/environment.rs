@@ -25,6 +25,7 @@ ignores them all.
   HEAPLEDGER_SIGNALS          HUP, INT, TERM, USR1, USR2, several with commas, or off: signals that write a dump
   HEAPLEDGER_TRIGGERS         live:BYTES, growth:BYTES (within a second), peak, loss, pressure, keep:COUNT,
                               pause:SECONDS, several with commas, or off; BYTES as 512M: what else writes a dump
+  HEAPLEDGER_LIVE             1, a path, or off: figures of the running process, for `heapledger top`
   HEAPLEDGER_WARN=1           warn on standard error, at most every 10 s, when the data becomes incomplete
 
 The command itself reads NO_COLOR, CLICOLOR, CLICOLOR_FORCE, and LC_ALL, LC_CTYPE and LANG, which say whether the terminal \

@@ -28,6 +28,7 @@ const table = (() => {
     }
 
     function sortBy(key) {
+      state.before = undefined;
       state.down = state.order === key ? !state.down : !columns.find((column) => column.key === key).left;
       state.order = key;
       arrange();
@@ -160,7 +161,9 @@ const table = (() => {
       /** Other rows, or the same with other figures; what was opened is closed. */
       rows(next, order) {
         rows = next;
-        if (order) state.order = order;
+        // An order that is asked for holds until none is; then the one before it comes back, unless the reader chose.
+        if (order && state.order !== order) [state.before, state.order] = [state.before ?? state.order, order];
+        else if (!order && state.before) [state.before, state.order] = [undefined, state.before];
         state.open.clear();
         state.lines.forEach(({ element }) => element.remove());
         state.lines.clear();
