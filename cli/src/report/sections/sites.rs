@@ -109,7 +109,7 @@ const REST_SHARE: u64 = 10;
 fn one_crate(page: &mut TextPage<'_>, book: &SiteBook, ranking: &Ranking) -> io::Result<()> {
     let Some(line) = ranking.rows.first().map(|row| &book.lines[*row]) else { return Ok(()) };
     let value = ranking.order.value(&line.account);
-    if !matches!(book.group, GroupBy::Line | GroupBy::Function | GroupBy::Crate)
+    if !matches!(book.group, GroupBy::Line | GroupBy::Function)
         || ranking.total.saturating_sub(value) > ranking.total / REST_SHARE
     {
         return Ok(());

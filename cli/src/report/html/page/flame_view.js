@@ -14,6 +14,8 @@ const flameView = (() => {
     const shown = { whole: { tree: whole, sites: report.sites } };
     let library = "folded";
     let toldZoom = "";
+    // What another part of the page shows here selects nothing.
+    let isRevealing = false;
     // The metric that was shown before a selection that has it not.
     let before;
     let { tree, sites } = shown.whole;
@@ -98,6 +100,7 @@ const flameView = (() => {
       const key = [library, state.direction, ...state.zoom].join(" ");
       if (!start.zoomed || key === toldZoom) return;
       toldZoom = key;
+      if (isRevealing) return;
       const top = laid.rows[state.zoom.length]?.[0];
       if (state.zoom.length === 0 || !top) return void start.zoomed(undefined);
       const mask = new Uint8Array(sites.node.length);
@@ -282,7 +285,9 @@ const flameView = (() => {
         state.direction = "callers";
         into.querySelector('input[value="callers"]').checked = true;
       }
+      isRevealing = true;
       zoomTo(path);
+      isRevealing = false;
       scroller.scrollTop = Math.max(0, (laid.rows.length - VIEW_ROWS) * ROW);
       scroller.focus({ preventScroll: true });
     }
