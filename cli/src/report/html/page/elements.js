@@ -50,6 +50,22 @@ const elements = (() => {
     return make("fieldset", { class: "choice" }, make("legend", {}, label), ...inputs);
   }
 
+  const SVG = "http://www.w3.org/2000/svg";
+
+  /** A small curve of values, from the left to the right; it begins at `from`, as a share of the width. */
+  function curve(values, from, label) {
+    const [width, height] = [96, 20];
+    const most = values.reduce((a, b) => Math.max(a, b), 1);
+    const across = (at) => (from + (1 - from) * (values.length > 1 ? at / (values.length - 1) : 1)) * width;
+    const points = values.map((value, at) => `${across(at).toFixed(1)},${(height - 1 - (value / most) * (height - 2)).toFixed(1)}`);
+    const drawing = document.createElementNS(SVG, "svg");
+    const line = document.createElementNS(SVG, "polyline");
+    for (const [name, value] of Object.entries({ class: "curve", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label })) drawing.setAttribute(name, value);
+    line.setAttribute("points", points.join(" "));
+    drawing.append(line);
+    return drawing;
+  }
+
   /** The last two parts of a path of names; `::` inside brackets parts nothing, and a qualified name stays whole. */
   function tail(name) {
     if (name.startsWith("<")) return name;
@@ -74,5 +90,5 @@ const elements = (() => {
     return getComputedStyle(probe).color;
   }
 
-  return { make, add, refill, byId, certainty, certaintyLine, empty, choice, colour, tail };
+  return { make, add, refill, byId, certainty, certaintyLine, empty, choice, colour, tail, curve };
 })();

@@ -24,6 +24,7 @@
     graph?.reveal(node);
     byId("flame").scrollIntoView({ block: "start" });
   };
+  sections.findings(report, tree);
   if (tree) functionTable.show(report, tree, chosen, listings);
   else byId("functions").hidden = true;
   sections.sites(report, tree, reveal, chosen, listings);

@@ -15,7 +15,6 @@ const sections = (() => {
     add(byId("tiles"), make("dl", { class: "tiles" }, report.tiles.map((tile) =>
       make("div", { class: "tile" }, make("dt", {}, tile.label), make("dd", { class: "value" }, tile.value),
         make("dd", { class: "detail" }, tile.detail), make("dd", {}, certainty(tile.certainty))))));
-    findings(report);
   }
 
   const LARGEST = [["peak", "largest at peak"], ["live", "largest live"], ["total", "allocated most"]];
@@ -24,7 +23,8 @@ const sections = (() => {
   function findings(report, tree, now) {
     const into = byId("findings");
     const isIn = (site) => !now || now.isAll || site === null || samePlace(tree, report, site).some((one) => now.mask[one]);
-    const lines = report.findings.filter(([, , site]) => isIn(site)).map(([kind, text]) => make("li", {}, make("strong", {}, kind), ` ${text}`));
+    const drawn = courses(report, tree);
+    const lines = report.findings.filter(([, , site]) => isIn(site)).map(([kind, text, site]) => make("li", {}, make("strong", {}, kind), ` ${text} `, kind === "keeps growing" && site !== null ? drawn(site) : undefined));
     const largest = now && !now.isAll && tree ? LARGEST.flatMap(([key, label]) => largestPlace(tree, now, key, label)) : [];
     if (lines.length + largest.length === 0 && (!now || now.isAll)) return void elements.refill(into);
     elements.refill(into, make("h2", { id: "findings-h" }, "Findings"),
@@ -35,6 +35,19 @@ const sections = (() => {
   }
 
   const placeKey = (tree, node) => tree.frame[tree.place(node)];
+
+  /** Live bytes over time of the place of a site, where they were recorded: a function of the site that draws them. */
+  function courses(report, tree) {
+    const known = new Map();
+    if (tree) for (const course of report.courses ?? []) known.set(placeKey(tree, report.sites.node[course.site]), course);
+    const lasted = Math.max(report.timeline.length_ns, 1);
+    return (site) => {
+      const course = tree && known.get(placeKey(tree, report.sites.node[site]));
+      if (!course) return undefined;
+      const label = `${course.kind}: rose in ${course.rises} and fell in ${course.falls} of ${course.steps} steps, ${bytes(course.live_bytes[course.live_bytes.length - 1] ?? 0)} at the end`;
+      return elements.curve(course.live_bytes, Math.min((course.first_interval * course.interval_ns) / lasted, 1), label);
+    };
+  }
 
   function samePlace(tree, report, site) {
     const wanted = placeKey(tree, report.sites.node[site]);
@@ -181,11 +194,13 @@ const sections = (() => {
     const rows = numbers(data.live.length).filter((row) => data.live_blocks[row] > 0 && data.suppressed[row] === 0);
     const whole = rows.reduce((sum, row) => sum + data.live[row], 0);
     if (tree && rows.length > 0) {
+      const drawn = courses(report, tree);
       const columns = [
         nameColumn(tree, report), figure("live", "live", data.live, bytes),
         { key: "share", label: "share", value: (row) => data.live[row], text: (row) => share(data.live[row], whole) },
         figure("live_blocks", "blocks", data.live_blocks, count),
         figure("oldest_ns", "oldest born", data.oldest_ns, units.duration),
+        ...((report.courses ?? []).length > 0 ? [{ key: "course", label: "over time", value: (row) => data.live[row], cell: (row) => drawn(row) ?? "" }] : []),
         { key: "kept", label: "never freed", value: (row) => data.live_blocks[row] / data.count[row], text: (row) => share(data.live_blocks[row], data.count[row]) },
       ];
       const list = table.show(into, { id: "live-table", label: "Sites with live blocks", columns, rows, sort: "live", more: (row) => stackOf(tree, data.node[row], reveal), height: 8 });

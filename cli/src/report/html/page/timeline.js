@@ -28,19 +28,22 @@ const timelinePlot = (() => {
     const figures = make("div", { class: "span-figures", id: "timeline-span", role: "status", "aria-live": "polite" });
     add(into, holder, figures, make("p", { class: "hint", id: "timeline-keys" }, KEYS), losses(), certaintyLine(line.certainty));
 
-    const live = plot("live bytes, highest in each step", stepped(line.highest_bytes), units.bytes, 190, "live", true);
+    const resident = line.resident_bytes?.some((value) => value > 0) ? line.resident_bytes.map((value) => (value > 0 ? value : null)) : undefined;
+    const live = plot("live bytes, highest in each step", stepped(line.highest_bytes), units.bytes, 190, "live", true, resident && stepped(resident));
     const rate = plot("bytes allocated per second", stepped(rates), units.byteRate, 120, "rate", false);
 
-    function plot(title, values, format, height, name, marksPeak) {
+    function plot(title, values, format, height, name, marksPeak, other) {
       const place = make("div", { class: "plot" });
-      const heading = make("p", {}, make("span", { class: `swatch ${name}`, "aria-hidden": "true" }), title);
+      const second = other ? [" ", make("span", { class: "swatch resident", "aria-hidden": "true" }), "resident memory of the process, as read a few times a second"] : [];
+      const heading = make("p", {}, make("span", { class: `swatch ${name}`, "aria-hidden": "true" }), title, ...second);
       add(holder, make("div", { class: "plot-head" }, heading, marksPeak ? readout : undefined), place);
       const options = {
         width: Math.max(place.clientWidth, 200), height,
         legend: { show: false },
         cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, sync: { key: "timeline" } },
         scales: { x: { time: false, range: () => [0, Math.max(line.length_ns / 1e9, 1e-9)] }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.06 : 1] } },
-        series: [{}, { stroke: ink(name), fill: ink(`${name}Fill`), width: 1.5, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } }],
+        series: [{}, { stroke: ink(name), fill: ink(`${name}Fill`), width: 1.5, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } },
+          ...(other ? [{ stroke: ink("resident"), width: 1.5, spanGaps: true, points: { show: false } }] : [])],
         axes: [
           { stroke: ink("text"), grid: { stroke: ink("grid"), width: 1 }, ticks: { stroke: ink("grid"), width: 1 }, size: 30, values: (_, splits) => splits.map((s) => (s === 0 ? "0" : units.duration(Math.round(s * 1e9)))), space: 90 },
           { stroke: ink("text"), grid: { stroke: ink("grid"), width: 1 }, ticks: { show: false }, size: 92, values: (_, splits) => splits.map((v) => (v === 0 ? "0" : format(v))), incrs: INCREMENTS, space: 34 },
@@ -52,7 +55,7 @@ const timelinePlot = (() => {
           setSelect: [(u) => { if (u.select.width > 1) select(u.posToVal(u.select.left, "x") * 1e9, u.posToVal(u.select.left + u.select.width, "x") * 1e9); }],
         },
       };
-      return new uPlot(options, [axis, values], place);
+      return new uPlot(options, other ? [axis, values, other] : [axis, values], place);
     }
 
     function drawLosses(u) {
@@ -92,7 +95,8 @@ const timelinePlot = (() => {
       }
       const step = Math.min(at, steps - 1);
       const lost = line.lost[step] > 0 ? `, ${units.counted(line.lost[step], "event", "events")} lost` : "";
-      readout.textContent = `${units.duration(line.start_ns[step])}: at most ${units.bytes(line.highest_bytes[step])} live, ${units.byteRate(rates[step])} allocated${lost}`;
+      const held = line.resident_bytes?.[step] > 0 ? `${units.bytes(line.resident_bytes[step])} resident, ` : "";
+      readout.textContent = `${units.duration(line.start_ns[step])}: at most ${units.bytes(line.highest_bytes[step])} live, ${held}${units.byteRate(rates[step])} allocated${lost}`;
     }
 
     /** Takes a span in nanoseconds to the intervals that it touches. */
@@ -171,7 +175,7 @@ const timelinePlot = (() => {
     function paint() {
       Object.assign(inks, {
         text: colour("--muted"), grid: colour("--grid"), live: colour("--live"), liveFill: colour("--live-fill"),
-        rate: colour("--rate"), rateFill: colour("--rate-fill"), loss: colour("--loss"),
+        resident: colour("--resident"), rate: colour("--rate"), rateFill: colour("--rate-fill"), loss: colour("--loss"),
       });
     }
 
