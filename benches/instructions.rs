@@ -4,7 +4,8 @@
 //! `cargo bench --bench instructions` runs this program again under `valgrind --tool=callgrind`, for each kind of work
 //! once bare and once recorded, and compares the difference with the checked figures in `benches/instructions.txt`. A
 //! figure more than 5 % above its check fails the run; a figure more than 5 % below asks for a lower check. `cargo
-//! bench --bench instructions -- --write` writes the current figures as the checks.
+//! bench --bench instructions -- --write` writes the current figures as the checks, and with a name behind it only those of
+//! that work.
 //!
 //! Only instructions of the measured thread inside the measured function count: recording and booking by that thread
 //! are included, the background thread is not. Calls of the allocator are not inlined, as in a program. The clock
@@ -42,7 +43,7 @@ const CALLS: u32 = 24;
 /// The argument that marks a child of this program.
 const CHILD: &str = "--measured";
 /// Kinds of work, each with the environment of its recorded run.
-const WORK: [(&str, &[(&str, &str)]); 8] = [
+const WORK: [(&str, &[(&str, &str)]); 12] = [
     ("pair", &[]),
     ("handful", &[]),
     ("grow", &[]),
@@ -51,6 +52,13 @@ const WORK: [(&str, &[(&str, &str)]); 8] = [
     ("pair, sampled", &[("HEAPLEDGER_MODE", "throughput")]),
     ("pair, off", &[("HEAPLEDGER", "off")]),
     ("deep, dwarf", &[("HEAPLEDGER_STACKS", "dwarf")]),
+    // A scope entered and left, and allocations in one.
+    ("scope", &[]),
+    ("pair in a scope", &[]),
+    // A span of `tracing` entered and exited: under a layer that does nothing against no span, and under a layer of
+    // scopes against one that does nothing.
+    ("span", &[]),
+    ("span as a scope", &[]),
 ];
 
 fn main() -> ExitCode {
@@ -69,8 +77,12 @@ fn main() -> ExitCode {
         println!("instructions are not counted: valgrind is not installed");
         return ExitCode::SUCCESS;
     }
+    // Arguments that are no options are parts of names: only this work is measured.
+    let asked: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|part| name.contains(part.as_str()));
+    let work = WORK.iter().filter(|(name, _)| is_asked(name));
     let figures: BTreeMap<&str, f64> =
-        WORK.iter().map(|(name, environment)| (*name, added_per_pair(name, environment, runs))).collect();
+        work.map(|(name, environment)| (*name, added_per_pair(name, environment, runs))).collect();
     let writes = arguments.iter().any(|argument| argument == "--write");
     if writes { write_checks(&figures) } else { compare(&figures) }
 }
@@ -104,7 +116,77 @@ fn prepare_and_measure(work: &str, recorded: bool) {
     // The first events open the ledger and start its thread; neither belongs to a pair.
     tight_pairs(&HEAP, 2_000);
     std::thread::sleep(std::time::Duration::from_millis(200));
-    if recorded { measure(&Called(&HEAP), work) } else { measure(&Called(&System), work) }
+    match work {
+        "scope" => measure_scope(recorded),
+        "span" => spans::measure(recorded.then(spans::with_nothing)),
+        "span as a scope" if recorded => spans::measure(Some(spans::with_scopes())),
+        "span as a scope" => spans::measure(Some(spans::with_nothing())),
+        "pair in a scope" if recorded => {
+            let scope = heapledger::Scope::named("measured");
+            scope.run(|| measure(&Called(&HEAP), "pair"));
+        }
+        "pair in a scope" => measure(&Called(&System), "pair"),
+        _ if recorded => measure(&Called(&HEAP), work),
+        _ => measure(&Called(&System), work),
+    }
+}
+
+fn measure_scope(enters: bool) {
+    let scopes = [heapledger::Scope::named("measured")];
+    if enters {
+        heapledger_measured_work(&mut || (0..PAIRS).for_each(|_| drop(black_box(&scopes)[0].enter())));
+    } else {
+        heapledger_measured_work(&mut || (0..PAIRS).for_each(|_| drop(black_box(&scopes)[0])));
+    }
+}
+
+/// Spans of `tracing`, entered and exited [`PAIRS`] times.
+#[cfg(feature = "tracing")]
+mod spans {
+    use std::hint::black_box;
+
+    use tracing::Dispatch;
+    use tracing_subscriber::layer::{Layer, SubscriberExt};
+    use tracing_subscriber::registry;
+
+    struct Nothing;
+
+    impl<S: tracing::Subscriber> Layer<S> for Nothing {}
+
+    pub fn with_nothing() -> Dispatch {
+        Dispatch::new(registry().with(Nothing))
+    }
+
+    pub fn with_scopes() -> Dispatch {
+        Dispatch::new(registry().with(heapledger::scope::ScopeLayer::new()))
+    }
+
+    pub fn measure(dispatch: Option<Dispatch>) {
+        let Some(dispatch) = dispatch else {
+            return super::heapledger_measured_work(&mut || {
+                (0..super::PAIRS).for_each(|n| drop(black_box(n)))
+            });
+        };
+        tracing::dispatcher::with_default(&dispatch, || {
+            let span = tracing::info_span!("measured");
+            assert!(!span.is_disabled());
+            super::heapledger_measured_work(&mut || {
+                (0..super::PAIRS).for_each(|_| drop(black_box(&span).enter()));
+            });
+        });
+    }
+}
+
+/// Without the feature there is nothing to measure.
+#[cfg(not(feature = "tracing"))]
+mod spans {
+    pub fn with_nothing() {}
+
+    pub fn with_scopes() {}
+
+    pub fn measure(_dispatch: Option<()>) {
+        panic!("spans are measured with the feature `tracing`: --all-features");
+    }
 }
 
 fn measure<A: GlobalAlloc>(allocator: &A, work: &str) {
@@ -136,10 +218,10 @@ fn heapledger_measured_work(work: &mut dyn FnMut()) {
 fn compare(figures: &BTreeMap<&str, f64>) -> ExitCode {
     let checks = read_checks();
     let mut exit = ExitCode::SUCCESS;
-    println!("{:<14} {:>10} {:>10} {:>8}", "work", "checked", "counted", "change");
+    println!("{:<15} {:>10} {:>10} {:>8}", "work", "checked", "counted", "change");
     for (work, counted) in figures {
         let Some(check) = checks.get(*work) else {
-            println!("{work:<14} {:>10} {counted:>10.1}   has no check: write one with --write", "none");
+            println!("{work:<15} {:>10} {counted:>10.1}   has no check: write one with --write", "none");
             exit = ExitCode::FAILURE;
             continue;
         };
@@ -152,7 +234,7 @@ fn compare(figures: &BTreeMap<&str, f64>) -> ExitCode {
         } else {
             ""
         };
-        println!("{work:<14} {check:>10.1} {counted:>10.1} {:>7.1}%{remark}", change * 100.0);
+        println!("{work:<15} {check:>10.1} {counted:>10.1} {:>7.1}%{remark}", change * 100.0);
     }
     exit
 }
@@ -173,8 +255,12 @@ fn write_checks(figures: &BTreeMap<&str, f64>) -> ExitCode {
         "# Instructions that heapledger adds to an allocation and its free (or to a realloc), on x86-64 Linux, by callgrind.\n\
          # Checked and written by `cargo bench --bench instructions`; see benches/instructions.rs.\n",
     );
+    let mut checks = read_checks();
     for (work, figure) in figures {
-        println!("{work:<14} {figure:>10.1}");
+        println!("{work:<15} {figure:>10.1}");
+        checks.insert((*work).to_owned(), *figure);
+    }
+    for (work, figure) in checks {
         text.push_str(&format!("{work} {figure:.1}\n"));
     }
     match std::fs::write(CHECKS, text) {

@@ -65,6 +65,9 @@
 //! | `serve` | `HeapLedger::serve`, `HEAPLEDGER_SERVE` and `http::respond`: profiles, counters and dumps of the running process over HTTP |
 //! | `pprof` | `pprof`, the format of `go tool pprof` |
 //! | `strategies` | `strategies`, collection strategies for comparison; the recorder uses none of them |
+//! | `names` | functions, files and lines in the message of a heap budget that is exceeded, looked up in the failing process |
+//! | `tracing` | `scope::ScopeLayer`: spans of `tracing` as scopes |
+//! | `tokio` | `scope::tasks_by_spawn_location`: tasks of tokio as scopes, in a program built with `--cfg tokio_unstable` |
 //! | `read` | `dumps::read` and `trace::Trace`: dumps, black boxes and traces as data. A recorded program needs no reader, and compiles faster without it |
 //!
 //! None is on by default.

@@ -54,6 +54,9 @@
 //! | `memory`, `own_thread`, `last_thread` | what heapledger takes for itself; when its own thread is there, and when it ends |
 //! | `exact` | a scripted program, known by hand, and the same under another profiler |
 //! | `scopes` | exact figures of a part of the work, whatever other threads do |
+//! | `budgets` | 200 heap budgets in parallel beside a noisy neighbour; tokens under pools and channels; what is inconclusive |
+//! | `heap_snapshots` | figures in a file: written, kept, broken, tightened, by several processes at once |
+//! | `spans` | spans of `tracing` as scopes, with the feature `tracing` |
 //! | `modes`, `waits`, `tuning`, `alarms` | overload in every mode; how long an allocation waits; the tuner at work; crossings of the target are told |
 //! | `descriptors` | descriptors that the program closes or takes over |
 //! | `program_files` | the program's name and path, and its file replaced while it runs |

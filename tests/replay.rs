@@ -7,6 +7,9 @@
 //! half of an event: before the call for a free, after the call for an allocation, both for a realloc. Sorted by
 //! ticket, the log is a possible order of the events, in which no address has two owners.
 //!
+//! The threads also enter and leave scopes. A block belongs to the scopes in which its thread was when it allocated, or last
+//! reallocated, the block.
+//!
 //! A free carries twelve bits of its block's size. With batched dates it can be paired with another block that had the
 //! address a moment before or after, if that block has the same bits. The sums of the two threads are then off by the
 //! difference of the sizes (docs/LIMITS.md). So the 4,095 sizes here all have different bits.
@@ -18,7 +21,8 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
 
-use heapledger::{DumpTarget, HeapLedger};
+use heapledger::scope::Entered;
+use heapledger::{DumpTarget, HeapLedger, Scope};
 use runner::Test;
 
 #[path = "process/runner.rs"]
@@ -30,6 +34,8 @@ static TICKET: AtomicU64 = AtomicU64::new(0);
 const THREADS: usize = 4;
 const STEPS: usize = 40_000;
 const SEEDS: u64 = 8;
+/// Names of scopes. Every path of them is nested less deep, and has fewer scopes of one name, than the limits.
+const SCOPES: [&str; 3] = ["search", "index", "parse"];
 /// Maximum number of blocks that a thread holds.
 const HELD_MAX: usize = 400;
 /// A size that no allocator can give.
@@ -69,12 +75,18 @@ enum What {
 struct Entry {
     ticket: u64,
     thread: usize,
+    /// The scopes in which the thread was, as bits by their places in [`SCOPES`].
+    scopes: u8,
     what: What,
 }
+
+/// The scopes in which a thread is: what it entered, with the bits of before.
+type Inside = Vec<(Entered, u8)>;
 
 struct Worker<'a> {
     thread: usize,
     random: u64,
+    scopes: u8,
     held: Vec<Block>,
     log: Vec<Entry>,
     mailboxes: &'a [Mutex<Vec<Block>>; THREADS],
@@ -93,7 +105,7 @@ impl Worker<'_> {
 
     fn note(&mut self, ticket: u64, what: What) {
         assert!(self.log.len() < self.log.capacity(), "the log is too short");
-        self.log.push(Entry { ticket, thread: self.thread, what });
+        self.log.push(Entry { ticket, thread: self.thread, scopes: self.scopes, what });
     }
 
     fn step(&mut self) {
@@ -104,6 +116,19 @@ impl Worker<'_> {
             8..10 => self.send(),
             10..12 => self.receive(),
             _ => self.free(),
+        }
+    }
+
+    /// Enters a scope, perhaps one in which the thread is, or leaves the last one.
+    fn change_scope(&mut self, inside: &mut Inside) {
+        match self.next(20) {
+            0 if inside.len() < 5 => {
+                let scope = self.next(SCOPES.len() as u64);
+                inside.push((Scope::named(SCOPES[scope]).enter(), self.scopes));
+                self.scopes |= 1 << scope;
+            }
+            1 => self.scopes = inside.pop().map_or(0, |(_, before)| before),
+            _ => {}
         }
     }
 
@@ -201,6 +226,7 @@ fn run(seed: u64) -> Vec<Entry> {
             let mut worker = Worker {
                 thread,
                 random: seed * 1000 + thread as u64,
+                scopes: 0,
                 held: Vec::with_capacity(2 * HELD_MAX),
                 log: Vec::with_capacity(2 * STEPS),
                 mailboxes: &mailboxes,
@@ -209,7 +235,13 @@ fn run(seed: u64) -> Vec<Entry> {
             let name = name_of(seed, thread);
             let body = move || {
                 barrier.wait();
-                (0..STEPS).for_each(|_| worker.step());
+                let mut inside = Inside::with_capacity(8);
+                for _ in 0..STEPS {
+                    worker.change_scope(&mut inside);
+                    worker.step();
+                }
+                // In the reverse order of entering.
+                while inside.pop().is_some() {}
                 worker.log
             };
             std::thread::Builder::new().name(name).spawn_scoped(scope, body).unwrap()
@@ -246,8 +278,10 @@ impl Sums {
 /// The naive replay of all programs so far.
 #[derive(Default)]
 struct Replay {
-    live: HashMap<usize, usize>,
+    /// Size and scopes of each block.
+    live: HashMap<usize, (usize, u8)>,
     sums: Sums,
+    by_scope: [Sums; SCOPES.len()],
     by_thread: HashMap<String, Sums>,
     reallocs: u64,
     refused: u64,
@@ -257,24 +291,56 @@ impl Replay {
     fn go_on(&mut self, seed: u64, mut log: Vec<Entry>) {
         log.sort_by_key(|entry| entry.ticket);
         for entry in log {
-            let thread = self.by_thread.entry(name_of(seed, entry.thread)).or_default();
             match entry.what {
                 What::Alloc { address, size } | What::Came { address, size } => {
-                    assert_eq!(self.live.insert(address, size), None, "the log is out of order");
+                    let before = self.live.insert(address, (size, entry.scopes));
+                    assert_eq!(before, None, "the log is out of order");
+                    self.in_scopes(entry.scopes, |sums| sums.allocated(size));
+                    let thread = self.by_thread.entry(name_of(seed, entry.thread)).or_default();
                     self.sums.allocated(size);
                     thread.allocated(size);
                     self.reallocs += u64::from(matches!(entry.what, What::Came { .. }));
                 }
                 What::Free { address } | What::Left { address } => {
-                    let size = self.live.remove(&address).expect("the log is out of order");
+                    let (size, scopes) = self.live.remove(&address).expect("the log is out of order");
+                    self.in_scopes(scopes, |sums| sums.freed(size));
+                    let thread = self.by_thread.entry(name_of(seed, entry.thread)).or_default();
                     self.sums.freed(size);
                     thread.freed(size);
                 }
                 What::Refused | What::ReallocRefused => self.refused += 1,
             }
             let is_event = !matches!(entry.what, What::Left { .. } | What::Refused);
+            let thread = self.by_thread.entry(name_of(seed, entry.thread)).or_default();
             thread.events += u64::from(is_event);
             self.sums.events += u64::from(is_event);
+        }
+    }
+
+    fn in_scopes(&mut self, scopes: u8, add: impl Fn(&mut Sums)) {
+        let inside = self.by_scope.iter_mut().enumerate().filter(|(scope, _)| scopes & 1 << scope != 0);
+        inside.for_each(|(_, sums)| add(sums));
+    }
+
+    fn compare_scopes(&self, seed: u64) {
+        heapledger::flush();
+        // A free that could belong to either of two blocks may have been booked in the other one's scope.
+        let doubts = heapledger::quality().anomalies.ambiguous_pairings;
+        for (name, expected) in SCOPES.into_iter().zip(&self.by_scope) {
+            let usage = Scope::named(name).usage();
+            let Sums { total_blocks, total_bytes, freed_blocks, freed_bytes, .. } = *expected;
+            assert!(total_blocks > 1000, "seed {seed}: {name} is hardly used");
+            let allocated = (usage.allocations + usage.reallocations, usage.bytes);
+            assert_eq!(allocated, (total_blocks, total_bytes), "seed {seed}: {name}");
+            let (blocks, bytes) = (total_blocks - freed_blocks, total_bytes - freed_bytes);
+            assert!(
+                usage.retained_blocks.abs_diff(blocks) <= doubts,
+                "seed {seed}: {name}: {usage:?}, not {blocks}"
+            );
+            assert!(
+                doubts > 0 || usage.retained_bytes == bytes,
+                "seed {seed}: {name}: {usage:?}, not {bytes}"
+            );
         }
     }
 
@@ -292,11 +358,14 @@ impl Replay {
         assert_eq!((stats.reallocs, stats.failed), (self.reallocs, self.refused), "seed {seed}");
         let profile = heapledger::snapshot().expect("it is recording");
         assert_eq!(profile.totals, stats, "seed {seed}");
+        assert_eq!(profile.scope_counts, Default::default(), "seed {seed}");
+        self.compare_scopes(seed);
         assert_eq!(heapledger::profile::check(&profile), [], "seed {seed}");
         let live: HashMap<usize, usize> =
             profile.live.iter().map(|block| (block.address as usize, block.size as usize)).collect();
         assert_eq!(live.len(), self.live.len(), "seed {seed}");
-        assert!(live == self.live, "seed {seed}: the live sets differ");
+        let is_live = |(address, (size, _)): (&usize, &(usize, u8))| live.get(address) == Some(size);
+        assert!(self.live.iter().all(is_live), "seed {seed}: the live sets differ");
         for (name, expected) in &self.by_thread {
             let row = profile.threads.iter().find(|row| row.name == *name).expect("a row for every thread");
             let sums = Sums {

@@ -7,8 +7,8 @@ use std::io::ErrorKind;
 
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, CompletenessTrend, Histogram, Interval, LiveBlock, Module, Peak,
-    ProcessInfo, ReallocStats, Scope, Settings, Site, Stack, StackFigures, SymbolFrame, Symbols, ThreadRow,
-    Timeline,
+    ProcessInfo, ReallocStats, Scope, ScopeCounts, Settings, Site, Stack, StackFigures, SymbolFrame, Symbols,
+    ThreadRow, Timeline,
 };
 use heapledger::quality::WithEmoji;
 use heapledger::{
@@ -260,6 +260,7 @@ fn profile() -> impl Strategy<Value = Profile> {
             totals,
             peak: Peak { bytes: n[1], blocks: n[2], at_ns: n[3], uncertainty_bytes: n[4] },
             sites,
+            scope_counts: ScopeCounts { without_room: n[0], out_of_order: n[1], late_tokens: n[2] },
             scopes: (0..n[0] % 4).map(|row| scope(&text, row as u32, &n)).collect(),
             stacks,
             stack_figures: StackFigures {
@@ -277,11 +278,8 @@ fn profile() -> impl Strategy<Value = Profile> {
             symbols,
             live,
             threads,
-            crossings: Vec::new(),
             timeline,
-            history: Vec::new(),
             changes,
-            tracked: Default::default(),
             ..Profile::default()
         }
     })

@@ -6,6 +6,7 @@ mod victim;
 use std::fs;
 use std::path::Path;
 
+use heapledger::profile::{Scope, ScopeCounts, Site, Stack, scope_address};
 use heapledger::{Profile, dumps};
 // Its runtime is what the instrumented library calls.
 use libfuzzer_sys as _;
@@ -13,7 +14,7 @@ use libfuzzer_sys as _;
 fn main() -> std::io::Result<()> {
     victim::be_one();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = vec![empty()];
+    let mut files = vec![written(&Profile::default()), written(&with_scopes())];
     for entry in fs::read_dir(here.join("../tests/data"))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "hl") {
@@ -44,8 +45,31 @@ fn black_boxes(corpus: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn empty() -> Vec<u8> {
+fn written(profile: &Profile) -> Vec<u8> {
     let mut file = Vec::new();
-    dumps::write_to(&mut file, &Profile::default()).expect("it goes into memory");
+    dumps::write_to(&mut file, profile).expect("it goes into memory");
     file
+}
+
+/// A profile with nested scopes, sites in them, and uses that changed where blocks are counted.
+fn with_scopes() -> Profile {
+    let scope = |name: &str, parent, bytes| Scope {
+        name: name.into(),
+        parent,
+        total_blocks: 1,
+        total_bytes: bytes,
+        peak_bytes: bytes,
+        threads: 1,
+        ..Scope::default()
+    };
+    let stack = |frames: &[u64]| Stack { frames: frames.to_vec(), truncated: false };
+    let site = |stack, bytes| Site { stack, total_blocks: 1, total_bytes: bytes, ..Site::default() };
+    let [server, search] = [2, 3].map(scope_address);
+    Profile {
+        scopes: vec![scope("(others)", 0, 0), scope("server", 0, 300), scope("GET /search", 2, 200)],
+        scope_counts: ScopeCounts { without_room: 1, out_of_order: 2, late_tokens: 3 },
+        stacks: vec![Stack::default(), stack(&[0x1000, server]), stack(&[0x1000, 0x2000, search, server])],
+        sites: vec![site(1, 100), site(2, 200)],
+        ..Profile::default()
+    }
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::{env, fs, io, thread};
 
-use heapledger::HeapLedger;
+use heapledger::{HeapLedger, Scope};
 use heapledger::dumps;
 
 /// Allocator of the victims, which records only if the environment asks for it.
@@ -50,7 +50,10 @@ pub fn be_one() {
 
 fn work(number: u64, rounds: u64, send: &mpsc::SyncSender<Vec<u8>>) {
     let mut kept = Vec::new();
+    let scopes = ["search", "session", "export"].map(Scope::named);
+    let _thread = Scope::named("worker").enter();
     for round in 0..rounds {
+        let _entered = scopes.get(round as usize % 5).map(Scope::enter);
         let mut grown = vec![0u8; 24];
         grown.extend(std::iter::repeat_n(1u8, (round % 7) as usize * 100));
         match round % 5 {

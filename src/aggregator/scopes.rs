@@ -2,9 +2,11 @@
 
 use crate::ledger::Ledger;
 use crate::ledger::scopes::ScopeAccount;
-use crate::profile::Scope;
+use crate::ledger::scopes::Scopes;
+use crate::profile::{Scope, ScopeCounts};
 #[cfg(feature = "serve")]
 use crate::recorder::internal::{InternalScope, RecordingPaused};
+use crate::sys::sync::Ordering;
 
 /// Returns the rows of the scopes with these accounts, which were copied while the ledger was frozen.
 pub(super) fn rows(ledger: &Ledger, accounts: &[ScopeAccount]) -> Vec<Scope> {
@@ -26,6 +28,16 @@ pub(crate) fn now(ledger: &Ledger, scope: &InternalScope) -> Vec<Scope> {
         accounts.extend((1..=count).map(|number| ledger.scopes.read(&ledger.pages, number)));
     }
     rows(ledger, &accounts)
+}
+
+/// Returns the counts of a table of scopes.
+pub(crate) fn counts(scopes: &Scopes) -> ScopeCounts {
+    // relaxed, all: counts for people.
+    ScopeCounts {
+        without_room: scopes.without_cell.load(Ordering::Relaxed),
+        out_of_order: scopes.out_of_order.load(Ordering::Relaxed),
+        late_tokens: scopes.late_tokens.load(Ordering::Relaxed),
+    }
 }
 
 /// Returns a name as text. A name that was cut may begin within a character.

@@ -277,6 +277,7 @@ impl Frozen {
         profile.curves = sites.curves().map(|curve| curve.to_profile(interval_ns, at_ns)).collect();
         sort_curves(&mut profile.curves);
         profile.scopes = scopes::rows(ledger, &scopes);
+        profile.scope_counts = scopes::counts(&ledger.scopes);
         memory::note_resident(ledger);
         // Without the blocks, the allocator's figures say nothing of what is the program's.
         profile.memory = memory::figures(ledger, (!live.is_empty()).then_some(&live[..]));

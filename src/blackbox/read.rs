@@ -465,6 +465,7 @@ impl<'a> Reader<'a> {
     /// Adds the scopes: their names and peaks come from their cells, their sums from the sites, which include the events
     /// that were not booked.
     fn scopes(&self, profile: &mut Profile) {
+        profile.scope_counts = scopes::counts(&self.ledger.scopes);
         let (page, count) = self.ledger.scopes.place();
         let count = count.min(self.image.room::<ScopeCell>(page).saturating_sub(1) as u32);
         for number in 1..=count {

@@ -166,6 +166,7 @@ impl Tag {
     pub(super) const TIMELINE: Tag = Tag(*b"TIME");
     pub(super) const CURVES: Tag = Tag(*b"CURV");
     pub(super) const SCOPES: Tag = Tag(*b"SCOP");
+    pub(super) const SCOPE_COUNTS: Tag = Tag(*b"SCOC");
     pub(super) const LIVE: Tag = Tag(*b"LIVE");
     pub(super) const HISTORY: Tag = Tag(*b"HIST");
     pub(super) const SYMBOL_TEXTS: Tag = Tag(*b"SYMT");
@@ -179,7 +180,7 @@ impl Tag {
         [Tag::QUALITY, Tag::CONTENTS, Tag::PROCESS, Tag::SETTINGS, Tag::CLOCK, Tag::TOTALS, Tag::END];
 
     /// Sections that a file holds once or not at all. They are absent if they would be empty.
-    pub(super) const OPTIONALS: [Tag; 9] = [
+    pub(super) const OPTIONALS: [Tag; 10] = [
         Tag::STACK_FIGURES,
         Tag::TURN_TIMES,
         Tag::ESTIMATES,
@@ -189,6 +190,7 @@ impl Tag {
         Tag::HOST,
         Tag::OWN_MEMORY,
         Tag::MEMORY,
+        Tag::SCOPE_COUNTS,
     ];
 
     /// Tables whose rows the contents section counts, in the order of the file.
@@ -240,6 +242,7 @@ impl Tag {
             Tag::TIMELINE => "timeline",
             Tag::CURVES => "curves of sites",
             Tag::SCOPES => "scopes",
+            Tag::SCOPE_COUNTS => "uses of scopes",
             Tag::LIVE => "live blocks",
             Tag::HISTORY => "history",
             Tag::SYMBOL_TEXTS => "names",

@@ -247,6 +247,7 @@ impl Assembly {
             Tag::SYMBOL_NOTES => {
                 chunk::<tables::SymbolNotes>(plain, &mut profile.symbols.notes, spans, faults)?
             }
+            Tag::SCOPE_COUNTS => profile.scope_counts = record(plain, faults)?,
             Tag::SCOPES => chunk::<tables::Scopes>(plain, &mut profile.scopes, spans, faults)?,
             Tag::NOTES => chunk::<tables::Notes>(plain, &mut self.notes, spans, faults)?,
             Tag::END => {

@@ -9,7 +9,9 @@ use super::rows::{Counted, Rows};
 use super::section::SectionWriter;
 use super::v1::meta::Contents;
 use super::v1::{Cuts, Wire, tables};
-use crate::profile::{OwnMemory, ProcessInfo, Profile, StackFigures, TurnTimes, Violation, check_rows};
+use crate::profile::{
+    OwnMemory, ProcessInfo, Profile, ScopeCounts, StackFigures, TurnTimes, Violation, check_rows,
+};
 
 /// Describes the bytes that [`write_to`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +162,9 @@ impl<W: Write> ProfileWriter<W> {
         }
         if !host.is_empty() {
             self.record(Tag::HOST, host)?;
+        }
+        if profile.scope_counts != ScopeCounts::default() {
+            self.record(Tag::SCOPE_COUNTS, &profile.scope_counts)?;
         }
         if !profile.tracked.is_empty() {
             self.record(Tag::TRACKED, &profile.tracked)?;

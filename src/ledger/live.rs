@@ -12,6 +12,8 @@
 //! block, or the end of the block that is there, is not booked yet. So the free waits. A free that still waits after a
 //! flush carried a different size, or its block was sampled out ([`LiveTable::take_left_over`]).
 
+mod doubts;
+
 use super::entry::{Entry, MORE_MAX, Meta, ROW_OF_OTHERS, whole_size};
 use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
 use crate::sys::compiler_barrier::compiler_barrier;
@@ -19,6 +21,7 @@ use crate::sys::latch::Latch;
 use crate::sys::pages::{For, PAGE_BYTES, Pages, both, halves};
 use crate::sys::prefetch::prefetch;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+use doubts::{Doubt, Doubts};
 
 /// Number of shards of the table; a power of two.
 pub(crate) const SHARDS: usize = 64;
@@ -67,6 +70,8 @@ pub(crate) struct PairingAnomalies {
     pub(crate) sampled_out_freed_bytes: AtomicU64,
     /// Number of frees without a block, and of frees that found no room to wait.
     pub(crate) unmatched: AtomicU64,
+    /// The last ambiguous pairings, for those who ask whether they took part in one.
+    pub(crate) doubts: Doubts,
 }
 
 /// All shards of the table. All zero bytes are a valid, empty table.
@@ -108,10 +113,11 @@ impl LiveTable {
         }
         let table = shard.table(pages);
         let mut waiting: Option<Entry> = None;
-        let mut others = 0;
+        let (mut others, mut doubt) = (0, Doubt::of(&block));
         let empty = table.each_at(block.address, |_, entry| {
             if !entry.meta.is_waiting() {
                 others += 1;
+                doubt.add(&entry);
             } else if can_be_end(&entry, &block)
                 && !self.is_kept_from(&block, &entry)
                 && waiting.is_none_or(|best| rank_of_free(&entry) < rank_of_free(&best))
@@ -120,7 +126,7 @@ impl LiveTable {
             }
         });
         if let Some(free) = waiting {
-            self.count_if_ambiguous(others > 0 && free.at_ns < block.at_ns);
+            self.count_if_ambiguous(others > 0 && free.at_ns < block.at_ns, doubt);
             table.remove_one(&free);
             add(&shard.waiting, -1);
             add(&shard.len, -1);
@@ -150,12 +156,13 @@ impl LiveTable {
             return self.park(pages, shard, free);
         }
         let mut chosen: Option<(usize, Entry)> = None;
-        let (mut candidates, mut blocks) = (0, 0);
+        let (mut candidates, mut blocks, mut doubt) = (0, 0, Doubt::NONE);
         table.each_at(free.address, |place, entry| {
             blocks += i32::from(!entry.meta.is_waiting());
             if entry.meta.is_waiting() || !can_be_end(&free, &entry) || self.is_kept_from(&entry, &free) {
                 return;
             }
+            doubt.add(&entry);
             candidates += 1;
             if chosen.is_none_or(|(_, best)| better(&free, &entry, &best)) {
                 chosen = Some((place, entry));
@@ -166,6 +173,7 @@ impl LiveTable {
         };
         self.count_if_ambiguous(
             candidates > 1 && free.at_ns.abs_diff(block.at_ns) <= time_error(&free, &block),
+            doubt,
         );
         table.remove(place);
         add(&shard.len, -1);
@@ -310,7 +318,7 @@ impl LiveTable {
     fn count_left_over(&self, block: &Entry, free: &Entry) {
         let anomaly = match sizes_agree(block, free) {
             true if whole_size(free).is_some() && can_be_end(free, block) => return,
-            true => &self.anomalies.ambiguous,
+            true => return self.count_if_ambiguous(true, Doubt::with_unknown(block)),
             false => &self.anomalies.layout_mismatches,
         };
         // relaxed: a count for people.
@@ -438,8 +446,10 @@ impl LiveTable {
     }
 
     /// Counts a pairing if it is ambiguous.
-    fn count_if_ambiguous(&self, is_ambiguous: bool) {
+    #[inline]
+    fn count_if_ambiguous(&self, is_ambiguous: bool, doubt: Doubt) {
         if is_ambiguous {
+            self.anomalies.doubts.add(doubt);
             // relaxed: a count for people.
             self.anomalies.ambiguous.fetch_add(1, Ordering::Relaxed);
         }

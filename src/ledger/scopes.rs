@@ -9,7 +9,7 @@
 //! cell's number is published; the run of cells is never given back. **G2** an account is accessed under its cell's
 //! latch.
 
-use crate::sys::latch::{Latch, Patience};
+use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -21,6 +21,8 @@ pub(crate) const SCOPES_PER_NAME_MAX: u32 = 64;
 pub(crate) const SCOPE_DEPTH_MAX: usize = 8;
 /// Maximum number of bytes of a name; a longer name loses its start.
 pub(crate) const SCOPE_NAME_BYTES_MAX: usize = 120;
+/// Maximum number of steps that a thread waits for the latch of the table to make a cell; about a second.
+const CELL_ROUNDS_MAX: u32 = 20_000;
 /// Number of threads whose shares of a scope are kept apart.
 pub(crate) const SHARES: usize = 12;
 /// Number of the cell for scopes that have no cell.
@@ -281,7 +283,11 @@ impl Scopes {
             0 => {}
             number => return Some(number),
         }
-        let _taken = self.latch.take_within(Patience::Bounded)?;
+        if self.count() == SCOPES_MAX {
+            return None;
+        }
+        // Longer than a holder on a busy machine needs; a signal handler may have interrupted the holder itself.
+        let _taken = self.latch.take_in_rounds(CELL_ROUNDS_MAX)?;
         // relaxed: the latch orders it.
         if self.page.load(Ordering::Relaxed) == 0 {
             self.page.store(pages.take_unheld(CELL_PAGES + SLOT_PAGES + STACK_PAGES)?, Ordering::Relaxed);

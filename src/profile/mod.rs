@@ -39,7 +39,7 @@ pub use quality::{
 };
 #[cfg(any(test, feature = "read"))]
 pub(crate) use references::{Table, lost_thread, references};
-pub use scopes::{Scope, scope_address, scope_of_address};
+pub use scopes::{Scope, ScopeCounts, scope_address, scope_of_address};
 pub use settings::{
     ClockMode, ConcurrencyConfig, DataQualityMode, Degradation, DumpTarget, ForkPolicy, HistoryLimits,
     Retention, Settings, Stacks, TuningGoal,

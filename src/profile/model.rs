@@ -10,7 +10,7 @@ use super::histogram::Histogram;
 use super::loss::LossCounts;
 use super::memory::ProcessMemory;
 use super::quality::{Coverage, Estimates, QualityIndicator};
-use super::scopes::Scope;
+use super::scopes::{Scope, ScopeCounts};
 use super::settings::Settings;
 use super::symbols::{StackFigures, Symbols};
 use super::tracked::TrackedReport;
@@ -402,6 +402,9 @@ pub struct Profile {
     pub curves: Vec<SiteCurve>,
     /// Figures by scope, for the scopes that the program has named. Empty if there are none.
     pub scopes: Vec<Scope>,
+    /// Uses of scopes that changed where blocks are counted.
+    #[serde(default)]
+    pub scope_counts: ScopeCounts,
     /// Stacks. Stack 0 is the empty one.
     pub stacks: Vec<Stack>,
     /// The method by which the stacks were taken, with its counters.

@@ -34,6 +34,18 @@ pub struct Scope {
     pub threads: u32,
 }
 
+/// Uses of scopes that changed where blocks are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeCounts {
+    /// Number of scopes that found no room: each was counted in the scope around it, or in `(others)`.
+    pub without_room: u64,
+    /// Number of guards that were not dropped in the reverse order of their creation, as one that is held across an
+    /// `await` can be. The thread stayed in the scopes whose guards it held.
+    pub out_of_order: u64,
+    /// Number of uses of tokens after the end of their measurement. They had no effect.
+    pub late_tokens: u64,
+}
+
 impl Scope {
     /// Returns the bytes that are live now.
     pub fn live_bytes(&self) -> u64 {

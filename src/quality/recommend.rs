@@ -296,6 +296,7 @@ mod tests {
             curves: Vec::new(),
             memory: Default::default(),
             scopes: Vec::new(),
+            scope_counts: Default::default(),
             stacks: Vec::new(),
             stack_figures: Default::default(),
             modules: Vec::new(),

@@ -113,6 +113,61 @@ fn nested(lane: &'static Lane, ledger: &Ledger, parent: u32, scope: Named) -> Op
     if is_own { cell(lane, ledger, key, &name[..length]) } else { None }
 }
 
+/// Returns the calling thread's scope.
+pub(crate) fn current() -> u32 {
+    slot::lane_of_slot(tls::get()).map_or(0, Lane::scope)
+}
+
+/// Makes exactly this cell the thread's scope, and returns the scope before.
+#[cfg(any(feature = "tracing", all(feature = "tokio", tokio_unstable)))]
+#[inline]
+pub(crate) fn replace_current(scope: u32) -> u32 {
+    match slot::recording_lane() {
+        Ok(lane) => {
+            let before = lane.scope();
+            lane.set_scope(scope);
+            before
+        }
+        Err(_) => enter_cell(scope).before,
+    }
+}
+
+/// Returns the cell with this name inside a scope, which is the scope itself if it has the name or lies in one that
+/// has. Returns the scope, or outside scopes `(others)`, if there is no room; 0 without a ledger.
+#[cfg(any(feature = "tracing", all(feature = "tokio", tokio_unstable)))]
+pub(crate) fn cell_inside(parent: u32, name: &[u8]) -> u32 {
+    let (Some(lane), Some(ledger)) = (thread::lane_or_claim(), state::ledger()) else { return 0 };
+    let name_hash = crate::ledger::scopes::hash_of(name);
+    if parent != 0 && in_chain(ledger, parent, name_hash).is_some() {
+        return parent;
+    }
+    let key = ScopeKey { parent, name: name_hash, instance: 0 };
+    cell(lane, ledger, key, name).unwrap_or(if parent == 0 { OTHERS } else { parent })
+}
+
+/// Returns the scope around a scope.
+#[cfg(feature = "tracing")]
+pub(crate) fn parent_of(scope: u32) -> u32 {
+    state::ledger().map_or(0, |ledger| ledger.scopes.parent_of(&ledger.pages, scope))
+}
+
+/// Counts a scope that got no cell.
+#[cfg(feature = "tracing")]
+pub(crate) fn note_without_cell() {
+    if let Some(ledger) = state::ledger() {
+        // relaxed: a count.
+        ledger.scopes.without_cell.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a scope that was not left in the reverse order of entering.
+pub(crate) fn note_out_of_order() {
+    if let Some(ledger) = state::ledger() {
+        // relaxed: a count.
+        ledger.scopes.out_of_order.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Makes exactly this cell the thread's scope.
 pub(crate) fn enter_cell(scope: u32) -> Entry {
     let Some(lane) = thread::lane_or_claim() else { return Entry::default() };
@@ -145,8 +200,7 @@ pub(crate) fn leave_elsewhere(entry: Entry) {
     if entry.scope == entry.before {
         return;
     }
-    // relaxed: a count.
-    ledger.scopes.out_of_order.fetch_add(1, Ordering::Relaxed);
+    note_out_of_order();
     let Some(left) = ledger.scopes.key_of(&ledger.pages, entry.scope) else { return };
     let Some(removed) = in_chain(ledger, now, left.name) else { return };
     let mut rest = ledger.scopes.parent_of(&ledger.pages, removed);
@@ -163,7 +217,7 @@ pub(crate) fn leave_elsewhere(entry: Entry) {
 
 /// Returns the calling thread's scope with the number of its uses, and notes that other threads may enter it.
 pub(crate) fn current_for_token() -> (u32, u32) {
-    let scope = slot::lane_of_slot(tls::get()).map_or(0, Lane::scope);
+    let scope = current();
     let Some(ledger) = state::ledger() else { return (0, 0) };
     (scope, ledger.scopes.note_token(&ledger.pages, scope))
 }

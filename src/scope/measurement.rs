@@ -1,8 +1,10 @@
 //! Exact figures of one piece of work.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::panic::Location;
 
+use super::booking::{book, book_all};
+use super::place_name::PlaceName;
 use super::usage::{Usage, allocated_and_lost};
 use crate::aggregator::counters;
 use crate::ledger::Ledger;
@@ -12,10 +14,7 @@ use crate::recorder::scopes::{self, Entry};
 use crate::recorder::state::{self, Level};
 use crate::recorder::thread;
 use crate::ring::lane::Lane;
-use crate::sys::latch;
-
-/// Maximum number of rounds that the end of a measurement waits for events of other threads; about a second.
-const BOOKING_ROUNDS_MAX: u32 = 20_000;
+use crate::text::units::counted;
 
 /// Runs `work`, and returns its result with what it allocated.
 ///
@@ -57,6 +56,12 @@ pub enum Inconclusive {
     /// Events could not be booked within a second, because another thread was stopped within an event
     /// ([`ClockMode::PerEvent`](crate::ClockMode::PerEvent) only).
     InFlight,
+    /// Frees could belong to blocks of the work, or to other blocks that had the same address and size a moment before
+    /// or after: the numbers of retained blocks and bytes, and the peak, may be off.
+    Ambiguous {
+        /// Number of such frees.
+        frees: u64,
+    },
     /// Events were lost.
     Lost {
         /// Number of lost events.
@@ -79,6 +84,10 @@ impl fmt::Display for Inconclusive {
             Inconclusive::InFlight => {
                 f.write_str("events were still in flight: a thread was stopped within an event")
             }
+            Inconclusive::Ambiguous { frees } => {
+                let frees = counted(*frees, "free", "frees");
+                write!(f, "{frees} could mean other blocks: `HEAPLEDGER_CLOCK=per-event` stamps every event")
+            }
             Inconclusive::Lost { events } => {
                 write!(f, "{events} events were lost: see `heapledger::quality()`")
             }
@@ -96,6 +105,34 @@ pub struct Measurement {
     not_send: std::marker::PhantomData<*const ()>,
 }
 
+/// A measurement that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) usage: Usage,
+    pub(super) inconclusive: Option<Inconclusive>,
+    /// Its scope, which no other measurement takes while this value lives.
+    pub(super) scope: Option<EndedScope>,
+}
+
+/// The scope of a measurement that has ended, for a closer look at its figures.
+#[derive(Debug)]
+pub(super) struct EndedScope {
+    ledger: &'static Ledger,
+    pub(super) cell: u32,
+    /// Whether the scope has figures of earlier measurements of the same place.
+    pub(super) is_reused: bool,
+    is_booked: bool,
+}
+
+impl Drop for EndedScope {
+    fn drop(&mut self) {
+        let is_of_this_process = state::ledger().is_some_and(|now| std::ptr::eq(now, self.ledger));
+        if self.is_booked && is_of_this_process {
+            self.ledger.scopes.give_back(&self.ledger.pages, self.cell);
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Running {
     ledger: &'static Ledger,
@@ -106,6 +143,8 @@ struct Running {
     /// Blocks allocated in the process, events lost in it, and events lost on this thread.
     process: (u64, u64),
     lost_here: u64,
+    /// Ambiguous pairings in the process.
+    doubts: u64,
 }
 
 impl Measurement {
@@ -123,10 +162,16 @@ impl Measurement {
     }
 
     /// Ends the measurement. Returns its figures, and the reason why they may be wrong, if there is one.
-    pub fn end(mut self) -> (Usage, Option<Inconclusive>) {
+    pub fn end(self) -> (Usage, Option<Inconclusive>) {
+        let ended = self.end_and_keep();
+        (ended.usage, ended.inconclusive)
+    }
+
+    /// Ends the measurement, and keeps its scope from other measurements for as long as the returned value lives.
+    pub(super) fn end_and_keep(mut self) -> Ended {
         match std::mem::replace(&mut self.running, Err(Inconclusive::NotRecording)) {
             Ok(running) => running.end(),
-            Err(reason) => (Usage::default(), Some(reason)),
+            Err(reason) => Ended::without_figures(reason),
         }
     }
 }
@@ -140,18 +185,29 @@ impl Drop for Measurement {
     }
 }
 
-fn is_sampling() -> bool {
+impl Ended {
+    pub(super) fn without_figures(reason: Inconclusive) -> Ended {
+        Ended { usage: Usage::default(), inconclusive: Some(reason), scope: None }
+    }
+}
+
+/// Returns whether events are sampled out or only counted.
+pub(super) fn is_sampling() -> bool {
     matches!(state::level(), Level::Sampled | Level::CountersOnly)
 }
 
+/// Returns the calling thread's lane and the ledger, if every event is recorded.
+pub(super) fn recording() -> Result<(&'static Lane, &'static Ledger), Inconclusive> {
+    let recording = thread::lane_or_claim().zip(state::ledger()).ok_or(Inconclusive::NotRecording)?;
+    match state::current().records() {
+        false => Err(Inconclusive::NotRecording),
+        true if is_sampling() => Err(Inconclusive::Sampled),
+        true => Ok(recording),
+    }
+}
+
 fn begin(place: &Location<'_>) -> Result<Running, Inconclusive> {
-    let (lane, ledger) = thread::lane_or_claim().zip(state::ledger()).ok_or(Inconclusive::NotRecording)?;
-    if !state::current().records() {
-        return Err(Inconclusive::NotRecording);
-    }
-    if is_sampling() {
-        return Err(Inconclusive::Sampled);
-    }
+    let (lane, ledger) = recording()?;
     let name = PlaceName::of(place);
     let (name, parent) = (name.as_bytes(), lane.scope());
     let key = |instance| ScopeKey { parent, name: hash_of(name), instance };
@@ -163,7 +219,8 @@ fn begin(place: &Location<'_>) -> Result<Running, Inconclusive> {
             let entry = scopes::enter_cell(cell);
             let (before, process) = (account.sums, allocated_and_lost(ledger));
             let lost_here = counters::lost_on_lane(lane);
-            return Ok(Running { ledger, lane, cell, entry, before, process, lost_here });
+            let doubts = ledger.live.anomalies.doubts.count();
+            return Ok(Running { ledger, lane, cell, entry, before, process, lost_here, doubts });
         }
     }
     Err(Inconclusive::NoScope)
@@ -180,27 +237,24 @@ impl Running {
         self.ledger.scopes.give_back(&self.ledger.pages, self.cell);
     }
 
-    fn end(self) -> (Usage, Option<Inconclusive>) {
+    fn end(self) -> Ended {
         self.leave();
         let Running { ledger, lane, cell, before, .. } = self;
         if !state::ledger().is_some_and(|now| std::ptr::eq(now, ledger)) {
             // A forked child: the measurement was the parent's.
-            return (Usage::default(), Some(Inconclusive::NotRecording));
+            return Ended::without_figures(Inconclusive::NotRecording);
         }
         let internal = InternalScope::enter();
         let _paused = RecordingPaused::enter(&internal);
-        let mut is_booked = book(lane, || ledger.fold(lane));
+        let mut is_booked = book(lane, ledger);
         let mut account = ledger.scopes.read(&ledger.pages, cell);
         let is_alone = !ledger.scopes.has_tokens(&ledger.pages, cell);
         let lives = account.sums.total_blocks != account.sums.freed_blocks;
         if !is_alone || lives {
-            is_booked &= book(lane, || ledger.flush(lane));
+            is_booked &= book_all(lane, ledger);
             account = ledger.scopes.read(&ledger.pages, cell);
         }
         let (blocks, lost) = allocated_and_lost(ledger);
-        if is_booked {
-            self.give_back();
-        }
         let mut usage = Usage::of(&account, &before);
         let own = usage.allocations + usage.reallocations;
         usage.outside_allocations = blocks.wrapping_sub(self.process.0).saturating_sub(own);
@@ -209,54 +263,26 @@ impl Running {
         } else {
             lost.wrapping_sub(self.process.1)
         };
-        let inconclusive = match usage.lost {
-            _ if is_sampling() => Some(Inconclusive::Sampled),
-            _ if !is_booked => Some(Inconclusive::InFlight),
-            _ if !state::current().records() => Some(Inconclusive::NotRecording),
-            0 => None,
-            events => Some(Inconclusive::Lost { events }),
+        let is_inside = |stack| {
+            let scope = ledger.scopes.of_stack(&ledger.pages, stack);
+            scope != 0 && ledger.scopes.chain(&ledger.pages, scope).contains(&cell)
         };
-        (usage, inconclusive)
+        let inconclusive = doubt(is_booked, usage.lost).or_else(|| {
+            let frees = ledger.live.anomalies.doubts.since(self.doubts, is_inside);
+            (frees > 0).then_some(Inconclusive::Ambiguous { frees })
+        });
+        let scope = EndedScope { ledger, cell, is_reused: before != ScopeSums::default(), is_booked };
+        Ended { usage, inconclusive, scope: Some(scope) }
     }
 }
 
-/// Books the rings until all events of the calling thread's lane are booked. Where every event has a time stamp, they
-/// wait for earlier events of other threads. Returns `false` if they wait for too long.
-fn book(lane: &Lane, mut work: impl FnMut()) -> bool {
-    for round in 0..BOOKING_ROUNDS_MAX {
-        work();
-        if lane.folder.tail.observe() == lane.head().own() {
-            return true;
-        }
-        latch::wait(round);
-    }
-    false
-}
-
-/// The name of a measurement: its file and line, made without an allocation.
-struct PlaceName {
-    bytes: [u8; 512],
-    length: usize,
-}
-
-impl PlaceName {
-    fn of(place: &Location<'_>) -> PlaceName {
-        let mut name = PlaceName { bytes: [0; 512], length: 0 };
-        // A longer path is cut: `write_str` does not fail.
-        let _ = write!(name, "{}:{}", place.file(), place.line());
-        name
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or(&[])
-    }
-}
-
-impl Write for PlaceName {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let length = text.len().min(self.bytes.len() - self.length);
-        self.bytes[self.length..self.length + length].copy_from_slice(&text.as_bytes()[..length]);
-        self.length += length;
-        Ok(())
+/// Returns the reason why the figures of a measurement may be wrong, if there is one.
+pub(super) fn doubt(is_booked: bool, lost: u64) -> Option<Inconclusive> {
+    match lost {
+        _ if is_sampling() => Some(Inconclusive::Sampled),
+        _ if !is_booked => Some(Inconclusive::InFlight),
+        _ if !state::current().records() => Some(Inconclusive::NotRecording),
+        0 => None,
+        events => Some(Inconclusive::Lost { events }),
     }
 }

@@ -35,15 +35,38 @@
 //! * While events are sampled out ([`DataQualityMode::HighThroughput`](crate::DataQualityMode), or a reduced level), the
 //!   figures have only the events that were recorded in full: they are lower bounds.
 
+mod all_threads;
 mod assertion;
+mod booking;
+#[cfg(any(feature = "tracing", all(feature = "tokio", tokio_unstable)))]
+mod cells;
+mod failure;
+mod figure;
 mod future;
 mod measurement;
 mod named;
+mod names;
+mod place_name;
+mod places;
+mod snapshot;
+mod snapshot_line;
+#[cfg(feature = "tracing")]
+mod spans;
+#[cfg(any(feature = "tracing", all(feature = "tokio", tokio_unstable)))]
+mod switch;
+#[cfg(feature = "tokio")]
+mod tasks;
 mod usage;
 
 #[doc(hidden)]
-pub use assertion::{Figure, Limit, figures};
+pub use assertion::Asserting;
+#[doc(hidden)]
+pub use figure::{Figure, Limit, figures, figures_of_all_threads};
 pub use future::Scoped;
 pub use measurement::{Inconclusive, Measurement, measure};
 pub use named::{Entered, Scope, ScopeToken};
+#[cfg(feature = "tracing")]
+pub use spans::ScopeLayer;
+#[cfg(feature = "tokio")]
+pub use tasks::{TaskHooks, tasks_by_spawn_location};
 pub use usage::{PerIteration, SiteUsage, Usage};

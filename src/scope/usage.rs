@@ -1,9 +1,10 @@
 //! Figures of scopes.
 
+use super::booking;
 use crate::aggregator::{counters, snapshot};
 use crate::ledger::Ledger;
 use crate::ledger::scopes::{ScopeAccount, ScopeSums};
-use crate::profile::{Profile, Site, scope_of_address};
+use crate::profile::{Module, Profile, Site, scope_of_address};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::{background_thread, scopes, state};
 
@@ -121,7 +122,8 @@ pub(super) fn of_name(name: u64) -> Usage {
     let scope = InternalScope::enter();
     let Some(lane) = scope.lane() else { return Usage::default() };
     let _paused = RecordingPaused::enter(&scope);
-    ledger.flush(lane);
+    // Where nothing can be booked for a second, the figures are those of before.
+    booking::book_all(lane, ledger);
     let mut usage: Option<Usage> = None;
     for number in 1..=ledger.scopes.count() {
         let parent = ledger.scopes.parent_of(&ledger.pages, number);
@@ -159,6 +161,19 @@ pub(super) fn sites_of_name(name: u64) -> Vec<SiteUsage> {
         profile.sites.iter().filter(is_inside).map(|site| site_usage(&profile, site)).collect();
     sites.sort_by(|one, other| other.bytes.cmp(&one.bytes).then_with(|| one.frames.cmp(&other.frames)));
     sites
+}
+
+/// Returns the sites of one cell, those of scopes nested in it included, and the objects of the process.
+pub(super) fn sites_of_cell(cell: u32) -> (Vec<SiteUsage>, Vec<Module>) {
+    let Some(ledger) = state::ledger() else { return Default::default() };
+    let internal = InternalScope::enter();
+    let profile = snapshot::profile(ledger, &internal, "request");
+    let is_inside = |site: &&Site| {
+        let scope = profile.scope_of_stack(site.stack);
+        ledger.scopes.chain(&ledger.pages, scope).contains(&cell)
+    };
+    let sites = profile.sites.iter().filter(is_inside).map(|site| site_usage(&profile, site)).collect();
+    (sites, profile.modules)
 }
 
 fn site_usage(profile: &Profile, site: &Site) -> SiteUsage {

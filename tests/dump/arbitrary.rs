@@ -7,8 +7,8 @@ use heapledger::profile::tracked::{
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, Estimate, Estimates, Event, EventKind, Histogram, Interval, LiveBlock,
     Module, OwnMemory, Peak, ProcessInfo, ProcessMemory, QualityIndicator, ReallocStats, RemoteFrees, Scope,
-    Settings, Site, SiteCurve, Stack, StackFigures, SymbolFrame, Symbols, ThreadRow, Timeline, TrackedReport,
-    TurnTimes,
+    ScopeCounts, Settings, Site, SiteCurve, Stack, StackFigures, SymbolFrame, Symbols, ThreadRow, Timeline,
+    TrackedReport, TurnTimes,
 };
 use heapledger::{
     ClockMode, CompletenessTrend, ConcurrencyConfig, Coverage, DataQualityMode, ForkPolicy, HeapStats,
@@ -197,6 +197,14 @@ fn scopes() -> impl Strategy<Value = Vec<Scope>> {
         threads,
     });
     vec(scope, 0..4)
+}
+
+fn uses_of_scopes() -> impl Strategy<Value = ScopeCounts> {
+    numbers::<3>().prop_map(|[without_room, out_of_order, late_tokens]| ScopeCounts {
+        without_room,
+        out_of_order,
+        late_tokens,
+    })
 }
 
 fn pointer_event() -> impl Strategy<Value = PointerEvent> {
@@ -424,13 +432,16 @@ fn memory_of(quality: &QualityIndicator, process: &ProcessInfo, stacks: &[Stack]
     }
 }
 
-/// Any profile.
-pub fn profile() -> impl Strategy<Value = Profile> {
-    let clock = (text(), text(), number()).prop_map(|(source, why, longest_span_ns)| ClockInfo {
+fn clock() -> impl Strategy<Value = ClockInfo> {
+    (text(), text(), number()).prop_map(|(source, why, longest_span_ns)| ClockInfo {
         source,
         why,
         longest_span_ns,
-    });
+    })
+}
+
+/// Any profile.
+pub fn profile() -> impl Strategy<Value = Profile> {
     let totals = numbers::<10>().prop_map(|n| HeapStats {
         total_blocks: n[0],
         total_bytes: n[1],
@@ -451,15 +462,16 @@ pub fn profile() -> impl Strategy<Value = Profile> {
         uncertainty_bytes,
     });
     let rest = (
-        (timeline(), crossings(), scopes()),
+        (timeline(), crossings(), scopes(), uses_of_scopes()),
         (stack_figures(), symbols()),
         turn_times(),
         estimates(),
         tracked(),
     );
-    (quality(), process(), settings(), clock, totals, peak, tables(), rest).prop_map(
+    (quality(), process(), settings(), clock(), totals, peak, tables(), rest).prop_map(
         |(mut quality, process, settings, clock, totals, peak, tables, rest)| {
-            let ((timeline, crossings, scopes), (figures, symbols), turn_times, estimates, tracked) = rest;
+            let ((timeline, crossings, scopes, uses), (figures, symbols), turn_times, estimates, tracked) =
+                rest;
             quality.turn_times = turn_times;
             let (sites, stacks, modules, live, threads, history, changes) = tables;
             // A reader finds these numbers in the quality.
@@ -479,6 +491,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
                 sites,
                 curves,
                 scopes,
+                scope_counts: uses,
                 stacks,
                 stack_figures: figures,
                 modules,

@@ -57,6 +57,7 @@ pub fn profile() -> Profile {
         curves: Vec::new(),
         memory: Default::default(),
         scopes: Vec::new(),
+        scope_counts: Default::default(),
         stack_figures: Default::default(),
         modules: modules(),
         symbols: Default::default(),

@@ -23,6 +23,14 @@ pub extern "C" fn plugin_records() -> bool {
     heapledger::is_installed()
 }
 
+/// Whether a heap budget of this copy is inconclusive because another copy records.
+#[unsafe(no_mangle)]
+pub extern "C" fn plugin_is_inconclusive() -> bool {
+    let measurement = heapledger::scope::Measurement::begin();
+    drop(black_box(vec![0u8; 100]));
+    measurement.end().1 == Some(heapledger::scope::Inconclusive::NotRecording)
+}
+
 /// Calls `back`, a function of the program, so that the library's frame lies between two frames of the program.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_call(back: extern "C" fn(usize), size: usize) {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod alarms;
 mod blackbox;
+mod budgets;
 mod case;
 mod chaos;
 mod churn;
@@ -19,6 +20,7 @@ mod fidelity;
 mod files;
 mod forks;
 mod heap;
+mod heap_snapshots;
 mod inner;
 mod last_thread;
 mod laws;
@@ -44,6 +46,8 @@ mod signals;
 #[cfg(target_arch = "x86_64")]
 mod small_stacks;
 mod soak;
+#[cfg(feature = "tracing")]
+mod spans;
 #[cfg(target_arch = "x86_64")]
 mod stack_limits;
 #[cfg(target_arch = "x86_64")]
@@ -77,6 +81,9 @@ const CASES: &[&[case::Case]] = &[
     memory::CASES,
     exact::CASES,
     scopes::CASES,
+    budgets::CASES,
+    heap_snapshots::CASES,
+    SPANS,
     files::CASES,
     program_files::CASES,
     RELOADED,
@@ -106,6 +113,10 @@ pub fn main() -> ExitCode {
     case::main(CASES)
 }
 
+#[cfg(feature = "tracing")]
+const SPANS: &[case::Case] = spans::CASES;
+#[cfg(not(feature = "tracing"))]
+const SPANS: &[case::Case] = &[];
 #[cfg(target_arch = "x86_64")]
 const SIGNALS: &[case::Case] = signals::CASES;
 #[cfg(not(target_arch = "x86_64"))]

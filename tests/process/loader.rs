@@ -83,6 +83,12 @@ impl Library {
         unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> bool>(self.find(c"plugin_records"))() }
     }
 
+    fn is_inconclusive(&self) -> bool {
+        let found = self.find(c"plugin_is_inconclusive");
+        // SAFETY: the library's function of this name has this signature.
+        unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> bool>(found)() }
+    }
+
     fn unload(self) {
         // SAFETY: the handle is closed once.
         assert_eq!(unsafe { libc::dlclose(self.0) }, 0);
@@ -94,6 +100,8 @@ fn load_a_second_copy() {
     let Some(library) = Library::load() else { return };
     library.work(10_000);
     assert!(!library.records() && heapledger::is_installed());
+    assert!(library.is_inconclusive(), "a budget of the copy that stands down");
+    heapledger::assert_heap!(allocations == 1; free(block(5), 5));
     library.unload();
     lossless_point();
 }

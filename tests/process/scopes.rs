@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
 
-use heapledger::profile::Scope as Row;
+use heapledger::profile::{Scope as Row, ScopeCounts};
 use heapledger::scope::{Inconclusive, Measurement, ScopeToken};
 use heapledger::{Profile, Scope, assert_heap, assert_no_alloc, measure};
 
@@ -25,10 +25,15 @@ pub const CASES: &[Case] = &[
         complete(&ended.quietly().dump()).unwrap();
     }),
     Case::new("a_token_leads_into_its_scope_and_not_into_a_later_one", send_tokens, |ended| {
-        ended.quietly();
+        let counts = ScopeCounts { late_tokens: 1, ..ScopeCounts::default() };
+        assert_eq!(ended.quietly().dump().scope_counts, counts);
     }),
     Case::new("guards_dropped_in_any_order_leave_the_thread_outside_scopes", drop_in_any_order, |ended| {
-        ended.quietly();
+        let counts = ScopeCounts { out_of_order: 3, ..ScopeCounts::default() };
+        assert_eq!(ended.quietly().dump().scope_counts, counts);
+    }),
+    Case::new("a_guard_held_across_an_await_is_counted", hold_across_an_await, |ended| {
+        assert!(ended.quietly().dump().scope_counts.out_of_order > 0);
     }),
     Case::new("a_forked_child_stays_in_its_scope", fork_in_a_scope, |ended| {
         assert_eq!(row(&ended.quietly().dump(), "request").total_bytes, 100);
@@ -49,6 +54,7 @@ pub const CASES: &[Case] = &[
         let profile = ended.quietly().dump();
         assert_eq!(profile.scopes.len(), 4095);
         assert_eq!(row(&profile, "(others)").total_bytes, 7 * (5000 - 4094));
+        assert_eq!(profile.scope_counts.without_room, 5000 - 4094);
     }),
     Case::new("a_measure_in_a_loop_takes_one_cell", measure_often, |ended| {
         let profile = ended.quietly().dump();
@@ -72,7 +78,7 @@ fn in_every_way(case: &Case) {
 
 /// Allocates, reallocates and frees in an order that depends on the seed; returns the most bytes that were out at a
 /// time, and what is left.
-fn work(seed: u64, live: &mut Vec<(*mut u8, usize)>) -> u64 {
+pub fn work(seed: u64, live: &mut Vec<(*mut u8, usize)>) -> u64 {
     let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = move |below: u64| {
         random = random.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(1);
@@ -279,6 +285,25 @@ fn drop_in_any_order() {
     assert_eq!([a, b, c].map(|scope| scope.usage().bytes), [10, 0, 110]);
     let (_, usage) = measure(|| free(block(5), 5));
     assert_eq!(usage.bytes, 5);
+}
+
+/// The guard stays with the thread while other tasks run. After it is dropped the thread is outside scopes again.
+fn hold_across_an_await() {
+    let (task, held) = (Scope::named("task"), Scope::named("held"));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let holds = tokio::task::spawn_local(task.wrap(async move {
+            let _entered = held.enter();
+            tokio::task::yield_now().await;
+            free(block(10), 10);
+        }));
+        holds.await.unwrap();
+    });
+    assert!(held.usage().bytes >= 10 && task.usage().bytes >= 10);
+    let before = [task, held].map(|scope| scope.usage().bytes);
+    free(block(1000), 1000);
+    assert_eq!([task, held].map(|scope| scope.usage().bytes), before);
 }
 
 fn fork_in_a_scope() {

@@ -10,6 +10,7 @@ use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
+use heapledger::scope::{Inconclusive, Measurement};
 use heapledger::{LossReason, Scope};
 
 use super::case::{Case, Ended};
@@ -44,6 +45,15 @@ pub const CASES: &[Case] = &[
         reentrant,
     )
     .heap(Heap::Bump),
+    Case::new(
+        "a_budget_is_inconclusive_while_another_thread_is_stopped_amid_an_event",
+        measure_beside_a_stopped_thread,
+        |ended| {
+            ended.quietly();
+        },
+    )
+    .heap(Heap::Bump)
+    .variables(PER_EVENT),
     Case::new(
         "a_handler_that_comes_thousands_of_times_a_second_during_work_and_dumps",
         interrupt_all,
@@ -221,6 +231,71 @@ fn step_through_scopes() {
     }
     free(block(50), 50);
     assert_eq!((outer.usage().bytes, inner.usage().bytes), (all.bytes, nested.bytes));
+}
+
+/// Number of the instruction at which the stepping thread stops, and how far it has come.
+static STOP_AT: AtomicU64 = AtomicU64::new(0);
+static STEPPED: AtomicU64 = AtomicU64::new(0);
+static GO_ON: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn stop_here(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut c_void) {
+    let step = STEPPED.fetch_add(1, SeqCst) + 1;
+    while step == STOP_AT.load(SeqCst) && GO_ON.load(SeqCst) < step {
+        // SAFETY: it only waits.
+        unsafe { libc::usleep(50) };
+    }
+}
+
+extern "C" fn free_in_steps(_number: *mut c_void) -> *mut c_void {
+    let blocks: [*mut u8; 20] = std::array::from_fn(|_| block(64));
+    begin_steps();
+    free(blocks[0], 64);
+    end_steps();
+    blocks[1..].iter().for_each(|block| free(*block, 64));
+    GO_ON.store(u64::MAX, SeqCst);
+    null_mut()
+}
+
+/// Stops another thread after ever more instructions of a free. Between its time stamp and its publication nothing later
+/// can be booked, so a budget waits for a second, and then cannot be decided.
+fn measure_beside_a_stopped_thread() {
+    handle_traps(stop_here);
+    STOP_AT.store(u64::MAX, SeqCst);
+    threads::<1>(free_in_steps);
+    let steps = STEPPED.load(SeqCst);
+    for stop_at in (1..=100).map(|part| steps * part / 101) {
+        [&STEPPED, &GO_ON].into_iter().for_each(|count| count.store(0, SeqCst));
+        STOP_AT.store(stop_at, SeqCst);
+        let (inconclusive, usage) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| threads::<1>(free_in_steps));
+            while STEPPED.load(SeqCst) < stop_at && GO_ON.load(SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            let measurement = Measurement::begin();
+            free(block(100), 100);
+            let (usage, inconclusive) = measurement.end();
+            GO_ON.store(u64::MAX, SeqCst);
+            other.join().unwrap();
+            (inconclusive, usage)
+        });
+        match inconclusive {
+            None => assert_eq!((usage.allocations, usage.bytes), (1, 100)),
+            Some(reason) => {
+                assert_eq!(reason, Inconclusive::InFlight, "{usage:?}");
+                let (usage, inconclusive) = {
+                    let measurement = Measurement::begin();
+                    free(block(100), 100);
+                    measurement.end()
+                };
+                return assert_eq!(
+                    (usage.allocations, inconclusive),
+                    (1, None),
+                    "once the thread has gone on"
+                );
+            }
+        }
+    }
+    panic!("no budget was inconclusive");
 }
 
 fn step_through_flush() {

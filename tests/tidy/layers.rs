@@ -25,8 +25,21 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("live", &["sys", "profile"]),
     ("quality", &["profile", "text"]),
     ("tracked", &["sys", "recorder", "profile"]),
-    // Macros lie at the root of the crate: `assert_heap` is of this layer itself.
-    ("scope", &["sys", "ring", "ledger", "recorder", "aggregator", "profile", "text", "assert_heap"]),
+    // Macros lie at the root of the crate: `assert_heap` and `assert_heap_snapshot` are of this layer itself.
+    (
+        "scope",
+        &[
+            "sys",
+            "ring",
+            "ledger",
+            "recorder",
+            "aggregator",
+            "profile",
+            "text",
+            "assert_heap",
+            "assert_heap_snapshot",
+        ],
+    ),
     // For comparison only: nothing above uses it.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
@@ -77,6 +90,7 @@ const RELAXED: &[&str] = &[
     "src/aggregator/description.rs",
     "src/aggregator/rows.rs",
     "src/aggregator/shared.rs",
+    "src/aggregator/scopes.rs",
     "src/aggregator/stacks.rs",
     "src/blackbox/lanes.rs",
     "src/blackbox/read.rs",
@@ -91,6 +105,7 @@ const RELAXED: &[&str] = &[
     "src/ledger/changes.rs",
     "src/ledger/remote_frees.rs",
     "src/ledger/estimate.rs",
+    "src/ledger/live/doubts.rs",
     "src/ledger/history.rs",
     "src/ledger/peak.rs",
     "src/ledger/rows.rs",
@@ -103,6 +118,7 @@ const RELAXED: &[&str] = &[
     "src/recorder/scopes.rs",
     "src/recorder/segments.rs",
     "src/recorder/slow_path.rs",
+    "src/scope/cells.rs",
     "src/recorder/trace_backpressure.rs",
     "src/session/endpoint.rs",
     "src/stack/cache.rs",

@@ -11,6 +11,7 @@ const STATICS: &[(&str, &str, &str)] = &[
     ("src/recorder", "AT_LOAD", "made once, never changed"),
     ("src/recorder", "PROCESS", "reset by its file, which the hook of the fork calls"),
     ("src/session", "ENDPOINT", "reset by its file, which the hook of the fork calls"),
+    ("src/scope", "ENTERED", "kept: the thread that forked goes on in its scopes"),
     ("src/session", "WORK", "reset by its file, which the hook of the fork calls"),
     ("src/stack", "STATE", "reset by its file, which the hook of the fork calls"),
     ("src/sys", "AT_END", "kept: the thread that forked goes on"),

@@ -5,6 +5,7 @@
 //! process from outside, adds the figures that the child reports, and prints one table for each kind of work.
 #![allow(unsafe_code, reason = "some work calls the global allocator directly")]
 
+pub mod budget;
 pub mod child;
 #[path = "../../common/mod.rs"]
 #[allow(dead_code, reason = "shared with other benches, each of which uses a part")]

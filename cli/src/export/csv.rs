@@ -13,9 +13,10 @@
 //! file has one comment line for each damaged part. The name of a column includes its unit.
 //!
 //! `function`, `file` and `line` are the place that a report shows: the first function of the program, else of a
-//! dependency, else the innermost. The last column has the functions that the place called and its nearest callers,
+//! dependency, else the innermost. `functions` has the functions that the place called and its nearest callers,
 //! innermost first, folded as in a report: a run of library functions is one, the arguments of generics are `<..>`, and a
-//! sequence that is repeated at once is written once. The options ask for all of them. A semicolon in a name becomes a
+//! sequence that is repeated at once is written once. `scope` is the scope with those around it, as `server > GET
+//! /search`. The options ask for all of them. A semicolon in a name becomes a
 //! colon, and a cell with a comma or a quotation mark is quoted. Text in comments is written as a quoted Rust string, so
 //! that no name can end its line.
 
@@ -23,6 +24,7 @@ use std::io::{self, Write};
 
 use super::options::ExportOptions;
 use super::quality;
+use crate::analysis::diff::scope_path;
 use crate::analysis::paths::{Function, Paths, View, place_in};
 use crate::analysis::{Origin, SiteOrder, without_repetition};
 use heapledger::profile::{Profile, Site};
@@ -73,7 +75,7 @@ pub(super) fn write(
     }
     write!(out, "stack")?;
     COLUMNS.iter().try_for_each(|(name, _)| write!(out, ",{name}"))?;
-    writeln!(out, ",frames_truncated,function,file,line,functions")?;
+    writeln!(out, ",frames_truncated,function,file,line,functions,scope")?;
     let (with_generics, with_library) = (options.unfolded, options.unfolded);
     let view = View { with_generics, with_library, own: options.own.clone(), ..View::default() };
     let mut paths = Paths::new(profile, &view, &[]);
@@ -93,7 +95,8 @@ pub(super) fn write(
             }
             None => write!(out, ",,0,")?,
         }
-        writeln!(out, "{}", functions(&frames, place, options))?;
+        let scope = scope_path(profile, profile.scope_of_stack(site.stack));
+        writeln!(out, "{},{}", functions(&frames, place, options), cell(&scope))?;
     }
     Ok(())
 }
@@ -147,10 +150,10 @@ mod tests {
         let text = csv(&sample::complete(), &Origin::default());
         let rows: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(rows.len(), 3, "a line of names and two sites");
-        assert!(rows.iter().all(|row| row.split(',').count() == COLUMNS.len() + 6), "{text}");
+        assert!(rows.iter().all(|row| row.split(',').count() == COLUMNS.len() + 7), "{text}");
         assert_eq!(
             rows[2],
-            "1,4,400,4,400,0,0,200,2,200,4,400,0,0,0,0,0,0,0,127,false,0x1000,,0,0x1000;0x2000"
+            "1,4,400,4,400,0,0,200,2,200,4,400,0,0,0,0,0,0,0,127,false,0x1000,,0,0x1000;0x2000,"
         );
     }
 
@@ -162,10 +165,10 @@ mod tests {
         let mut out = Vec::new();
         write(&profile, &Origin::default(), &options, &mut out).expect("a vector takes everything");
         let text = String::from_utf8(out).expect("text");
-        assert!(text.contains(",\"libx.so+0x123;a<\"\"b\"\", [u8: 4]>\\u{a}\"\n"), "{text}");
+        assert!(text.contains(",\"libx.so+0x123;a<\"\"b\"\", [u8: 4]>\\u{a}\",\n"), "{text}");
         assert!(text.contains(",\"Vec<T>::push;parse;Vec<T>::push;parse;a<"), "{text}");
         let folded = csv(&profile, &Origin::default());
-        assert!(folded.contains(",Vec<..>::push;parse;a<..>\\u{a}\n"), "{folded}");
+        assert!(folded.contains(",Vec<..>::push;parse;a<..>\\u{a},\n"), "{folded}");
     }
 
     #[test]

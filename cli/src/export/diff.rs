@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::ser::SerializeSeq;
 
-use crate::analysis::diff::Figures;
+use crate::analysis::diff::{Figures, ScopeChange, ScopeFigures};
 use crate::analysis::{ComparabilityIssue, Diff, Side, SiteChange};
 
 /// Version of this format.
@@ -21,7 +21,17 @@ struct Document<'a> {
     doubts: Vec<DoubtPart>,
     before: SidePart<'a>,
     after: SidePart<'a>,
+    /// Scopes whose figures differ; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<ScopePart<'a>>,
     sites: Sites<'a>,
+}
+
+#[derive(Serialize)]
+struct ScopePart<'a> {
+    path: &'a str,
+    before: &'a ScopeFigures,
+    after: &'a ScopeFigures,
 }
 
 #[derive(Serialize)]
@@ -73,6 +83,10 @@ fn site_part<'a>(diff: &'a Diff, site: &'a SiteChange) -> SitePart<'a> {
     }
 }
 
+fn scope_part(scope: &ScopeChange) -> ScopePart<'_> {
+    ScopePart { path: &scope.path, before: &scope.before, after: &scope.after }
+}
+
 fn side<'a>(side: Side<'a>, totals: &'a Figures) -> SidePart<'a> {
     let (quality, process) = (&side.profile.quality, &side.profile.process);
     SidePart {
@@ -108,6 +122,7 @@ pub fn export_diff(diff: &Diff, before: Side<'_>, after: Side<'_>, out: &mut imp
         doubts: diff.issues.iter().map(doubt_part).collect(),
         before: side(before, &diff.before),
         after: side(after, &diff.after),
+        scopes: diff.scopes.iter().map(scope_part).collect(),
         sites: Sites(diff),
     };
     serde_json::to_writer_pretty(&mut *out, &document)?;

@@ -8,7 +8,7 @@ use crate::dump::format::{
     pointer_event_of, pointer_kind_code, pointer_kind_of,
 };
 use crate::profile::tracked::{Holder, PointerKind, TrackedEvent, TrackedPointer, Unlisted};
-use crate::profile::{Estimate, Estimates, RemoteFrees, TURN_BUCKETS, TrackedReport, TurnTimes};
+use crate::profile::{Estimate, Estimates, RemoteFrees, ScopeCounts, TURN_BUCKETS, TrackedReport, TurnTimes};
 
 /// Section `RECT`: durations of the slow path of recording.
 impl Wire for TurnTimes {
@@ -45,6 +45,9 @@ impl Wire for Vec<RemoteFrees> {
     }
 }
 record!(RemoteFrees { allocated_by, freed_by, blocks, bytes });
+
+// Section `SCOC`. The section is absent if all counts are 0.
+record!(ScopeCounts { without_room, out_of_order, late_tokens });
 
 // Section `ESTM`: figures estimated from samples. The section is absent if no block was sampled.
 record!(Estimates {

@@ -9,11 +9,13 @@
 
 mod comparability;
 mod places;
+mod scopes;
 
 use std::rc::Rc;
 
 pub use comparability::{ComparabilityIssue, Side, issues};
 pub use places::PlaceChange;
+pub use scopes::{ScopeChange, ScopeFigures, path as scope_path};
 
 use super::SiteOrder;
 use super::arithmetic::saturating_sum;
@@ -154,6 +156,8 @@ pub struct Diff {
     /// Sites of both profiles: first those of the first profile in its order, then those that only the second
     /// contains.
     pub sites: Vec<SiteChange>,
+    /// Scopes whose figures differ, the largest change first.
+    pub scopes: Vec<ScopeChange>,
     /// Figures of the first process.
     pub before: Figures,
     /// Figures of the second process.
@@ -222,6 +226,7 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
         functions: functions.into_items(),
         owners,
         sites,
+        scopes: scopes::changed(before.profile, after.profile),
         before: Figures::of_process(before.profile),
         after: Figures::of_process(after.profile),
         issues: issues(before, after),

@@ -36,6 +36,7 @@ pub(crate) fn empty() -> Profile {
         curves: Vec::new(),
         memory: Default::default(),
         scopes: Vec::new(),
+        scope_counts: Default::default(),
         stacks: vec![Stack::default()],
         stack_figures: StackFigures::default(),
         modules: Vec::new(),

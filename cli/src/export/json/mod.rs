@@ -27,7 +27,7 @@ use super::options::JsonVersion;
 use crate::analysis::arithmetic::buckets;
 use crate::analysis::certainty::Grade;
 use crate::analysis::{Certainty, Frame, Origin, StackReader, Verification, estimated_bytes, live, verify};
-use heapledger::profile::{self, Profile, Site, ThreadRow};
+use heapledger::profile::{self, Profile, ScopeCounts, Site, ThreadRow};
 
 /// Maximum number of sizes listed under `live.by_size`.
 const LIVE_SIZES: usize = 1_000;
@@ -81,6 +81,7 @@ fn document<'a, S: Serialize>(profile: &'a Profile, origin: &'a Origin, sites: V
         scopes: &profile.scopes,
         memory: &profile.memory,
         curves: &profile.curves,
+        scope_counts: (profile.scope_counts != ScopeCounts::default()).then_some(profile.scope_counts),
         frames: None,
         calls: None,
         sites,
@@ -230,6 +231,7 @@ mod tests {
         profile.estimates = Some(Estimates::default());
         profile.crossings = vec![RemoteFrees::default()];
         profile.scopes = vec![Scope::default()];
+        profile.scope_counts.late_tokens = 1;
         profile.changes = vec![Change { at_ns: 1, what: "mode: a -> b".into() }];
         profile.quality.lost.add(LossReason::RingFull, 1);
         profile.tracked.pointers.push(TrackedPointer {

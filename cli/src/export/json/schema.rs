@@ -12,8 +12,8 @@ use super::sites::{Call, CallsPart};
 use crate::analysis::{Bucket, LiveFinding};
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, CompletenessTrend, Estimate, Estimates, HeapStats, LossCounts, OwnMemory,
-    Peak, ProcessInfo, ProcessMemory, QualityIndicator, ReallocStats, RemoteFrees, Scope, SiteCurve,
-    StackFigures, TrackedReport,
+    Peak, ProcessInfo, ProcessMemory, QualityIndicator, ReallocStats, RemoteFrees, Scope, ScopeCounts,
+    SiteCurve, StackFigures, TrackedReport,
 };
 
 #[derive(Serialize)]
@@ -44,6 +44,9 @@ pub(super) struct Document<'a, S: Serialize> {
     /// Scopes; absent if the program has named none.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) scopes: &'a [Scope],
+    /// Uses of scopes that changed where blocks are counted; absent if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scope_counts: Option<ScopeCounts>,
     pub(super) memory: &'a ProcessMemory,
     pub(super) curves: &'a [SiteCurve],
     /// Calls of all stacks; absent in version 1, whose sites hold their stacks.

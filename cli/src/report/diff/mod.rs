@@ -20,6 +20,9 @@ use heapledger::quality::completeness_percent;
 /// Headings of the report, in order.
 pub const DIFF_SECTIONS: [&str; 3] = ["Profiles", "Totals", "Sites"];
 
+/// Heading of the section between totals and sites, which exists only if figures of a scope differ.
+const SCOPES: &str = "Scopes";
+
 /// Writes the result of [`diff`](crate::analysis::diff::diff), ranked by `order`, or without it by the figure of the
 /// processes that changed most; lists `top` places.
 ///
@@ -52,8 +55,35 @@ pub fn write_diff(
     }
     page.heading(DIFF_SECTIONS[1])?;
     totals(page, diff, order)?;
+    if !diff.scopes.is_empty() {
+        page.heading(SCOPES)?;
+        scopes(page, diff)?;
+    }
     page.heading(DIFF_SECTIONS[2])?;
     sites(page, diff, order, top)
+}
+
+/// Writes the scopes whose figures differ.
+fn scopes(page: &mut TextPage<'_>, diff: &Diff) -> io::Result<()> {
+    let mut table = Table::new("live|own peak|allocated|blocks|<scope").shrinking(4);
+    let mut tones = Vec::new();
+    for scope in diff.scopes.iter().take(page.layout.rows) {
+        let (before, after) = (&scope.before, &scope.after);
+        table.row([
+            signed(scope.live_bytes(), true),
+            signed(change(before.peak_bytes, after.peak_bytes), true),
+            signed(change(before.total_bytes, after.total_bytes), true),
+            signed(change(before.total_blocks, after.total_blocks), false),
+            escaped(&scope.path),
+        ]);
+        tones.push(tone(scope.live_bytes()));
+    }
+    painted(page, &table, &tones)?;
+    let others = diff.scopes.len().saturating_sub(page.layout.rows) as u64;
+    if others > 0 {
+        page.fact("not shown", &counted(others, "scope", "scopes"))?;
+    }
+    Ok(())
 }
 
 fn described(side: Side<'_>) -> String {

@@ -41,6 +41,16 @@ pub(in super::super) fn scopes(page: &mut TextPage<'_>, subject: &Subject<'_>) -
     if found.others > 0 {
         page.fact("not listed", &counted(found.others, "scope", "scopes"))?;
     }
+    let counts = subject.profile.scope_counts;
+    for (number, what) in [
+        (counts.without_room, "found no room and counted in the scope around them, or in (others)"),
+        (counts.out_of_order, "left out of order, as guards held across an await can be"),
+        (counts.late_tokens, "tokens used after the end of their measurement: without effect"),
+    ] {
+        if number > 0 {
+            page.fact("scopes", &format!("{} {what}", count(number)))?;
+        }
+    }
     page.fact("that is", "figures include nested scopes; a block belongs to the scope that allocated it")?;
     certainty(page, subject, FigureGroup::Breakdown)
 }

@@ -1,0 +1,160 @@
+//! Names of functions, with files and lines, in the running process: only for the message of an assertion that fails.
+
+use crate::profile::Module;
+
+/// A function at an address.
+#[cfg_attr(not(any(test, feature = "names")), allow(dead_code, reason = "nothing has a name"))]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Function {
+    pub(super) name: String,
+    /// Path of the source file; empty if it is not known.
+    pub(super) file: String,
+    pub(super) line: u32,
+}
+
+/// Folders of sources that are neither the program's nor the standard library's.
+const UNPACKED: [&str; 3] = ["/registry/src/", "/git/checkouts/", "/vendor/"];
+
+impl Function {
+    /// Whether the function belongs to the standard library, to heapledger, or to what starts programs.
+    pub(super) fn is_of_a_library(&self) -> bool {
+        let is_of_rust = ["/rustc/", "/rust/deps/"].iter().any(|folder| self.file.starts_with(folder))
+            || self.file.contains("/rustlib/src/rust/library/");
+        let name = self.name.trim_start_matches(['<', '&', '*', '(', '[', ' ']);
+        let roots = ["std::", "core::", "alloc::", "__rust", "_start", "__libc_start"];
+        let is_ours = self.file.starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/src/"));
+        is_of_rust
+            || is_ours
+            || name.starts_with("heapledger::")
+            || (self.file.is_empty() && (name == "main" || roots.iter().any(|root| name.starts_with(root))))
+    }
+
+    /// Whether the function is the entry to the global allocator: what it calls is the allocator's.
+    pub(super) fn is_of_the_allocator(&self) -> bool {
+        ["__rust_alloc", "__rust_realloc", "__rg_alloc", "__rg_realloc"]
+            .iter()
+            .any(|name| self.name.contains(name))
+    }
+
+    /// Whether the function belongs to the package under test, or to a package beside it.
+    pub(super) fn is_of_the_program(&self) -> bool {
+        !self.is_of_a_library()
+            && !self.file.is_empty()
+            && !UNPACKED.iter().any(|folder| self.file.contains(folder))
+    }
+}
+
+/// The objects of the process, in whose files names are looked up. Without the feature `names` nothing has a name.
+pub(super) struct Names<'a> {
+    #[cfg(feature = "names")]
+    objects: Vec<(&'a Module, Option<addr2line::Loader>)>,
+    #[cfg(not(feature = "names"))]
+    _modules: &'a [Module],
+}
+
+#[cfg(not(feature = "names"))]
+impl<'a> Names<'a> {
+    pub(super) fn new(modules: &'a [Module]) -> Names<'a> {
+        Names { _modules: modules }
+    }
+
+    pub(super) fn at(&mut self, _address: u64) -> Vec<Function> {
+        Vec::new()
+    }
+}
+
+#[cfg(feature = "names")]
+impl<'a> Names<'a> {
+    pub(super) fn new(modules: &'a [Module]) -> Names<'a> {
+        Names { objects: modules.iter().map(|module| (module, None)).collect() }
+    }
+
+    /// Returns the functions at a return address, those inlined into it first.
+    pub(super) fn at(&mut self, address: u64) -> Vec<Function> {
+        let at = address.saturating_sub(1);
+        let is_first = |index: usize| index == 0;
+        let found = self.objects.iter_mut().enumerate();
+        let found = found.map(|(index, (module, loader))| (is_first(index), module, loader));
+        let Some((is_program, module, loader)) =
+            found.into_iter().find(|(_, module, _)| (module.start..module.end).contains(&at))
+        else {
+            return Vec::new();
+        };
+        if loader.is_none() {
+            // The program's file may have been replaced since it started; this one is the one that runs.
+            let path = if is_program { "/proc/self/exe" } else { module.path.as_str() };
+            *loader = addr2line::Loader::new(path).ok();
+        }
+        let Some(loader) = loader else { return Vec::new() };
+        functions(loader, at.wrapping_sub(module.bias)).unwrap_or_default()
+    }
+}
+
+/// Returns the functions at an address of an object's file.
+#[cfg(feature = "names")]
+fn functions(loader: &addr2line::Loader, at: u64) -> Option<Vec<Function>> {
+    let named = |raw: &str| format!("{:#}", rustc_demangle::demangle(raw));
+    let mut found = Vec::new();
+    let mut frames = loader.find_frames(at).ok()?;
+    while let Some(frame) = frames.next().ok()? {
+        let raw = frame.function.as_ref().and_then(|function| function.raw_name().ok());
+        let location = frame.location;
+        found.push(Function {
+            name: raw.map(|raw| named(&raw)).unwrap_or_default(),
+            file: location.as_ref().and_then(|location| location.file).unwrap_or_default().to_owned(),
+            line: location.and_then(|location| location.line).unwrap_or_default(),
+        });
+    }
+    // Line tables alone give places without functions: the symbol names the outermost one.
+    let symbol = loader.find_symbol(at).map(&named);
+    match found.last_mut() {
+        Some(outermost) if outermost.name.is_empty() => outermost.name = symbol.unwrap_or_default(),
+        Some(_) => {}
+        None => found.extend(symbol.map(|name| Function { name, ..Function::default() })),
+    }
+    found.retain(|function| !function.name.is_empty());
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_tells_the_owner_and_else_the_name() {
+        let owner = |name: &str, file: &str| {
+            let function = Function { name: name.into(), file: file.into(), line: 1 };
+            (function.is_of_the_program(), function.is_of_a_library())
+        };
+        assert_eq!(owner("alloc::vec::push", "/rustc/1/library/alloc/src/vec.rs"), (false, true));
+        assert_eq!(owner("parse::words", "/home/me/parse/src/lib.rs"), (true, false));
+        assert_eq!(owner("serde::de", "/home/me/.cargo/registry/src/i/serde-1/src/de.rs"), (false, false));
+        assert_eq!(owner("heapledger::recorder::alloc", "/home/me/heapledger/src/lib.rs"), (false, true));
+        assert_eq!(owner("<alloc::string::String as core::fmt::Write>::write", ""), (false, true));
+        assert_eq!(owner("main", ""), (false, true));
+        assert_eq!(owner("main", "src/main.c"), (true, false));
+    }
+
+    #[cfg(all(feature = "names", target_os = "linux"))]
+    #[test]
+    fn a_function_of_this_program_has_its_name_file_and_line() {
+        let address = the_file_tells_the_owner_and_else_the_name as fn() as usize as u64;
+        let mut modules = Vec::new();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let exe = std::env::current_exe().unwrap();
+        let own = maps.lines().filter(|line| line.ends_with(exe.to_str().unwrap()));
+        let spans: Vec<_> = own
+            .map(|line| {
+                let (start, rest) = line.split_once('-').unwrap();
+                let end = rest.split_once(' ').unwrap().0;
+                [start, end].map(|text| u64::from_str_radix(text, 16).unwrap())
+            })
+            .collect();
+        let start = spans[0][0];
+        modules.push(Module { start, end: spans.last().unwrap()[1], bias: start, ..Module::default() });
+        let found = Names::new(&modules).at(address + 5);
+        let function = found.last().unwrap();
+        assert!(function.name.ends_with("the_file_tells_the_owner_and_else_the_name"), "{found:?}");
+        assert!(function.file.ends_with("src/scope/names.rs") && function.line > 100, "{found:?}");
+    }
+}

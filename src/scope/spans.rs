@@ -1,0 +1,181 @@
+//! Spans of `tracing` as scopes.
+
+use std::fmt::{self, Debug, Write};
+
+use tracing_core::span::{Attributes, Id, Record};
+use tracing_core::{Field, Metadata, Subscriber, field::Visit};
+use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::cells::Cells;
+use super::switch;
+use crate::ledger::scopes::SCOPE_NAME_BYTES_MAX;
+use crate::recorder::scopes;
+
+type Filter = Box<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>;
+
+/// A layer that makes each span of `tracing` a scope: what a thread allocates while it is in a span belongs to the
+/// span's scope, and nested spans nest. Feature `tracing`.
+///
+/// The name of the scope is that of the span, and with [`ScopeLayer::field`] also the value of one field. Scopes are
+/// limited in number ([`scope`](crate::scope)), so the field must have few values: a route, not a URL. Spans with the
+/// same name in the same scope share their figures.
+///
+/// ```
+/// use heapledger::scope::ScopeLayer;
+/// use tracing_subscriber::layer::SubscriberExt;
+///
+/// let layer = ScopeLayer::new().field("route").only(|metadata| metadata.name() == "request");
+/// let subscriber = tracing_subscriber::registry().with(layer);
+/// tracing::subscriber::with_default(subscriber, || {
+///     let _entered = tracing::info_span!("request", route = "/search").entered();
+///     let hits = vec![0u8; 1000]; // In the scope `request /search`.
+/// });
+/// # assert_eq!(heapledger::Scope::named("request /search").usage().lost, 0);
+/// ```
+pub struct ScopeLayer {
+    cells: Cells,
+    field: Option<&'static str>,
+    filter: Option<Filter>,
+}
+
+impl Debug for ScopeLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopeLayer").field("field", &self.field).finish_non_exhaustive()
+    }
+}
+
+impl Default for ScopeLayer {
+    fn default() -> ScopeLayer {
+        ScopeLayer::new()
+    }
+}
+
+impl ScopeLayer {
+    /// Creates a layer that makes every span a scope with the span's name.
+    pub fn new() -> ScopeLayer {
+        ScopeLayer { cells: Cells::new(), field: None, filter: None }
+    }
+
+    /// Appends the value of this field to the names of the spans that have it: `request /search`. A value that is
+    /// recorded later counts from the next time that the span is entered.
+    pub fn field(mut self, name: &'static str) -> ScopeLayer {
+        self.field = Some(name);
+        self
+    }
+
+    /// Makes only these spans scopes. What is allocated in other spans belongs to the scope around them.
+    pub fn only(mut self, filter: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static) -> ScopeLayer {
+        self.filter = Some(Box::new(filter));
+        self
+    }
+
+    /// Stores the cell of a span inside the scope `parent`.
+    fn place(&self, id: &Id, parent: u32, name: &Name) {
+        let cell = scopes::cell_inside(parent, name.as_bytes());
+        if cell != 0 && !self.cells.set(id.into_u64(), cell) {
+            scopes::note_without_cell();
+        }
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ScopeLayer {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _context: Context<'_, S>) {
+        let metadata = attributes.metadata();
+        if self.filter.as_ref().is_some_and(|wants| !wants(metadata)) {
+            return;
+        }
+        let mut name = Name::of(metadata.name());
+        if let Some(field) = self.field {
+            attributes.record(&mut FieldValue { field, name: &mut name });
+        }
+        let parent = match attributes.parent() {
+            Some(parent) => match self.cells.get(parent.into_u64()) {
+                0 => scopes::current(),
+                cell => cell,
+            },
+            None if attributes.is_root() => 0,
+            None => scopes::current(),
+        };
+        self.place(id, parent, &name);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let (Some(field), cell) = (self.field, self.cells.get(id.into_u64())) else { return };
+        let Some(metadata) = context.metadata(id).filter(|_| cell != 0) else { return };
+        let mut name = Name::of(metadata.name());
+        let mut value = FieldValue { field, name: &mut name };
+        values.record(&mut value);
+        if name.length > Name::of(metadata.name()).length {
+            self.place(id, scopes::parent_of(cell), &name);
+        }
+    }
+
+    #[inline]
+    fn on_enter(&self, id: &Id, _context: Context<'_, S>) {
+        let key = id.into_u64();
+        match self.cells.get(key) {
+            0 => {}
+            cell => switch::enter(key, cell),
+        }
+    }
+
+    #[inline]
+    fn on_exit(&self, id: &Id, _context: Context<'_, S>) {
+        switch::exit(id.into_u64());
+    }
+
+    fn on_close(&self, id: Id, _context: Context<'_, S>) {
+        self.cells.remove(id.into_u64());
+    }
+}
+
+/// The name of a scope, made without an allocation. What is longer is cut.
+struct Name {
+    bytes: [u8; SCOPE_NAME_BYTES_MAX],
+    length: usize,
+}
+
+impl Name {
+    fn of(text: &str) -> Name {
+        let mut name = Name { bytes: [0; SCOPE_NAME_BYTES_MAX], length: 0 };
+        // `write_str` does not fail.
+        let _ = name.write_str(text);
+        name
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&[])
+    }
+}
+
+impl Write for Name {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let length = text.floor_char_boundary(self.bytes.len() - self.length);
+        self.bytes[self.length..self.length + length].copy_from_slice(&text.as_bytes()[..length]);
+        self.length += length;
+        Ok(())
+    }
+}
+
+/// Appends the value of one field to a name.
+struct FieldValue<'a> {
+    field: &'static str,
+    name: &'a mut Name,
+}
+
+impl Visit for FieldValue<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == self.field {
+            // `write_str` does not fail.
+            let _ = write!(self.name, " {value}");
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == self.field {
+            // As above; a value that fails to print is cut.
+            let _ = write!(self.name, " {value:?}");
+        }
+    }
+}
