@@ -389,3 +389,72 @@ fn query_engines_agree_with_each_other_and_with_json() {
     assert!((none && !must) || output.status.success(), "{said}");
     assert!(!must || !said.contains("SKIPPED"), "{said}");
 }
+
+/// Writes 2,000 dumps, and prints what their tables take: `cargo test --release --all-features --test tables -- --ignored
+/// --nocapture`. With `HEAPLEDGER_SAMPLE=FILE` they are copies of that dump, each at other addresses; with
+/// `HEAPLEDGER_KEEP=DIR` they stay there.
+#[test]
+#[ignore = "for people: it prints times"]
+fn two_thousand_dumps_take_less_than_a_minute() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let keep = std::env::var_os("HEAPLEDGER_KEEP").map(std::path::PathBuf::from);
+    let place = keep.unwrap_or_else(|| directory.path().to_owned());
+    let sample = match std::env::var_os("HEAPLEDGER_SAMPLE") {
+        Some(path) => heapledger::dumps::read(Path::new(&path)).expect("a dump").profile,
+        None => fleet::profile(fleet::runs()[0]),
+    };
+    let paths: Vec<String> = (0..2_000u32)
+        .map(|number| {
+            let mut profile = sample.clone();
+            moved(&mut profile, number);
+            let path = place.join(format!("{number}.hl"));
+            heapledger::dumps::write_with_notes(&path, &profile, &[]).expect("a dump");
+            path.to_string_lossy().into_owned()
+        })
+        .collect();
+    let bytes: u64 = paths.iter().map(|path| fs::metadata(path).expect("a file").len()).sum();
+    let out = directory.path().join("heaps");
+    let mut arguments = vec!["export", "--format", "parquet", "-o", out.to_str().expect("text")];
+    arguments.extend(paths.iter().map(String::as_str));
+    let (started, before) = (std::time::Instant::now(), children_ticks());
+    let (code, said) = code_and_errors(&arguments);
+    let ticks = children_ticks() - before;
+    assert_eq!(code, Some(0), "{said}");
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{bytes} bytes of dumps; {seconds:.1} s, {:.1} s of processor; {said}", ticks as f64 / 100.0);
+}
+
+/// Moves a profile to other addresses, and makes it that of another process on another host.
+fn moved(profile: &mut Profile, number: u32) {
+    let shift = u64::from(number) * 0x10_0000;
+    let by = |address: &mut u64| *address = address.wrapping_add(shift);
+    profile.process.pid = 1_000 + number;
+    profile.process.host = format!("host-{}", number % 100);
+    profile.process.started_unix_ns += u64::from(number % 5) * 1_000_000_000;
+    for module in &mut profile.modules {
+        [&mut module.start, &mut module.end, &mut module.bias].into_iter().for_each(by);
+    }
+    let is_scope = |address: u64| heapledger::profile::scope_of_address(address).is_some();
+    for address in profile.stacks.iter_mut().flat_map(|stack| &mut stack.frames) {
+        if !is_scope(*address) {
+            by(address);
+        }
+    }
+    let frames = std::mem::take(&mut profile.symbols.frames).into_iter();
+    profile.symbols.frames = frames
+        .map(|(mut address, functions)| {
+            if !is_scope(address) {
+                by(&mut address);
+            }
+            (address, functions)
+        })
+        .collect();
+    profile.live.iter_mut().for_each(|block| by(&mut block.address));
+}
+
+/// Returns the time in user space of the processes that were waited for, in hundredths of a second.
+fn children_ticks() -> u64 {
+    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    fields.split(' ').nth(13).and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
+}

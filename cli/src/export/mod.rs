@@ -25,6 +25,8 @@ mod json;
 mod names;
 mod options;
 mod pprof;
+#[cfg(feature = "push")]
+pub mod pyroscope;
 mod quality;
 mod speedscope;
 #[cfg(feature = "parquet")]

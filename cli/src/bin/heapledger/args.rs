@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use crate::name_args::NameArgs;
 use clap::builder::PossibleValue;
 use clap::{Parser, Subcommand, ValueEnum};
 use heapledger_cli::export::Format;
@@ -29,6 +30,7 @@ pub enum Command {
     Bundle(BundleArgs),
     Export(ExportArgs),
     Diff(DiffArgs),
+    Push(crate::push_args::PushArgs),
     Run(RunArgs),
     Top(TopArgs),
     Trace(TraceArgs),
@@ -117,14 +119,6 @@ pub struct BundleArgs {
 
     #[command(flatten)]
     pub names: NameArgs,
-}
-
-/// Options on the lookup of names
-#[derive(Debug, Default, clap::Args)]
-pub struct NameArgs {
-    /// Directory with separate debug files, by build id or by name; may be given more than once
-    #[arg(long = "debug-dir", value_name = "DIR")]
-    pub debug_directories: Vec<PathBuf>,
 }
 
 /// Convert a dump to the format of another program, or many dumps to tables

@@ -28,6 +28,8 @@ ignores them all.
   HEAPLEDGER_LIVE             1, a path, or off: figures of the running process, for `heapledger top`
   HEAPLEDGER_WARN=1           warn on standard error, at most every 10 s, when the data becomes incomplete
 
+`heapledger push` reads HEAPLEDGER_PUSH_PASSWORD, the password of --user, and HEAPLEDGER_PUSH_TOKEN.
+
 The command itself reads NO_COLOR, CLICOLOR, CLICOLOR_FORCE, and LC_ALL, LC_CTYPE and LANG, which say whether the terminal \
 shows more than ASCII.";
 

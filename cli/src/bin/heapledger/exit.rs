@@ -80,6 +80,7 @@ impl Failure {
     }
 
     /// Whether the input is the cause.
+    #[cfg(any(feature = "parquet", feature = "push"))]
     pub fn is_unreadable(&self) -> bool {
         self.cause == FailureKind::Unreadable
     }

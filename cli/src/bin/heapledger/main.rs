@@ -1,8 +1,8 @@
 //! The `heapledger` command.
 //!
 //! * `args` defines the command line, with the flags of `figures`; `environment` lists the environment variables.
-//! * `commands` has the subcommands `report`, `verify` and `export`; `diff`, `bundle`, `run`, `trace` and `validate`
-//!   have one subcommand each.
+//! * `commands` has the subcommands `report`, `verify` and `export`; `diff`, `bundle`, `push`, `run`, `trace` and
+//!   `validate` have one subcommand each. `push_source` reads what is to be sent.
 //! * `tables` has `export --format parquet`.
 //! * `read` opens a dump (`input`) or a trace (`trace_file`), and `names` looks up symbols.
 //! * `detail` and `page` convert flags to options of reports; `sources` reads the source lines that a page shows.
@@ -24,9 +24,17 @@ mod endpoint_client;
 mod environment;
 mod exit;
 mod figures;
+#[cfg(feature = "push")]
+mod http;
 mod input;
+mod name_args;
 mod names;
 mod page;
+#[cfg_attr(not(feature = "push"), path = "no_push.rs")]
+mod push;
+mod push_args;
+#[cfg(feature = "push")]
+mod push_source;
 mod read;
 mod run;
 mod running;
@@ -61,6 +69,7 @@ fn main() -> ExitCode {
         Command::Bundle(args) => bundle::bundle(&args),
         Command::Export(args) => commands::export(&args),
         Command::Diff(args) => diff::diff(&args),
+        Command::Push(args) => push::push(&args),
         Command::Run(args) => run::run(&args),
         Command::Top(args) => top::top(&args),
         Command::Trace(args) => trace::trace(&args),

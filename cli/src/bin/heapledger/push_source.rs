@@ -1,0 +1,119 @@
+//! What `heapledger push` sends: a profile in the format of pprof, from a file or from a running program.
+
+use std::path::Path;
+
+use heapledger::dumps;
+use heapledger::text::escape::escaped;
+use heapledger_cli::analysis::Origin;
+use heapledger_cli::export::pyroscope::pprof_program;
+use heapledger_cli::export::{Format, export};
+use heapledger_cli::symbols;
+use ureq::Agent;
+
+use crate::exit::{Failure, FailureKind};
+use crate::http::{http_uri, said};
+use crate::input::Input;
+use crate::push_args::PushArgs;
+use crate::{names, read};
+
+/// Maximum length of what a program's endpoint sends, in bytes.
+pub const PULLED_BYTES_MAX: u64 = 1 << 30;
+/// Path that is asked for if a URL has none: a dump, whose names this command looks up.
+const DUMP_PATH: &str = "/heapledger/dump";
+
+/// A profile in the format of pprof, with what its labels need.
+pub struct Pushed {
+    pub pprof: Vec<u8>,
+    pub service: String,
+    /// Name of the host; empty if unknown.
+    pub host: String,
+    /// Whether the profile is of a program that goes on, and is one of several.
+    pub is_running: bool,
+}
+
+/// Reads a source: a URL, or the path of a file.
+pub fn read(source: &str, args: &PushArgs, agent: &Agent) -> Result<Pushed, Failure> {
+    let is_url = source.contains("://");
+    if is_url {
+        let bytes = pull(source, agent)?;
+        return of_bytes(source, bytes, args, true);
+    }
+    let path = Path::new(source);
+    let start = std::fs::File::open(path).and_then(|mut file| {
+        let mut start = [0; 2];
+        std::io::Read::read_exact(&mut file, &mut start).map(|()| start)
+    });
+    if start.is_ok_and(|start| is_compressed(&start)) {
+        let bytes = std::fs::read(path).map_err(|error| {
+            Failure::new(FailureKind::Unreadable, format_args!("cannot read {}: {error}", escaped(source)))
+        })?;
+        return of_bytes(source, bytes, args, false);
+    }
+    of_input(read::whole(path)?, path, args, false)
+}
+
+/// Whether bytes start as those of gzip do.
+fn is_compressed(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x8b])
+}
+
+fn pull(source: &str, agent: &Agent) -> Result<Vec<u8>, Failure> {
+    let shown = escaped(source);
+    let uri = http_uri(source, "source")?;
+    let bare = uri.path().trim_matches('/').is_empty() && uri.query().is_none();
+    let url = if bare { format!("{}{DUMP_PATH}", source.trim_end_matches('/')) } else { source.to_owned() };
+    let failed = |why: String| {
+        Failure::new(FailureKind::Unreadable, format_args!("cannot read {shown}: {why}"))
+            .hint("a program has an endpoint with the feature `serve` and HEAPLEDGER_SERVE=ADDRESS")
+    };
+    let mut answer = agent.get(&url).call().map_err(|error| failed(said(&error)))?;
+    if !answer.status().is_success() {
+        return Err(failed(format!("{url} answers {}", answer.status())));
+    }
+    let body = answer.body_mut().with_config().limit(PULLED_BYTES_MAX);
+    body.read_to_vec().map_err(|error| failed(said(&error)))
+}
+
+fn of_bytes(source: &str, bytes: Vec<u8>, args: &PushArgs, is_running: bool) -> Result<Pushed, Failure> {
+    let shown = escaped(source);
+    if !is_compressed(&bytes) {
+        let dump = dumps::read_bytes(&bytes).map_err(|error| {
+            let why = escaped(&error.to_string());
+            Failure::new(FailureKind::Unreadable, format_args!("cannot read {shown}: {why}"))
+        })?;
+        let damage = dump.damage.iter().map(ToString::to_string).collect();
+        let input = Input { profile: dump.profile, origin: Origin::new(damage, dump.notes) };
+        return of_input(input, Path::new("-"), args, is_running);
+    }
+    let Some(program) = pprof_program(&bytes) else {
+        let error = format_args!("{shown} is compressed, and no profile in the format of pprof");
+        return Err(Failure::new(FailureKind::Unreadable, error));
+    };
+    let service = args.service.clone().unwrap_or_else(|| file_name(&program));
+    if service.is_empty() {
+        let error = format_args!("{shown} does not tell which program it is of");
+        return Err(Failure::new(FailureKind::Usage, error).hint("name it with --service"));
+    }
+    Ok(Pushed { pprof: bytes, service, host: String::new(), is_running })
+}
+
+fn of_input(mut input: Input, path: &Path, args: &PushArgs, is_running: bool) -> Result<Pushed, Failure> {
+    if args.no_symbols {
+        symbols::name_scopes(&mut input.profile);
+    } else {
+        names::look_up(&mut input.profile, &args.names, path);
+    }
+    let mut pprof = Vec::new();
+    export(Format::Pprof, &input.profile, &input.origin, &mut pprof).map_err(|error| {
+        Failure::new(FailureKind::Unreadable, format_args!("cannot convert {}: {error}", path.display()))
+    })?;
+    let process = &input.profile.process;
+    let service = args.service.clone().unwrap_or_else(|| process.program.clone());
+    let service = if service.is_empty() { "unknown".to_owned() } else { service };
+    Ok(Pushed { pprof, service, host: process.host.clone(), is_running })
+}
+
+/// Returns the last component of a path, as the name of a program.
+fn file_name(path: &str) -> String {
+    Path::new(path).file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned())
+}
