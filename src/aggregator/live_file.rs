@@ -9,7 +9,7 @@ use super::naming::expand;
 use crate::live::page::{LIVE_PAGE_BYTES, LivePage, MAGIC};
 use crate::recorder::state;
 use crate::sys::box_file::{BoxError, BoxFile};
-use crate::sys::platform;
+use crate::sys::{path_pattern, platform};
 
 /// Bytes of the metadata. Where it needs more, the file has none, and addresses have no names.
 const METADATA_BYTES_MAX: usize = 128 << 10;
@@ -30,13 +30,15 @@ pub(super) struct LiveFile {
 unsafe impl Send for LiveFile {}
 
 impl LiveFile {
-    /// Makes the file that the settings ask for; if that fails, prints the reason.
-    pub(super) fn open() -> Option<LiveFile> {
+    /// Makes the file that the settings ask for; if that fails, prints the reason. A forked child has one only if the path
+    /// differs from its parent's.
+    pub(super) fn open(is_child: bool) -> Option<LiveFile> {
         let pattern = state::options().live_pattern()?;
-        if platform::is_set_user_id() {
+        let pattern = if pattern == b"1" { DEFAULT_PATH } else { pattern };
+        if platform::is_set_user_id() || is_child && !path_pattern::has_process_id(pattern) {
             return None;
         }
-        let path = expand(if pattern == b"1" { DEFAULT_PATH } else { pattern });
+        let path = expand(pattern);
         let bytes = LIVE_PAGE_BYTES + PLACES * METADATA_BYTES_MAX;
         let made = platform::with_failing_writes(|| make(&path, bytes));
         match made {

@@ -62,7 +62,9 @@ impl LiveWriter {
         let page: &'static LivePage = unsafe { &*ledger.pages.at(number).cast::<LivePage>() };
         page.begin();
         ledger.facts.publish_live_page(number);
-        let file = LiveFile::open();
+        // relaxed: written before the ledger was published.
+        let is_child = ledger.facts.forked_from.load(Ordering::Relaxed) != 0;
+        let file = LiveFile::open(is_child);
         let mut content = Content::zeroed();
         content.pid = u64::from(platform::process_id());
         content.interval_ns = INTERVAL_NS;
