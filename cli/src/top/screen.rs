@@ -2,7 +2,7 @@
 
 use heapledger::live::LiveSite;
 use heapledger::text::escape::escaped;
-use heapledger::text::units::{bytes, count, duration};
+use heapledger::text::units::{bytes, count, counted, duration};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -68,9 +68,9 @@ fn heading(screen: &Screen, now_unix_ns: u64) -> Vec<Line<'static>> {
         Line::from(first),
         Line::from(vec![Span::raw("complete   "), Span::styled(completeness(live), Style::new().fg(colour))]),
         Line::from(format!(
-            "live       {} in {} blocks   peak {}   resident {resident}",
+            "live       {} in {}   peak {}   resident {resident}",
             bytes(totals.live_bytes),
-            count(totals.live_blocks),
+            counted(totals.live_blocks, "block", "blocks"),
             bytes(totals.peak_bytes),
         )),
         Line::from(format!(
@@ -212,7 +212,8 @@ fn draw_stack(frame: &mut Frame<'_>, screen: &Screen, site: &LiveSite, area: Rec
     if site.is_cut {
         lines.push(Line::styled("outer frames are not in the page", FAINT));
     }
-    let title = format!(" {} live in {} blocks ", bytes(site.live_bytes), count(site.live_blocks));
+    let blocks = counted(site.live_blocks, "block", "blocks");
+    let title = format!(" {} live in {blocks} ", bytes(site.live_bytes));
     frame.render_widget(Clear, area);
     let stack = Paragraph::new(lines).wrap(Wrap { trim: false }).block(Block::bordered().title(title));
     frame.render_widget(stack, area);
