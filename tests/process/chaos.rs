@@ -4,6 +4,8 @@
 //! points at which no thread of the program is at work, every total must be the counted one; after lost events it may
 //! differ by these. A handler that allocates comes a thousand times a second.
 //!
+//! The same programs are killed, at any instruction, with a black box, which then obeys every law.
+//!
 //! A seed decides the program and its settings. `PROCESS_TEST_CHAOS_SEED` repeats one; `PROCESS_TEST_SOAK_S` says for how
 //! many seconds new seeds are tried. A seed that fails is printed, and becomes an entry of [`SEEDS`].
 
@@ -21,12 +23,19 @@ use super::heap::Heap;
 use super::laws;
 use super::tools::{block, free};
 
-pub const CASES: &[Case] =
-    &[Case::series("random_programs_under_random_settings_agree_with_an_exact_count", chaos, drive)
-        .heap(Heap::Exact)];
+pub const CASES: &[Case] = &[
+    Case::series("random_programs_under_random_settings_agree_with_an_exact_count", chaos, drive)
+        .heap(Heap::Exact),
+    Case::series("random_programs_that_are_killed_leave_a_box_that_obeys_the_laws", chaos, kill_some)
+        .heap(Heap::Exact),
+];
 
 /// Seeds that are always tried.
 const SEEDS: [u64; 3] = [1, 2, 5];
+/// Number of kills of one test; of `PROCESS_TEST_SOAK_S`, as many as fit into that time.
+const KILLS: u64 = 4;
+/// Variable with the number of the alarm at which the program kills itself.
+const KILL_VARIABLE: &str = "PROCESS_TEST_CHAOS_KILL";
 const SEED_VARIABLE: &str = "PROCESS_TEST_CHAOS_SEED";
 /// Points of one program at which its totals are compared.
 const POINTS: u64 = 40;
@@ -205,6 +214,7 @@ fn act(dice: &mut Dice, held: &mut [(*mut u8, usize)]) {
         44 if dice.roll(20) == 0 => super::tools::threads::<1>(churn),
         45 if dice.roll(20) == 0 => drop(catch_unwind(|| std::panic::resume_unwind(Box::new([1u8; 100])))),
         46 if dice.roll(50) == 0 => heapledger::flush(),
+        48 if dice.roll(50) == 0 => load_and_unload(),
         47 if dice.roll(50) == 0 => {
             drop(std::hint::black_box((heapledger::quality(), heapledger::history())))
         }
@@ -214,6 +224,17 @@ fn act(dice: &mut Dice, held: &mut [(*mut u8, usize)]) {
             }
             let size = size_of(dice);
             *slot = (block(size), size);
+        }
+    }
+}
+
+/// Loads a library and unloads it again: the list of loaded objects changes twice.
+fn load_and_unload() {
+    // SAFETY: a library of the C library's, whose functions are not called.
+    unsafe {
+        let library = libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+        if !library.is_null() {
+            libc::dlclose(library);
         }
     }
 }
@@ -250,7 +271,15 @@ extern "C" fn work(number: *mut c_void) -> *mut c_void {
 /// Whether the handler allocates: not while the totals are compared.
 static HANDLES: AtomicBool = AtomicBool::new(false);
 
+/// Number of alarms until the program kills itself; 0 if it does not.
+static KILL_AT: AtomicU64 = AtomicU64::new(0);
+
 extern "C" fn on_alarm(_signal: i32) {
+    let left = KILL_AT.load(SeqCst);
+    if left > 0 && KILL_AT.fetch_sub(1, SeqCst) == 1 {
+        // SAFETY: no memory; the signal ends the process, whatever it is in.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    }
     if HANDLES.load(SeqCst) {
         let size = 40 + (SEED.load(SeqCst) % 3) as usize * 1_000;
         free(block(size), size);
@@ -326,6 +355,8 @@ fn fork_one(executes: bool) {
 fn chaos() {
     let seed: u64 = std::env::var(SEED_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     SEED.store(seed, SeqCst);
+    let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse().ok());
+    KILL_AT.store(number(KILL_VARIABLE).unwrap_or(0), SeqCst);
     let mut dice = Dice(seed);
     let mut threads = [0; THREADS];
     for (number, thread) in threads.iter_mut().enumerate() {
@@ -391,6 +422,43 @@ fn play(case: &Case, seed: u64) {
     let ended = case.play_with(&variables);
     ended.with_code(0);
     assert_eq!(ended.said("points"), POINTS);
+}
+
+/// Kills programs at alarms that the seed decides, and reads their black boxes.
+fn kill_some(case: &Case) {
+    let soak_s: u64 = std::env::var(case::SOAK_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let first = if soak_s == 0 { 1 } else { u64::from(std::process::id()) << 20 };
+    let (began, mut kills, mut seed) = (Instant::now(), 0, first);
+    while kills < KILLS || began.elapsed() < Duration::from_secs(soak_s) {
+        kills += u64::from(play_and_kill(case, seed));
+        seed += 1;
+    }
+    println!("  {kills} kills");
+}
+
+/// Returns whether the program was killed before it ended by itself.
+fn play_and_kill(case: &Case, seed: u64) -> bool {
+    let mut dice = Dice((seed ^ 0xB0C5).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let (text, alarm) = (seed.to_string(), (1 + dice.roll(400)).to_string());
+    let mut one_of = |values: &[&'static str]| values[dice.roll(values.len() as u64) as usize];
+    let variables = [
+        (SEED_VARIABLE, text.as_str()),
+        (KILL_VARIABLE, alarm.as_str()),
+        ("HEAPLEDGER_BLACKBOX", "chaos.box"),
+        ("HEAPLEDGER_BLACKBOX_BYTES", "67108864"),
+        ("HEAPLEDGER_MODE", one_of(&["perfect", "perfect", "high", "throughput", "best-effort"])),
+        ("HEAPLEDGER_STACKS", one_of(&["off", "off", "fp", "sampled:4096"])),
+        ("HEAPLEDGER_CLOCK", one_of(&["batched", "per-event"])),
+    ];
+    println!("  {variables:?}");
+    let ended = case.play_with(&variables);
+    if ended.status.success() {
+        return false;
+    }
+    ended.with_signal(libc::SIGKILL);
+    let read = dumps::read(ended.path("chaos.box")).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    laws::obeyed(&read.profile).unwrap_or_else(|broken| panic!("seed {seed}, killed: {broken}"));
+    true
 }
 
 fn drive(case: &Case) {
