@@ -80,15 +80,6 @@ pub const CASES: &[Case] = &[
     .heap(Heap::Bump)
     .variables(WITH_THREAD),
     Case::new(
-        "a_handler_at_every_instruction_of_a_process_first_event_is_accounted_for",
-        step_through_the_first_event,
-        |ended| {
-            println!("  {} of {} first events stepped through", ended.said("fine"), ended.said("children"));
-            assert_eq!(ended.said("fine"), ended.said("children"));
-        },
-    )
-    .heap(Heap::Bump),
-    Case::new(
         "a_handler_at_every_instruction_of_a_threads_start_is_accounted_for",
         step_through_the_start,
         |ended| {
@@ -359,43 +350,6 @@ fn step_through_the_end() {
     assert!(teardown > 0 && teardown + quality.lost.get(LossReason::Reentrant) == quality.lost.total());
     assert_eq!(quality.anomalies.total(), 0, "{quality:?}");
     assert_eq!(heapledger::stats().live_blocks, before.live_blocks);
-}
-
-/// Steps through the opening of a ledger: a forked child opens its own at its first event. That event must not be the
-/// handler's, so the handler ignores more signals in each child.
-fn step_through_the_first_event() {
-    lossless_point();
-    install_handler();
-    let (mut children, mut fine) = (0, 0);
-    for skipped in (0..30_000).step_by(2_500) {
-        // SAFETY: the child uses what works after a fork here, and exits; `status` is valid for writes.
-        let status = unsafe {
-            let child = libc::fork();
-            assert!(child >= 0);
-            if child == 0 {
-                // A child that hangs ends by SIGALRM.
-                libc::alarm(20);
-                PASSED_OVER.store(skipped, SeqCst);
-                begin_steps();
-                free(block(32), 32);
-                end_steps();
-                PASSED_OVER.store(0, SeqCst);
-                let quality = heapledger::quality();
-                let lost = quality.lost.total();
-                let is_fine = quality.is_conserved() && lost == quality.lost.get(LossReason::Reentrant);
-                libc::_exit(i32::from(!is_fine || quality.anomalies.total() > 0));
-            }
-            let mut status = 0;
-            while libc::waitpid(child, &mut status, 0) < 0 {}
-            status
-        };
-        children += 1;
-        fine += u64::from(status == 0);
-        if status != 0 {
-            println!("after {skipped} signals: {status:#x}");
-        }
-    }
-    println!("children={children}\nfine={fine}");
 }
 
 extern "C" fn start_in_steps(_number: *mut c_void) -> *mut c_void {

@@ -66,6 +66,15 @@ pub const CASES: &[Case] = &[
     .heap(Heap::Bump)
     // heapledger's own thread is there from the first turn then: no signal may be raised while one is made.
     .variables(&[("HEAPLEDGER_WARN", "1")]),
+    Case::new(
+        "a_handler_at_every_instruction_of_a_process_first_event_is_accounted_for",
+        step_through_the_first_event,
+        |ended| {
+            println!("  {} of {} first events stepped through", ended.said("fine"), ended.said("children"));
+            assert_eq!(ended.said("fine"), ended.said("children"));
+        },
+    )
+    .heap(Heap::Bump),
     Case::new("a_handler_at_every_instruction_of_a_sampling_thread_is_accounted_for", step_and_sample, obeys)
         .heap(Heap::Bump)
         .variables(&[("HEAPLEDGER_STACKS", "auto")]),
@@ -398,4 +407,50 @@ fn step_and_sample() {
     assert_eq!((quality.in_flight, unaccounted, quality.anomalies.total()), (0, 0, 0), "{quality:?}");
     assert_eq!(quality.lost.total(), quality.lost.get(LossReason::Reentrant), "{quality:?}");
     assert_eq!(heapledger::stats().live_blocks, blocks);
+}
+
+/// Number of signals that the handler still ignores.
+static PASSED_OVER: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn allocate_after_some(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut c_void) {
+    if PASSED_OVER.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err() {
+        free(block(24), 24);
+    }
+}
+
+/// Steps through the opening of a ledger: a forked child opens its own at its first event. That event must not be the
+/// handler's, so the handler ignores more signals in each child.
+fn step_through_the_first_event() {
+    free(block(8), 8);
+    handle_traps(allocate_after_some);
+    let (mut children, mut fine) = (0, 0);
+    for skipped in (0..30_000).step_by(2_500) {
+        // SAFETY: the child uses what works after a fork here, and exits; `status` is valid for writes.
+        let status = unsafe {
+            let child = libc::fork();
+            assert!(child >= 0);
+            if child == 0 {
+                // A child that hangs ends by SIGALRM.
+                libc::alarm(20);
+                PASSED_OVER.store(skipped, SeqCst);
+                begin_steps();
+                free(block(32), 32);
+                end_steps();
+                PASSED_OVER.store(0, SeqCst);
+                let quality = heapledger::quality();
+                let lost = quality.lost.total();
+                let is_fine = quality.is_conserved() && lost == quality.lost.get(LossReason::Reentrant);
+                libc::_exit(i32::from(!is_fine || quality.anomalies.total() > 0));
+            }
+            let mut status = 0;
+            while libc::waitpid(child, &mut status, 0) < 0 {}
+            status
+        };
+        children += 1;
+        fine += u64::from(status == 0);
+        if status != 0 {
+            println!("after {skipped} signals: {status:#x}");
+        }
+    }
+    println!("children={children}\nfine={fine}");
 }
