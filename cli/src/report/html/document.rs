@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::super::detail::Detail;
 use super::super::escape::escaped;
-use super::super::sections::findings::sentence;
+use super::super::sections::findings::{resident, sentence};
 use super::super::sections::heap::advice as advice_of;
 use super::super::units::{bytes, counted, duration};
 use super::key_figures::{self, Banner, CertaintyLine, Fact, Law, Tile};
-use super::selection::{self, LiveCells, ScopeRow, Source, live_cells};
+use super::selection::{self, CourseRow, LiveCells, ScopeRow, Source, live_cells};
 use super::tree::{Calls, pack};
 use crate::analysis::paths::Paths;
 use crate::analysis::{
@@ -58,6 +58,7 @@ pub(super) struct Document {
     sites_sampled: String,
     live: Live,
     live_cells: LiveCells,
+    courses: Vec<CourseRow>,
     scopes: Vec<ScopeRow>,
     sources: Vec<Source>,
     threads: Threads,
@@ -89,6 +90,8 @@ struct Timeline {
     /// One list for each of [`TIMELINE_FIGURES`].
     #[serde(flatten)]
     figures: Columns,
+    /// Highest resident memory that was read in each step; 0 where none was.
+    resident_bytes: Vec<u64>,
     /// Start, end and number of lost events of each loss window.
     losses: Vec<(u64, u64, u64)>,
     resolution: String,
@@ -231,6 +234,7 @@ pub(super) fn document(profile: &Profile, origin: &Origin, detail: &Detail<'_>) 
         certainties: key_figures::certainties(&verdict),
         tiles: key_figures::tiles(profile, &verdict),
         findings: book.as_ref().map_or(Vec::new(), |book| findings(profile, book, &chosen)),
+        courses: book.as_ref().map_or(Vec::new(), |book| selection::courses(profile, book, &chosen.sites)),
         live_cells: live_cells(profile, &chosen.sites, &time.columns),
         scopes: selection::scopes(profile),
         sources: selection::sources(&detail.sources),
@@ -373,7 +377,7 @@ fn findings(
         let stack = book.lines[finding.line].account.stack;
         (kind, text, chosen.sites.iter().position(|site| site.stack == stack))
     });
-    all.collect()
+    all.chain(resident(profile).map(|text| ("resident", text, None))).collect()
 }
 
 fn sites(profile: &Profile, chosen: &Chosen<'_>, calls: Option<&Calls>) -> Sites {
@@ -426,10 +430,19 @@ fn timeline(profile: &Profile, found: TimelineFinding, certainty: CertaintyLine)
         peak_at_ns: profile.peak.at_ns,
         peak_bytes: profile.peak.bytes,
         figures: columns(&TIMELINE_FIGURES, found.columns.iter()),
+        resident_bytes: found.columns.iter().map(|column| resident_in(profile, column)).collect(),
         losses: found.losses.iter().map(|window| (window.start_ns, window.end_ns, window.lost)).collect(),
         resolution: format!("{} a step, {} recorded", duration(longest), duration(found.interval_ns)),
         certainty: Some(certainty),
     }
+}
+
+/// Returns the highest resident memory that was read in a step.
+fn resident_in(profile: &Profile, column: &Column) -> u64 {
+    let interval_ns = profile.timeline.interval_ns.max(1);
+    let (first, count) = (column.start_ns / interval_ns, column.length_ns / interval_ns);
+    let read = profile.memory.resident_by_interval.iter().skip(first as usize).take(count as usize);
+    read.copied().max().unwrap_or(0)
 }
 
 fn live(profile: &Profile, detail: &Detail<'_>, certainty: CertaintyLine) -> Live {

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::super::detail::SourceExtract;
 use super::super::escape::escaped;
-use crate::analysis::{Column, lists_all_live_blocks, scopes as scopes_of};
+use crate::analysis::course::{Course, courses as courses_of};
+use crate::analysis::{Column, SiteBook, lists_all_live_blocks, scopes as scopes_of};
 use heapledger::profile::{Profile, Site};
 
 /// Number of cells above which steps of the timeline are joined.
@@ -63,6 +64,43 @@ pub(super) fn live_cells(profile: &Profile, sites: &[&Site], columns: &[Column])
         cells.bytes.push(bytes);
     }
     cells
+}
+
+/// Number of courses of the page, and of values of each.
+const COURSES: usize = 300;
+const COURSE_VALUES: usize = 96;
+
+/// Live bytes over time of one place.
+#[derive(Debug, Serialize)]
+pub(super) struct CourseRow {
+    /// Site of the place with the most bytes.
+    site: usize,
+    kind: &'static str,
+    first_interval: u32,
+    interval_ns: u64,
+    live_bytes: Vec<u64>,
+    rises: u32,
+    falls: u32,
+    steps: u32,
+}
+
+/// Returns the courses of the places of `book`.
+pub(super) fn courses(profile: &Profile, book: &SiteBook, sites: &[&Site]) -> Vec<CourseRow> {
+    let row = |course: Course| {
+        let stack = book.lines[course.line].account.stack;
+        let each = course.live_bytes.len().div_ceil(COURSE_VALUES).max(1);
+        Some(CourseRow {
+            site: sites.iter().position(|site| site.stack == stack)?,
+            kind: course.kind.name(),
+            first_interval: course.first_interval,
+            interval_ns: course.interval_ns,
+            live_bytes: course.live_bytes.chunks(each).filter_map(|part| part.last().copied()).collect(),
+            rises: course.rises,
+            falls: course.falls,
+            steps: course.steps(),
+        })
+    };
+    courses_of(profile, book).into_iter().take(COURSES).filter_map(row).collect()
 }
 
 /// Scope of the page.

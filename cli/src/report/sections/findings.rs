@@ -11,7 +11,10 @@ use super::heap::savings;
 use super::places::ShownPath;
 use super::subject::{Subject, blocks};
 use crate::analysis::retained::SPANS;
-use crate::analysis::{Finding, FindingKind, GroupBy, SiteBook, View, findings as findings_of, site_book};
+use crate::analysis::{
+    Finding, FindingKind, GroupBy, MemoryKind, SiteBook, View, findings as findings_of, memory as memory_of,
+    site_book,
+};
 use heapledger::profile::{Profile, TEMPORARY_ALLOCS};
 use heapledger::quality::completeness_percent;
 
@@ -25,6 +28,13 @@ pub(in super::super) fn findings(page: &mut TextPage<'_>, subject: &Subject<'_>)
     for warning in warnings(profile, &subject.verdict, origin) {
         page.toned("warning", &format!("{} {}", warning.seen, warning.advice), Tone::Bad)?;
     }
+    places(page, subject)?;
+    resident(profile).map_or(Ok(()), |text| page.fact("resident", &text))
+}
+
+/// Writes the findings on places.
+fn places(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    let profile = subject.profile;
     // Findings name places, also where the table below sums something else.
     let group = subject.detail.view.group;
     let of_places = (!group.is_place())
@@ -42,6 +52,31 @@ pub(in super::super) fn findings(page: &mut TextPage<'_>, subject: &Subject<'_>)
         page.fact(name, &text)?;
     }
     Ok(())
+}
+
+/// Returns, if most of the resident memory is not the program's live blocks, where it is and what to do.
+pub(in super::super) fn resident(profile: &Profile) -> Option<String> {
+    let found = memory_of(profile)?;
+    let part = found.part(found.most?)?;
+    let advice = match part.kind {
+        MemoryKind::AllocatorKeeps => {
+            "`malloc_trim` gives it back, and an allocator that returns memory sooner keeps less"
+        }
+        MemoryKind::OtherCode => "its blocks are in no figure below: look at what that code keeps",
+        MemoryKind::OutsideAllocator => "/proc/PID/smaps lists them",
+        MemoryKind::Heapledger => "HEAPLEDGER_STACKS=off takes much less",
+        MemoryKind::Program | MemoryKind::Unexplained | MemoryKind::Untouched => return None,
+    };
+    let (least, most) = part.bounds;
+    Some(format!(
+        "{} resident at the end and {} live; {} of it ({} to {}): {}; {advice}",
+        bytes(found.resident_bytes),
+        bytes(profile.totals.live_bytes),
+        bytes(part.bytes),
+        bytes(least),
+        bytes(most),
+        part.kind.name()
+    ))
 }
 
 /// Returns the completeness of a profile in one sentence, and whether nothing is missing.
@@ -127,5 +162,33 @@ pub(in super::super) fn sentence(
             ),
         ),
         FindingKind::Capacity(growth) => ("capacity", format!("{place}: {}", savings(growth))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::sample;
+    use heapledger::profile::ProcessMemory;
+
+    #[test]
+    fn memory_that_is_not_the_programs_is_named_with_its_bounds() {
+        let mut profile = sample::complete();
+        assert_eq!(resident(&profile), None, "nothing is known");
+        profile.memory = ProcessMemory {
+            anonymous_bytes: Some(100 << 20),
+            allocator: "glibc".into(),
+            allocator_used_bytes: Some(80 << 20),
+            allocator_free_bytes: Some(1 << 20),
+            blocks_at_least_bytes: Some(2_200),
+            blocks_at_most_bytes: Some(4_000),
+            ..ProcessMemory::default()
+        };
+        let text = resident(&profile).expect("a finding");
+        assert!(text.starts_with("100.0 MiB resident at the end and 2.1 KiB live; 8"), "{text}");
+        assert!(text.contains("C code"), "{text}");
+        profile.memory.allocator_used_bytes = Some(4_000);
+        profile.memory.allocator_free_bytes = Some(90 << 20);
+        assert!(resident(&profile).expect("a finding").contains("malloc_trim"));
     }
 }
