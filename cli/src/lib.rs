@@ -10,10 +10,12 @@
 //! * [`analysis`] computes findings from a profile, as data.
 //! * [`report`] writes them for people, [`export`] for programs.
 //! * [`top`] shows a running process on a terminal.
+//! * [`cargo`] builds a package with heapledger in it, without an edit.
 //!
 //! Nothing here runs inside the program that is recorded, so it may allocate, block and link what it needs.
 
 pub mod analysis;
+pub mod cargo;
 pub mod export;
 pub mod report;
 pub mod symbols;

@@ -14,14 +14,16 @@ const README: &str = include_str!("../../README.md");
 const CARGO: &str = include_str!("../../.cargo/config.toml");
 
 /// Commands that this test does not run, each with the test that covers it.
-const RUN_ELSEWHERE: [(&str, &str); 2] = [
+const RUN_ELSEWHERE: [(&str, &str); 4] = [
+    ("cargo heapledger run --release", "`cli/tests/cargo_command.rs`"),
+    ("cargo heapledger test", "`cli/tests/cargo_command.rs`"),
     ("cargo install --path ../heapledger/cli", "the command has been built for this test"),
     ("cargo test --all-features", "it runs this test; `.ci/run` calls it"),
 ];
 
 /// The arguments after `cargo demo`, up to the program.
-const DEMO: &str =
-    "run --release --package heapledger-cli --no-default-features -- run -- cargo run --release --package ";
+const DEMO: &str = "run --profile demo --package heapledger-cli --no-default-features -- run -- cargo run --profile demo \
+                    --package ";
 /// The clone that contains this package.
 const CLONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 

@@ -14,6 +14,7 @@ use super::{background_thread, black_box, lifecycle, stacks, trace_backpressure}
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::fold_state::{LaneFigures, fold_state_of};
+use crate::ledger::rows::Row;
 use crate::profile::LossReason;
 use crate::ring::event;
 use crate::ring::lane::Lane;
@@ -122,7 +123,7 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     let number = ledger.rows.next(&ledger.pages);
     let row = ledger.rows.get(&ledger.pages, number);
     // relaxed, all of them: reporting only; the row is found through the lane's books, which the latch protects.
-    row.set_name(&system_name());
+    name_row(row);
     row.os_id.store(platform::thread_id(), Ordering::Relaxed);
     row.started_ns.store(ledger.clock.now_ns(), Ordering::Relaxed);
     row.ended_ns.store(0, Ordering::Relaxed);
@@ -133,6 +134,22 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     state.row = number;
     state.inherited = LaneFigures::read(lane);
     number
+}
+
+/// Stores the name of the calling thread: the one that the system has, or the whole of it if std has it. The system keeps
+/// the first bytes only.
+fn name_row(row: &Row) {
+    let name = system_name();
+    row.set_name(&name);
+    // std sets its name before the thread's first allocation. The name of the main thread is the program's, and asking for
+    // it before `main` would change what std finds there.
+    if name[name.len() - 2] == 0 || own_threads::is_main_thread() {
+        return;
+    }
+    let thread = std::thread::current();
+    if let Some(whole) = thread.name().filter(|whole| whole.as_bytes().starts_with(&name[..name.len() - 1])) {
+        row.set_name(whole.as_bytes());
+    }
 }
 
 /// Returns the name that the system has for the calling thread.

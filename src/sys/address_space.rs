@@ -31,6 +31,8 @@ mod mapping {
 
     /// Whether uncommitted pages are no memory of the process.
     pub(in crate::sys) const COMMITS: bool = true;
+    /// `MADV_POPULATE_WRITE`, which `libc` has only in versions newer than the oldest that this package allows.
+    const MADV_POPULATE_WRITE: libc::c_int = 23;
     /// Distance of the region from the addresses that the system gives out, in bytes: 1.5 TiB of the 128 TiB of a
     /// process.
     const FAR_BYTES: usize = 3 << 39;
@@ -93,7 +95,7 @@ mod mapping {
     /// Populates pages before the first write to them, and returns whether the system did so (Linux 5.14 or later).
     pub(in crate::sys) fn lend(start: *mut u8, bytes: usize) -> bool {
         // SAFETY: the range lies inside our own region; what it holds stays as it is.
-        unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) == 0 }
+        unsafe { libc::madvise(start.cast(), bytes, MADV_POPULATE_WRITE) == 0 }
     }
 
     /// Returns a range to the system; the range reads as zero afterwards. Only whole pages of the system are returned,

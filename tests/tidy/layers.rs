@@ -71,6 +71,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("validation", &["profile", "quality", "dumps", "text"]),
     // The command's package, `cli`: it sees the library's public surface only, as the compiler makes sure.
     ("symbols", &[]),
+    ("cargo", &[]),
     ("analysis", &[]),
     ("report", &["analysis"]),
     ("export", &["analysis"]),

@@ -5,6 +5,7 @@
 //! each line.
 //!
 //! * [`text`] orders the sections, and `sections` writes them.
+//! * [`short`] writes short forms, for machines and in Markdown (`markdown`).
 //! * [`check`] is the report of `heapledger verify`, and [`mod@diff`] is the report of `heapledger diff`.
 //! * [`live`] is the report of a running process.
 //! * [`html`] writes the findings of the text report as a page.
@@ -21,8 +22,10 @@ pub mod detail;
 pub mod diff;
 pub mod html;
 pub mod live;
+mod markdown;
 pub mod plot;
 mod sections;
+pub mod short;
 pub mod table;
 pub mod text;
 mod text_page;
@@ -33,6 +36,7 @@ pub use detail::{Detail, SourceExtract};
 pub use diff::write_diff;
 pub use heapledger::text::{escape, units};
 pub use live::write_live;
+pub use short::{ShortForm, write_short};
 pub use text::{OVERVIEW, SECTIONS, write_report, write_report_with};
 pub use text_page::{Layout, Styles};
 pub use warnings::{Warning, warnings};

@@ -38,6 +38,20 @@ pub enum Command {
     /// List the environment variables that a recorded program reads
     #[command(long_about = crate::environment::TEXT)]
     Environment,
+    #[cfg(feature = "shell")]
+    Completions(crate::shell::CompletionsArgs),
+    #[cfg(feature = "shell")]
+    Man(crate::shell::ManArgs),
+    #[command(hide = true, disable_help_flag = true)]
+    Cargo(CargoWords),
+}
+
+/// What `cargo heapledger` calls
+#[derive(Debug, clap::Args)]
+pub struct CargoWords {
+    /// The words after `cargo heapledger`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<OsString>,
 }
 
 /// Print the report of a dump: where to look first, how complete the data is, and the figures
@@ -75,8 +89,11 @@ pub struct ReportedArgs {
     pub no_source: bool,
 
     /// Show every section; without it, the findings, totals, timeline and places
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["brief", "format"])]
     pub all: bool,
+
+    #[command(flatten)]
+    pub form: FormArgs,
 
     #[command(flatten)]
     pub sites: SiteArgs,
@@ -90,6 +107,27 @@ pub struct ReportedArgs {
 
     #[command(flatten)]
     pub page: PageArgs,
+}
+
+/// Form of a report that is text
+#[derive(Debug, clap::Args)]
+pub struct FormArgs {
+    /// Write the findings, totals and first places only, in at most 3 KiB, for machines and assistants
+    #[arg(long)]
+    pub brief: bool,
+
+    /// Format of the report
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    Text,
+    /// For the summary of a change
+    Markdown,
+    /// For programs, with --brief; `export --format json` writes everything
+    Json,
 }
 
 /// Check the conservation laws of a dump, and print the certainty of each group of figures
@@ -234,6 +272,8 @@ pub struct DiffArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DiffFormat {
     Text,
+    /// For the summary of a change
+    Markdown,
     Json,
 }
 

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use heapledger::text::escape::escaped;
 use heapledger_cli::export::{ExportOptions, Format, JsonVersion, completeness, export_with};
 use heapledger_cli::report::html::write_page_with;
-use heapledger_cli::report::{Detail, write_report_with, write_verdict};
+use heapledger_cli::report::{Detail, Layout, ShortForm, write_report_with, write_short, write_verdict};
 use heapledger_cli::{analysis, symbols};
 
-use crate::args::{ExportArgs, FailOn, FormatArg, ReportArgs, ReportedArgs, VerifyArgs};
+use crate::args::{
+    ExportArgs, FailOn, FormArgs, FormatArg, ReportArgs, ReportFormat, ReportedArgs, VerifyArgs,
+};
 use crate::detail::{self, SiteFilters};
 use crate::dump_destination::DumpDestination;
 use crate::exit::{Exit, Failure, FailureKind, STDOUT, is_same_file, written};
@@ -23,6 +25,7 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     // Invalid flags are rejected before any long work.
     let filters = SiteFilters::read(&args.reported.sites)?;
     let detail = filters.detail_of(&args.reported);
+    short_form(&args.reported)?;
     let files = match &args.files[..] {
         [] => vec![newest()?],
         files => files.to_vec(),
@@ -41,6 +44,41 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
         }
     }
     Ok(exit)
+}
+
+/// Returns the form that the flags ask for, if it is a short one.
+pub fn short_form(args: &ReportedArgs) -> Result<Option<ShortForm>, Failure> {
+    let usage = |error: &str| Failure::new(FailureKind::Usage, error);
+    let FormArgs { brief, format } = args.form;
+    if args.html.is_some() && (brief || format != ReportFormat::Text) {
+        return Err(usage("--html writes a page; --brief and --format have no meaning for it"));
+    }
+    match (brief, format) {
+        (false, ReportFormat::Text) => Ok(None),
+        (true, ReportFormat::Text) => Ok(Some(ShortForm::BriefText)),
+        (true, ReportFormat::Json) => Ok(Some(ShortForm::BriefJson)),
+        (false, ReportFormat::Markdown) => Ok(Some(ShortForm::Markdown)),
+        (false, ReportFormat::Json) => Err(usage("a report is JSON only with --brief")
+            .hint("heapledger export --format json writes everything")),
+        (true, ReportFormat::Markdown) => {
+            Err(usage("--brief is text or JSON").hint("--format markdown is short by itself"))
+        }
+    }
+}
+
+/// Writes the report as text, in the form that the flags ask for.
+pub fn write_text(
+    input: &Input,
+    args: &ReportedArgs,
+    layout: &Layout,
+    detail: &Detail<'_>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let Input { profile, origin, .. } = input;
+    match short_form(args) {
+        Ok(Some(form)) => write_short(profile, origin, detail, form, out),
+        _ => write_report_with(profile, origin, layout, detail, out),
+    }
 }
 
 /// Returns the newest dump of the working directory, and says on standard error which one it is.
@@ -70,7 +108,7 @@ fn report_file(args: &ReportArgs, file: &Path, detail: &Detail<'_>) -> Result<Ex
         None => {
             let layout = layout(&args.page, &io::stdout());
             let mut out = BufWriter::new(io::stdout().lock());
-            let result = write_report_with(&input.profile, &input.origin, &layout, detail, &mut out);
+            let result = write_text(&input, args, &layout, detail, &mut out);
             (result.and_then(|()| out.flush()), STDOUT.to_owned())
         }
     };

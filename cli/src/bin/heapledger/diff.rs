@@ -9,6 +9,7 @@ use heapledger_cli::analysis::diff::change;
 use heapledger_cli::analysis::{self, Diff, Side, SiteOrder};
 use heapledger_cli::export::export_diff;
 use heapledger_cli::report::diff::html::write_diff_html;
+use heapledger_cli::report::diff::markdown::write_diff_markdown;
 use heapledger_cli::report::diff::sentence;
 use heapledger_cli::report::write_diff;
 
@@ -45,6 +46,7 @@ pub fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let result = match args.format {
         DiffFormat::Json => export_diff(&diff, before, after, &mut out),
+        DiffFormat::Markdown => write_diff_markdown(&diff, before, after, order, args.top, &mut out),
         DiffFormat::Text => {
             write_diff(&diff, before, after, order, args.top, &layout(&args.page, &io::stdout()), &mut out)
         }

@@ -59,6 +59,8 @@ pub enum FailureKind {
     NotStarted,
     /// The program to run was not found.
     NotFound,
+    /// Cargo failed with this exit code.
+    Child(u8),
 }
 
 /// Failure with its message.
@@ -94,6 +96,7 @@ impl Failure {
             FailureKind::Unmeasured => 3,
             FailureKind::NotStarted => 126,
             FailureKind::NotFound => 127,
+            FailureKind::Child(code) => code,
         })
     }
 

@@ -3,6 +3,7 @@
 //! * `args` defines the command line, with the flags of `figures`; `environment` lists the environment variables.
 //! * `commands` has the subcommands `report`, `verify` and `export`; `diff`, `bundle`, `push`, `run`, `trace` and
 //!   `validate` have one subcommand each. `push_source` reads what is to be sent.
+//! * `cargo` is `cargo heapledger`, which the program `cargo-heapledger` calls; `shell` has completions and manual pages.
 //! * `tables` has `export --format parquet`.
 //! * `read` opens a dump (`input`) or a trace (`trace_file`), and `names` looks up symbols.
 //! * `detail` and `page` convert flags to options of reports; `sources` reads the source lines that a page shows.
@@ -16,6 +17,7 @@
 
 mod args;
 mod bundle;
+mod cargo;
 mod commands;
 mod detail;
 mod diff;
@@ -38,6 +40,8 @@ mod push_source;
 mod read;
 mod run;
 mod running;
+#[cfg(feature = "shell")]
+mod shell;
 mod sources;
 #[cfg_attr(not(feature = "parquet"), path = "no_tables.rs")]
 mod tables;
@@ -63,6 +67,9 @@ static HEAP: heapledger::HeapLedger =
     heapledger::HeapLedger::system().on_request().dump(heapledger::DumpTarget::Off);
 
 fn main() -> ExitCode {
+    if let Some(code) = cargo::as_wrapper() {
+        return code;
+    }
     let outcome = match Args::parse().command {
         Command::Report(args) => commands::report(&args),
         Command::Verify(args) => commands::verify(&args),
@@ -73,6 +80,11 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Top(args) => top::top(&args),
         Command::Trace(args) => trace::trace(&args),
+        #[cfg(feature = "shell")]
+        Command::Completions(args) => shell::completions(&args, <Args as clap::CommandFactory>::command()),
+        #[cfg(feature = "shell")]
+        Command::Man(args) => shell::man(&args, <Args as clap::CommandFactory>::command()),
+        Command::Cargo(args) => cargo::cargo(&args.words),
         Command::Validate(args) => validate::validate(&args),
         Command::Environment => environment::environment(),
     };

@@ -23,9 +23,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use heapledger::text::escape::escaped;
-use heapledger_cli::report::write_report_with;
 
-use crate::args::RunArgs;
+use crate::args::{ReportedArgs, RunArgs};
 use crate::detail::SiteFilters;
 use crate::dump_destination::DumpDestination;
 use crate::exit::{Exit, Failure, FailureKind, written};
@@ -41,6 +40,7 @@ const ATTRIBUTE: &str = "add this to the program's main file: \
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     // Invalid flags are rejected before the program runs.
     let filters = SiteFilters::read(&args.reported.sites)?;
+    commands::short_form(&args.reported)?;
     let place = DumpDestination::of(args.output.as_deref())?;
     place.set_aside()?;
     let before = place.dumps();
@@ -64,7 +64,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let dumps = place.new_dumps(&before, pid);
     place.put_back();
     let reported = match dumps.split_first() {
-        Some((dump, others)) => report(args, &filters, dump, others),
+        Some((dump, others)) => report(&args.reported, args.report, &filters, dump, others),
         None => {
             let error = format_args!("{shown} left no dump behind, so there is nothing to report");
             Err(Failure::new(FailureKind::Unreadable, error).hint(why_no_dump(program, code)))
@@ -139,9 +139,16 @@ fn has_ledger(program: &OsStr) -> Option<bool> {
     }
 }
 
-fn report(args: &RunArgs, filters: &SiteFilters, dump: &Path, others: &[PathBuf]) -> Result<Exit, Failure> {
+/// Writes the page or the report of a dump, or with `is_text_wanted` both, and names the dumps.
+pub(crate) fn report(
+    reported: &ReportedArgs,
+    is_text_wanted: bool,
+    filters: &SiteFilters,
+    dump: &Path,
+    others: &[PathBuf],
+) -> Result<Exit, Failure> {
     let mut input = read::whole(dump)?;
-    let (reported, detail) = (&args.reported, filters.detail_of(&args.reported));
+    let detail = filters.detail_of(reported);
     commands::look_up(&mut input, reported, dump);
     let mut page = Vec::new();
     if let Some(path) = &reported.html {
@@ -151,9 +158,8 @@ fn report(args: &RunArgs, filters: &SiteFilters, dump: &Path, others: &[PathBuf]
         writeln!(page, "The page is {shown}").expect("memory takes everything");
     }
     let layout = layout(&reported.page, &io::stderr());
-    if args.report || reported.html.is_none() {
-        write_report_with(&input.profile, &input.origin, &layout, &detail, &mut page)
-            .expect("memory takes everything");
+    if is_text_wanted || reported.html.is_none() {
+        commands::write_text(&input, reported, &layout, &detail, &mut page).expect("memory takes everything");
     }
     for other in others {
         let path = escaped(&other.display().to_string());
@@ -167,7 +173,7 @@ fn report(args: &RunArgs, filters: &SiteFilters, dump: &Path, others: &[PathBuf]
 
 /// Returns the exit code as a shell reports it: the exit code of the program, or 128 plus the number of the signal
 /// that ended the program.
-fn code_of(status: ExitStatus) -> u8 {
+pub(crate) fn code_of(status: ExitStatus) -> u8 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return u8::try_from(128 + signal).unwrap_or(u8::MAX);

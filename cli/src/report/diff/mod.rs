@@ -2,9 +2,10 @@
 //!
 //! The report lists the issues of the comparison, then the totals of both profiles with their change, then the sites
 //! that changed most. A line is painted as bad if its figure grew, and as good if its figure shrank. [`html`]
-//! draws the same comparison as a flame graph.
+//! draws the same comparison as a flame graph, and [`markdown`] is for the summary of a change.
 
 pub mod html;
+pub mod markdown;
 
 use std::io::{self, Write};
 

@@ -4,7 +4,7 @@
 pub(super) mod findings;
 pub(super) mod heap;
 pub(super) mod memory;
-mod places;
+pub(super) mod places;
 pub(super) mod quality;
 pub(super) mod scopes;
 pub(super) mod sites;

@@ -8,7 +8,7 @@ use super::super::table::{Table, cut};
 use super::super::text_page::{TextPage, Tone};
 use super::super::units::count;
 use crate::analysis::paths::{Function, GroupBy, PathStep, place_in};
-use crate::analysis::without_repetition;
+use crate::analysis::{SiteBook, without_repetition};
 
 /// Maximum number of callers that are shown; one line counts the others.
 const CALLERS: usize = 5;
@@ -62,6 +62,14 @@ pub(super) struct ShownPath<'a> {
     pub(super) lines: &'a [u32],
     /// Name of the scope or thread that is shown in place of the path; empty for a place.
     pub(super) label: &'a str,
+}
+
+/// Returns the place of a line of a book as text.
+pub(in super::super) fn named(book: &SiteBook, line: usize, width: usize) -> String {
+    let line = &book.lines[line];
+    let label = &line.label;
+    ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines, label }
+        .place(book.group, width)
 }
 
 impl ShownPath<'_> {

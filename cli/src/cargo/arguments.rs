@@ -1,0 +1,59 @@
+//! Tells the flags of reports from those of cargo: both stand in one command line, in any order, before `--`.
+
+use std::ffi::OsString;
+
+/// A command line, taken apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Arguments {
+    /// Flags of reports, with their values.
+    pub own: Vec<OsString>,
+    /// Flags of cargo, and names of tests.
+    pub cargo: Vec<OsString>,
+    /// What stands after `--`: arguments of the program.
+    pub program: Vec<OsString>,
+}
+
+/// Takes `words` apart. `is_own` says of a flag such as `--top` whether it is of reports, and then whether a value
+/// follows it.
+pub fn split(words: &[OsString], is_own: impl Fn(&str) -> Option<bool>) -> Arguments {
+    let mut arguments = Arguments::default();
+    let end = words.iter().position(|word| word == "--");
+    let (before, after) = words.split_at(end.unwrap_or(words.len()));
+    arguments.program = after.iter().skip(1).cloned().collect();
+    let mut words = before.iter();
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy();
+        let (flag, value) = text.split_once('=').map_or((&*text, None), |(flag, value)| (flag, Some(value)));
+        match is_own(flag).filter(|_| flag.starts_with('-')) {
+            Some(has_value) => {
+                arguments.own.push(word.clone());
+                if has_value && value.is_none() {
+                    arguments.own.extend(words.next().cloned());
+                }
+            }
+            None => arguments.cargo.push(word.clone()),
+        }
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_told_apart_wherever_they_stand() {
+        let is_own = |flag: &str| match flag {
+            "--html" | "--top" => Some(true),
+            "--open" => Some(false),
+            _ => None,
+        };
+        let words = |text: &str| text.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        let line = "--html out.html --release --bin app --open --top=3 name -- --top 4 -- x";
+        let arguments = split(&words(line), is_own);
+        assert_eq!(arguments.own, words("--html out.html --open --top=3"));
+        assert_eq!(arguments.cargo, words("--release --bin app name"));
+        assert_eq!(arguments.program, words("--top 4 -- x"));
+        assert_eq!(split(&words("--features a --html"), is_own).own, words("--html"));
+    }
+}

@@ -1,0 +1,135 @@
+//! The call of cargo that builds the user's package with heapledger in it, and runs it.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::arguments::Arguments;
+use super::library::{self, place_wrapper};
+use super::project::{Project, cargo, flag};
+use super::wrapper::{CONFLICTS, Settings};
+use super::{Problem, conflict};
+
+/// What cargo shall do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Run a program, or with its name an example.
+    Run,
+    /// Run the tests.
+    Test,
+    /// Run the benches.
+    Bench,
+}
+
+/// A call of cargo.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The user's workspace.
+    pub project: Project,
+    /// Directory in which the programs leave their dumps.
+    pub dumps: PathBuf,
+    wrapper: PathBuf,
+    command: Command,
+}
+
+impl Invocation {
+    /// Builds the library, and prepares the call. `program` is the executable file of `heapledger`.
+    pub fn new(action: Action, arguments: &Arguments, program: &Path) -> Result<Invocation, Problem> {
+        let flags = &arguments.cargo;
+        let project = Project::find(flags, false)?;
+        let directory = project.directory();
+        let dumps = directory.join("dumps");
+        fs::create_dir_all(&dumps).map_err(|error| Problem::Unwritable { path: dumps.clone(), error })?;
+        let library = library::build(&directory, flags, program)?;
+        // Cargo distinguishes what it has built by the wrapper's path: another library is another path.
+        let wrapper = place_wrapper(&directory.join("wrappers").join(&library.key), program)?;
+        let chained = env::var_os("RUSTC_WORKSPACE_WRAPPER").filter(|wrapper| !wrapper.is_empty());
+        Settings::Program { chained, library: library.file, dependencies: library.dependencies }
+            .write(&wrapper)
+            .map_err(|error| Problem::Unwritable { path: wrapper.clone(), error })?;
+        let _ = fs::remove_file(wrapper.with_file_name(CONFLICTS));
+        let mut command = Command::new(cargo());
+        command.arg(match action {
+            Action::Run => "run",
+            Action::Test => "test",
+            Action::Bench => "bench",
+        });
+        command.args(without_target_directory(flags)).arg("--target-dir").arg(directory.join("target"));
+        if !arguments.program.is_empty() {
+            command.arg("--").args(&arguments.program);
+        }
+        command.env("RUSTC_WORKSPACE_WRAPPER", &wrapper);
+        for (name, value) in profile_settings(action, flags) {
+            if env::var_os(&name).is_none() {
+                command.env(name, value);
+            }
+        }
+        Ok(Invocation { project, dumps, wrapper, command })
+    }
+
+    /// Returns the command, ready to start.
+    pub fn command(&mut self) -> &mut Command {
+        &mut self.command
+    }
+
+    /// Returns what to do for the programs that have a global allocator of their own, after cargo has failed.
+    pub fn conflicts(&self, flags: &[OsString]) -> Vec<String> {
+        let noted = fs::read_to_string(self.wrapper.with_file_name(CONFLICTS)).unwrap_or_default();
+        let mut lines: Vec<&str> = noted.lines().collect();
+        lines.sort_unstable();
+        lines.dedup();
+        lines.into_iter().map(|line| conflict::explain(line, || Project::find(flags, true).ok())).collect()
+    }
+}
+
+/// Returns the settings of the profile in use that reports need: lines with whole names of functions, and symbols that
+/// are not stripped.
+fn profile_settings(action: Action, flags: &[OsString]) -> [(String, &'static str); 2] {
+    let is_release = flags.iter().any(|word| word == "--release" || word == "-r");
+    let named = flag(flags, "--profile").map(|name| name.to_string_lossy().into_owned());
+    let profile = named.unwrap_or_else(|| match action {
+        Action::Bench => "bench".to_owned(),
+        _ if is_release => "release".to_owned(),
+        _ => "dev".to_owned(),
+    });
+    let start = format!("CARGO_PROFILE_{}", profile.to_uppercase().replace('-', "_"));
+    [(format!("{start}_DEBUG"), "limited"), (format!("{start}_STRIP"), "none")]
+}
+
+fn without_target_directory(flags: &[OsString]) -> Vec<OsString> {
+    let mut kept = Vec::new();
+    let mut words = flags.iter();
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--target-dir") => drop(words.next()),
+            Some(text) if text.starts_with("--target-dir=") => {}
+            _ => kept.push(word.clone()),
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_in_use_gets_lines_and_keeps_its_symbols() {
+        let of = |action, flags: &[&str]| {
+            let flags: Vec<OsString> = flags.iter().map(OsString::from).collect();
+            profile_settings(action, &flags).map(|(name, _)| name)
+        };
+        assert_eq!(of(Action::Run, &[])[0], "CARGO_PROFILE_DEV_DEBUG");
+        assert_eq!(of(Action::Test, &["-r"])[1], "CARGO_PROFILE_RELEASE_STRIP");
+        assert_eq!(of(Action::Bench, &[])[0], "CARGO_PROFILE_BENCH_DEBUG");
+        assert_eq!(of(Action::Run, &["--profile", "release-lto"])[0], "CARGO_PROFILE_RELEASE_LTO_DEBUG");
+    }
+
+    #[test]
+    fn a_target_directory_of_the_user_is_replaced_by_one_below_it() {
+        let flags = ["-r", "--target-dir", "x", "--target-dir=y", "--bin", "a"].map(OsString::from);
+        assert_eq!(without_target_directory(&flags), ["-r", "--bin", "a"]);
+    }
+}

@@ -1,0 +1,187 @@
+//! The library that takes the place of std: where its source comes from, and how it is built.
+//!
+//! A package of two lines is written under cargo's target directory and built with the user's cargo and compiler, once
+//! for each version of compiler and library. The library itself comes from the first of these:
+//!
+//! 1. the directory in `HEAPLEDGER_LIBRARY`, for work on heapledger;
+//! 2. the sources inside this command, with their `Cargo.lock`;
+//! 3. the registry, if the command was built without sources.
+//!
+//! Its dependencies come from the registry, as those of any package.
+
+use std::ffi::{OsStr, OsString};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs, io};
+
+use serde::Deserialize;
+
+use super::project::{cargo, flag};
+use super::wrapper::{Settings, write_if_changed};
+use super::{Problem, WRAPPER_NAME};
+
+/// The sources of the library, each with its path; empty if the command was built without.
+const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/library_files.rs"));
+
+/// Crate name of the library that takes the place of std.
+pub const CRATE: &str = "heapledger_injected";
+
+const SOURCE: &str = "\
+//! All of std, and heapledger as the global allocator.
+pub use ::std::*;
+
+#[global_allocator]
+static HEAP: ::heapledger::HeapLedger = ::heapledger::HeapLedger::system();
+";
+
+/// A library that was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    /// The library that takes the place of std.
+    pub file: PathBuf,
+    /// Directory of the crates that it is linked with.
+    pub dependencies: PathBuf,
+    /// Different for each build with other contents.
+    pub key: String,
+}
+
+/// Builds the library below `directory`, with the flags of cargo that decide for which target, and says on standard
+/// error that it does, if there is something to do.
+pub fn build(directory: &Path, flags: &[OsString], program: &Path) -> Result<Library, Problem> {
+    let package = directory.join("library");
+    write_package(&package).map_err(|error| Problem::Unwritable { path: package.clone(), error })?;
+    let wrapper = place_wrapper(&package, program)?;
+    let chained = env::var_os("RUSTC_WRAPPER").filter(|wrapper| !wrapper.is_empty());
+    Settings::Library { chained }
+        .write(&wrapper)
+        .map_err(|error| Problem::Unwritable { path: wrapper.clone(), error })?;
+    let mut command = Command::new(cargo());
+    command.args(["build", "--profile", "injected", "--message-format", "json-render-diagnostics"]);
+    command.arg("--manifest-path").arg(package.join("Cargo.toml"));
+    command.arg("--target-dir").arg(directory.join("library-target"));
+    if let Some(target) = flag(flags, "--target") {
+        command.arg("--target").arg(target);
+    }
+    if let Some(config) = flag(flags, "--config") {
+        command.arg("--config").arg(config);
+    }
+    for name in ["--offline", "--frozen"] {
+        // The lock file of the library may have to lose what it does not need, so `--locked` is not for it.
+        if flags.iter().any(|word| word == name) {
+            command.arg("--offline");
+        }
+    }
+    if !directory.join("library-target").is_dir() {
+        eprintln!("note: building heapledger for this workspace, once");
+    }
+    command
+        .env("RUSTC_WRAPPER", &wrapper)
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .env_remove("CARGO_TARGET_DIR");
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| Problem::NoCargo { error })?;
+    if !output.status.success() {
+        return Err(Problem::Library { code: output.status.code() });
+    }
+    built(&output.stdout).ok_or(Problem::Metadata { error: format!("no artefact of {CRATE}") })
+}
+
+/// Returns the library from the messages of cargo.
+fn built(messages: &[u8]) -> Option<Library> {
+    #[derive(Deserialize)]
+    struct Message {
+        target: Option<Name>,
+        #[serde(default)]
+        filenames: Vec<PathBuf>,
+    }
+    #[derive(Deserialize)]
+    struct Name {
+        name: String,
+    }
+    let lines = messages.split(|byte| *byte == b'\n');
+    let mut read = lines.filter_map(|line| serde_json::from_slice::<Message>(line).ok());
+    let artefact = read.find(|message| message.target.as_ref().is_some_and(|target| target.name == CRATE))?;
+    let file = artefact.filenames.into_iter().find(|path| path.extension() == Some(OsStr::new("rlib")))?;
+    // Cargo puts the crates of the package into `deps`, and links the package's own one level above.
+    let dependencies = file.parent()?.join("deps");
+    let mut hasher = DefaultHasher::new();
+    (file.as_os_str(), fs::metadata(&file).ok()?.modified().ok()).hash(&mut hasher);
+    fs::read(&file).ok()?.hash(&mut hasher);
+    Some(Library { file, dependencies, key: format!("{:016x}", hasher.finish()) })
+}
+
+fn quoted(path: &Path) -> String {
+    serde_json::to_string(&path.to_string_lossy()).unwrap_or_default()
+}
+
+/// Returns where a manifest says that the library is: in the directory in `HEAPLEDGER_LIBRARY`, or in the registry.
+pub(super) fn place() -> String {
+    match env::var_os("HEAPLEDGER_LIBRARY").filter(|path| !path.is_empty()).map(fs::canonicalize) {
+        Some(Ok(path)) => format!("path = {}", quoted(&path)),
+        _ => format!("version = {:?}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
+/// Writes the package, and the library's sources if they do not lie elsewhere.
+fn write_package(package: &Path) -> io::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let given = env::var_os("HEAPLEDGER_LIBRARY").filter(|path| !path.is_empty()).map(fs::canonicalize);
+    let given = given.transpose()?;
+    let dependency = match &given {
+        Some(path) => format!("path = {}", quoted(path)),
+        None if FILES.is_empty() => format!("version = \"={version}\""),
+        None => "path = \"heapledger\"".to_owned(),
+    };
+    let manifest = format!(
+        "[package]\nname = \"heapledger-injected\"\nversion = \"{version}\"\nedition = \"2024\"\npublish = false\n\n\
+         [lib]\nname = \"{CRATE}\"\npath = \"lib.rs\"\n\n[dependencies]\nheapledger = {{ {dependency} }}\n\n\
+         [workspace]\n\n[profile.injected]\ninherits = \"release\"\nopt-level = 3\ndebug = false\nlto = false\n\
+         panic = \"unwind\"\ncodegen-units = 16\nincremental = false\nstrip = \"none\"\n"
+    );
+    fs::create_dir_all(package)?;
+    write_if_changed(&package.join("Cargo.toml"), manifest.as_bytes())?;
+    write_if_changed(&package.join("lib.rs"), SOURCE.as_bytes())?;
+    let lock = package.join("Cargo.lock");
+    if let Some(path) = given {
+        if !lock.exists() {
+            // A checkout may have none.
+            let _ = fs::copy(path.join("Cargo.lock"), lock);
+        }
+        return Ok(());
+    }
+    for (name, content) in FILES {
+        let path = package.join("heapledger").join(name);
+        fs::create_dir_all(path.parent().unwrap_or(package))?;
+        write_if_changed(&path, content)?;
+        // The versions that heapledger is tested with, unless cargo has chosen already.
+        if *name == "Cargo.lock" && !lock.exists() {
+            fs::write(&lock, content)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a link to this command into a directory, under the name by which it acts as the wrapper. Returns its path.
+pub(super) fn place_wrapper(directory: &Path, program: &Path) -> Result<PathBuf, Problem> {
+    let wrapper = directory.join(WRAPPER_NAME);
+    let place = || {
+        fs::create_dir_all(directory)?;
+        if fs::read_link(&wrapper).is_ok_and(|to| to == program) {
+            return Ok(());
+        }
+        match fs::remove_file(&wrapper) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        #[cfg(unix)]
+        return std::os::unix::fs::symlink(program, &wrapper);
+        #[cfg(not(unix))]
+        return fs::copy(program, &wrapper).map(drop);
+    };
+    place().map_err(|error| Problem::Unwritable { path: wrapper.clone(), error })?;
+    Ok(wrapper)
+}

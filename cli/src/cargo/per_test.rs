@@ -1,0 +1,145 @@
+//! Figures of each test, from the dumps of test programs.
+//!
+//! The harness of `cargo test` runs each test in a thread with the test's name. A thread's row in a dump has the start
+//! of a long name; the program itself lists the whole names.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use heapledger::Profile;
+
+/// Text that every program with the standard test harness contains.
+const HARNESS: &[u8] = b"The FILTER string is tested against the name of all tests";
+/// Length of a thread's name that may be cut: the system keeps 15 bytes, and heapledger 47.
+const CUT_NAME_BYTES: usize = 15;
+
+/// Figures of one test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestRow {
+    /// Whole name of the test; with `..` at its end if several tests begin so.
+    pub name: String,
+    /// Program that has the test.
+    pub program: String,
+    /// Blocks that the test's thread allocated.
+    pub blocks: u64,
+    /// Bytes that the test's thread allocated.
+    pub bytes: u64,
+    /// Bytes of these that nobody had freed when the program ended.
+    pub retained_bytes: u64,
+    /// Events of the thread that were lost.
+    pub lost: u64,
+}
+
+/// Returns the rows of the tests in a program, whose whole names are `names`. Other threads have no row: heapledger's,
+/// the main one, and those that tests start.
+pub fn rows(profile: &Profile, names: &[String]) -> Vec<TestRow> {
+    let mut freed_elsewhere: HashMap<u32, i128> = HashMap::new();
+    for crossing in &profile.crossings {
+        *freed_elsewhere.entry(crossing.allocated_by).or_default() += i128::from(crossing.bytes);
+        *freed_elsewhere.entry(crossing.freed_by).or_default() -= i128::from(crossing.bytes);
+    }
+    let mut rows = Vec::new();
+    for (row, thread) in (0..).zip(&profile.threads) {
+        if thread.own || thread.threads != 1 {
+            continue;
+        }
+        let Some(name) = whole_name(&thread.name, names) else { continue };
+        let elsewhere = freed_elsewhere.get(&row).copied().unwrap_or_default();
+        let kept = i128::from(thread.total_bytes) - i128::from(thread.freed_bytes) - elsewhere;
+        rows.push(TestRow {
+            name,
+            program: profile.process.program.clone(),
+            blocks: thread.total_blocks,
+            bytes: thread.total_bytes,
+            retained_bytes: u64::try_from(kept).unwrap_or(0),
+            lost: thread.lost.total(),
+        });
+    }
+    rows
+}
+
+/// Returns the test that a thread of this name runs, or `None` if it runs none.
+fn whole_name(thread: &str, names: &[String]) -> Option<String> {
+    if names.iter().any(|name| name == thread) {
+        return Some(thread.to_owned());
+    }
+    if thread.len() < CUT_NAME_BYTES {
+        return None;
+    }
+    let mut longer = names.iter().filter(|name| name.starts_with(thread));
+    match (longer.next(), longer.next()) {
+        (Some(only), None) => Some(only.clone()),
+        (Some(_), Some(_)) => Some(format!("{thread}..")),
+        _ => None,
+    }
+}
+
+/// Returns the executable file of the process, if it is a test program that cargo built below `target`.
+pub fn test_program(profile: &Profile, target: &Path) -> Option<PathBuf> {
+    let first = profile.process.command_line.first()?;
+    let path = Path::new(&profile.process.directory).join(first);
+    let is_built = path.starts_with(target) && path.parent()?.ends_with("deps");
+    let has_harness = || std::fs::read(&path).is_ok_and(|bytes| contains(&bytes, HARNESS));
+    (is_built && has_harness()).then_some(path)
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| *byte == text[0]) {
+        if rest[at..].starts_with(text) {
+            return true;
+        }
+        rest = &rest[at + 1..];
+    }
+    false
+}
+
+/// Asks a test program for the names of its tests.
+pub fn names(program: &Path) -> Vec<String> {
+    let mut command = Command::new(program);
+    command.args(["--list", "--format", "terse"]).env("HEAPLEDGER", "off");
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.strip_suffix(": test").or_else(|| line.strip_suffix(": benchmark")))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use heapledger::profile::{RemoteFrees, ThreadRow};
+
+    #[test]
+    fn a_test_has_its_whole_name_and_keeps_what_nobody_freed() {
+        let mut profile = Profile::default();
+        let row = |name: &str, total_bytes, freed_bytes| ThreadRow {
+            name: name.into(),
+            threads: 1,
+            total_blocks: 3,
+            total_bytes,
+            freed_bytes,
+            ..ThreadRow::default()
+        };
+        profile.threads = vec![
+            row("main", 1_000, 500),
+            row("parser::tests::", 700, 100),
+            row("lexer::tests::a", 50, 50),
+            row("worker", 10, 0),
+        ];
+        // The main thread freed 400 bytes of the test.
+        profile.crossings = vec![RemoteFrees { allocated_by: 1, freed_by: 0, blocks: 1, bytes: 400 }];
+        let names = ["parser::tests::only_one", "lexer::tests::a_b", "lexer::tests::a_c"].map(str::to_owned);
+        let rows = rows(&profile, &names);
+        let shown: Vec<_> =
+            rows.iter().map(|row| (row.name.as_str(), row.bytes, row.retained_bytes)).collect();
+        assert_eq!(shown, [("parser::tests::only_one", 700, 200), ("lexer::tests::a..", 50, 0)]);
+    }
+
+    #[test]
+    fn a_text_is_found_wherever_it_stands() {
+        assert!(contains(b"ababac", b"abac") && !contains(b"ababa", b"abac"));
+    }
+}

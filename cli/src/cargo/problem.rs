@@ -1,0 +1,83 @@
+//! What can go wrong, and what to do.
+
+use std::fmt::{Display, Formatter};
+use std::io;
+use std::path::PathBuf;
+
+/// Reason why a package cannot be built with heapledger in it.
+#[derive(Debug)]
+pub enum Problem {
+    /// Cargo cannot be started.
+    NoCargo {
+        /// The system's error.
+        error: io::Error,
+    },
+    /// Cargo failed, and has said why.
+    Cargo {
+        /// Its exit code.
+        code: Option<i32>,
+    },
+    /// What cargo printed cannot be read.
+    Metadata {
+        /// What is wrong with it.
+        error: String,
+    },
+    /// The library cannot be built. Cargo has said why.
+    Library {
+        /// Its exit code.
+        code: Option<i32>,
+    },
+    /// A file cannot be written.
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// A file cannot be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The package is not as a change needs it.
+    Package {
+        /// What is in the way.
+        error: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+impl Problem {
+    /// Returns what to do, if that is known.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Problem::NoCargo { .. } => "cargo must be in PATH, or CARGO must name it".to_owned(),
+            Problem::Library { .. } => {
+                "its dependencies come from crates.io, or from the source that your cargo configuration names; it \
+                 needs the Rust version that cargo names above"
+                    .to_owned()
+            }
+            Problem::Package { hint, .. } => hint.clone(),
+            _ => return None,
+        })
+    }
+}
+
+impl Display for Problem {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Problem::NoCargo { error } => write!(f, "cannot start cargo: {error}"),
+            Problem::Cargo { .. } => write!(f, "cargo failed"),
+            Problem::Metadata { error } => write!(f, "cannot read what cargo printed: {error}"),
+            Problem::Library { .. } => write!(f, "heapledger cannot be built for this package"),
+            Problem::Unwritable { path, error } => write!(f, "cannot write {}: {error}", path.display()),
+            Problem::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
+            Problem::Package { error, .. } => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}

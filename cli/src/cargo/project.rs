@@ -1,0 +1,142 @@
+//! The user's package, as cargo knows it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use super::Problem;
+
+/// What `cargo metadata` says of the user's workspace.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Project {
+    /// Cargo's directory for what it builds.
+    pub target_directory: PathBuf,
+    /// Root of the workspace.
+    pub workspace_root: PathBuf,
+    /// Packages of the workspace, or with dependencies all.
+    pub packages: Vec<Package>,
+    /// Ids of the packages that are meant where no package is named.
+    #[serde(default)]
+    pub workspace_default_members: Vec<String>,
+}
+
+/// A package.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Package {
+    /// Id of the package.
+    pub id: String,
+    /// Name of the package.
+    pub name: String,
+    /// Its `Cargo.toml`.
+    pub manifest_path: PathBuf,
+    /// What the package has: programs, a library, tests.
+    pub targets: Vec<Target>,
+}
+
+/// A part of a package that is compiled by itself.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Target {
+    /// Name of the target.
+    pub name: String,
+    /// `bin`, `lib`, `test` and others.
+    pub kind: Vec<String>,
+    /// Its main file.
+    pub src_path: PathBuf,
+}
+
+impl Project {
+    /// Asks cargo. `flags` are those of cargo that decide which package and which directory it is about.
+    pub fn find(flags: &[OsString], with_dependencies: bool) -> Result<Project, Problem> {
+        let mut command = Command::new(cargo());
+        command.args(["metadata", "--format-version", "1"]);
+        if !with_dependencies {
+            command.arg("--no-deps");
+        }
+        command.args(of_metadata(flags)).stderr(Stdio::inherit());
+        let output = command.output().map_err(|error| Problem::NoCargo { error })?;
+        if !output.status.success() {
+            return Err(Problem::Cargo { code: output.status.code() });
+        }
+        let mut project: Project = serde_json::from_slice(&output.stdout)
+            .map_err(|error| Problem::Metadata { error: error.to_string() })?;
+        if let Some(directory) = flag(flags, "--target-dir") {
+            project.target_directory = std::path::absolute(directory).unwrap_or_default();
+        }
+        Ok(project)
+    }
+
+    /// Returns the directory for everything that `cargo heapledger` writes.
+    pub fn directory(&self) -> PathBuf {
+        self.target_directory.join("heapledger")
+    }
+
+    /// Returns the package of the working directory, or the one that `name` names.
+    pub fn package(&self, name: Option<&str>) -> Option<&Package> {
+        if let Some(name) = name {
+            return self.packages.iter().find(|package| package.name == name);
+        }
+        let here = std::env::current_dir().unwrap_or_default();
+        let of_here = self.packages.iter().filter(|package| {
+            package.manifest_path.parent().is_some_and(|directory| here.starts_with(directory))
+        });
+        // A package may lie in the directory of another one.
+        let nearest = of_here.max_by_key(|package| package.manifest_path.components().count());
+        let is_member = |package: &&Package| self.workspace_default_members.contains(&package.id);
+        nearest.or_else(|| self.packages.iter().find(is_member))
+    }
+
+    /// Returns the directory of the package whose library has this crate name.
+    pub fn directory_of(&self, crate_name: &str) -> Option<&Path> {
+        let has = |package: &&Package| {
+            let mut libraries =
+                package.targets.iter().filter(|target| !target.kind.iter().any(|kind| kind == "bin"));
+            libraries.any(|target| target.name.replace('-', "_") == crate_name)
+        };
+        self.packages.iter().find(has)?.manifest_path.parent()
+    }
+}
+
+/// Returns the cargo to call: the one that called this command.
+pub fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Returns the value of a flag of cargo.
+pub fn flag<'a>(flags: &'a [OsString], name: &str) -> Option<&'a OsStr> {
+    for (at, word) in flags.iter().enumerate() {
+        let Some(rest) = word.to_str().and_then(|text| text.strip_prefix(name)) else { continue };
+        if rest.is_empty() {
+            return flags.get(at + 1).map(OsString::as_os_str);
+        }
+        if let Some(value) = rest.strip_prefix('=') {
+            return Some(OsStr::new(value));
+        }
+    }
+    None
+}
+
+/// Returns the flags that `cargo metadata` has as well.
+fn of_metadata(flags: &[OsString]) -> Vec<OsString> {
+    let valued = ["--manifest-path", "--config"].into_iter();
+    let with_value = valued.filter_map(|name| Some([OsString::from(name), flag(flags, name)?.to_owned()]));
+    let plain = ["--offline", "--locked", "--frozen"].into_iter();
+    let alone = plain.filter(|name| flags.iter().any(|word| word == name)).map(OsString::from);
+    with_value.flatten().chain(alone).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_is_read_in_both_forms() {
+        let flags: Vec<OsString> =
+            ["--release", "--target", "t", "--config=a", "--offline"].map(OsString::from).into();
+        assert_eq!(flag(&flags, "--target"), Some(OsStr::new("t")));
+        assert_eq!(flag(&flags, "--config"), Some(OsStr::new("a")));
+        assert_eq!(flag(&flags, "--profile"), None);
+        assert_eq!(of_metadata(&flags), ["--config", "a", "--offline"]);
+    }
+}

@@ -1,0 +1,266 @@
+//! The compiler's wrapper: adds the allocator to the programs and tests that cargo compiles.
+//!
+//! Cargo calls it in place of the compiler (`RUSTC_WORKSPACE_WRAPPER`) for the packages of the user's workspace. Its
+//! settings lie in a file beside the path by which it is called, so that a wrapper in between (sccache) cannot lose
+//! them.
+//!
+//! The compiler takes one more pair of arguments, `--extern std=LIBRARY`: the name `std`, which every crate uses, then
+//! means a library that has all of std and a global allocator. Unlike an unused crate it is never left out.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+
+/// What the compiler says of a program with two global allocators.
+const CONFLICT: &str = "conflicts with global allocator in";
+
+/// Name of the settings file, in the directory of the wrapper.
+pub(super) const SETTINGS: &str = "settings";
+/// Name of the file with the programs that have a global allocator, in the directory of the wrapper.
+pub(super) const CONFLICTS: &str = "conflicts";
+
+/// What the wrapper adds, and to which crates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settings {
+    /// Flags for all crates of the library.
+    Library {
+        /// Wrapper that the user has, such as sccache.
+        chained: Option<OsString>,
+    },
+    /// The library for programs and tests.
+    Program {
+        /// Wrapper of workspace members that the user has.
+        chained: Option<OsString>,
+        /// The library that takes the place of std.
+        library: PathBuf,
+        /// Directory of the crates that the library is linked with.
+        dependencies: PathBuf,
+    },
+}
+
+impl Settings {
+    /// Writes the settings beside the wrapper at `path`.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let text = |path: &OsStr| path.to_string_lossy().into_owned();
+        let chained = |chained: &Option<OsString>| chained.as_deref().map(text).unwrap_or_default();
+        let lines = match self {
+            Settings::Library { chained: wrapper } => vec!["library".to_owned(), chained(wrapper)],
+            Settings::Program { chained: wrapper, library, dependencies } => vec![
+                "program".to_owned(),
+                chained(wrapper),
+                text(library.as_os_str()),
+                text(dependencies.as_os_str()),
+            ],
+        };
+        write_if_changed(&path.with_file_name(SETTINGS), lines.join("\n").as_bytes())
+    }
+
+    /// Reads the settings beside the wrapper at `path`; `None` if it is called as something else.
+    pub fn read(path: &Path) -> Option<Settings> {
+        let text = fs::read_to_string(path.with_file_name(SETTINGS)).ok()?;
+        let mut lines = text.split('\n');
+        let kind = lines.next()?;
+        let chained = lines.next().filter(|line| !line.is_empty()).map(OsString::from);
+        match kind {
+            "library" => Some(Settings::Library { chained }),
+            "program" => Some(Settings::Program {
+                chained,
+                library: lines.next()?.into(),
+                dependencies: lines.next()?.into(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Returns the arguments to add to a call of the compiler with `arguments`.
+    fn added(&self, arguments: &[OsString]) -> Vec<OsString> {
+        match self {
+            // With bitcode it can be linked into a program with LTO. The compiler distinguishes crates of one version
+            // by their metadata, so that the program may have its own copy of any of them.
+            Settings::Library { .. } if is_compilation(arguments) => {
+                ["-Cembed-bitcode=yes", "-Cmetadata=heapledger", "--cap-lints=allow"]
+                    .map(OsString::from)
+                    .into()
+            }
+            Settings::Program { library, dependencies, .. } if is_program(arguments) => {
+                let joined = |start: &str, path: &Path| {
+                    let mut word = OsString::from(start);
+                    word.push(path);
+                    word
+                };
+                vec![
+                    "--extern".into(),
+                    joined("std=", library),
+                    "-L".into(),
+                    joined("dependency=", dependencies),
+                ]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn chained(&self) -> Option<&OsStr> {
+        let (Settings::Library { chained } | Settings::Program { chained, .. }) = self;
+        chained.as_deref()
+    }
+}
+
+/// Runs the compiler that `arguments` names, with what `settings` adds. `path` is the wrapper's own.
+pub fn run(settings: &Settings, path: &Path, arguments: &[OsString]) -> ExitCode {
+    let added = settings.added(arguments);
+    let words: Vec<&OsStr> = settings
+        .chained()
+        .into_iter()
+        .chain(arguments.iter().map(OsString::as_os_str))
+        .chain(added.iter().map(OsString::as_os_str))
+        .collect();
+    let Some((program, rest)) = words.split_first() else { return ExitCode::from(2) };
+    let mut command = Command::new(program);
+    command.args(rest);
+    let is_watched = matches!(settings, Settings::Program { .. }) && !added.is_empty();
+    let ended = if is_watched { watched(&mut command, path) } else { command.status() };
+    match ended {
+        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(101)),
+        Err(error) => {
+            eprintln!("error: cargo-heapledger cannot start {}: {error}", program.to_string_lossy());
+            ExitCode::from(101)
+        }
+    }
+}
+
+/// Runs the compiler, and notes the package if the compiler finds a second global allocator.
+fn watched(command: &mut Command, path: &Path) -> io::Result<ExitStatus> {
+    let mut child = command.stderr(Stdio::piped()).spawn()?;
+    let mut messages = BufReader::new(child.stderr.take().expect("it is piped"));
+    let (mut line, mut error) = (Vec::new(), io::stderr());
+    while messages.read_until(b'\n', &mut line)? > 0 {
+        // If nobody reads, there is nobody to tell.
+        let _ = error.write_all(&line);
+        let text = String::from_utf8_lossy(&line);
+        if text.contains(CONFLICT) {
+            note(path, &text)?;
+        }
+        line.clear();
+    }
+    child.wait()
+}
+
+/// Notes the package of the program and the compiler's message.
+fn note(path: &Path, message: &str) -> io::Result<()> {
+    let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let name = std::env::var("CARGO_CRATE_NAME").unwrap_or_default();
+    // The crate whose allocator it is, in "the `#[global_allocator]` in this crate conflicts …" or "in NAME".
+    let owner = message.split("the `#[global_allocator]` in ").nth(1).unwrap_or_default();
+    let owner = owner.split(CONFLICT).next().unwrap_or_default().trim();
+    let other = message.split(CONFLICT).nth(1).unwrap_or_default().trim_start_matches(':').trim_start();
+    let other: String = other.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let mut file = OpenOptions::new().create(true).append(true).open(path.with_file_name(CONFLICTS))?;
+    file.write_all(format!("{package}\t{name}\t{owner}\t{other}\n").as_bytes())
+}
+
+/// Whether the call compiles a crate, and is no question about the compiler.
+fn is_compilation(arguments: &[OsString]) -> bool {
+    let is_asked = |word: &OsString| {
+        let word = word.to_string_lossy();
+        word == "-vV" || word == "--version" || word == "--print" || word.starts_with("--print=")
+    };
+    value(arguments, "--crate-name").is_some_and(|name| name != "___") && !arguments.iter().any(is_asked)
+}
+
+/// Whether the call compiles a program or a test, but no build script and no procedural macro.
+fn is_program(arguments: &[OsString]) -> bool {
+    let is_build_script =
+        value(arguments, "--crate-name").is_some_and(|name| name.starts_with("build_script_"));
+    let is_macro = values(arguments, "--extern").any(|name| name == "proc_macro")
+        || values(arguments, "--crate-type").any(|kind| kind == "proc-macro");
+    // Without a type it is a program: a test without harness is compiled so.
+    let mut kinds = values(arguments, "--crate-type").peekable();
+    let is_executable = arguments.iter().any(|word| word == "--test")
+        || kinds.peek().is_none()
+        || kinds.any(|kind| kind == "bin");
+    is_compilation(arguments) && is_executable && !is_build_script && !is_macro
+}
+
+fn value(arguments: &[OsString], flag: &str) -> Option<String> {
+    values(arguments, flag).next()
+}
+
+/// Returns the values of a flag, in the forms `--flag value` and `--flag=value`.
+fn values<'a>(arguments: &'a [OsString], flag: &'a str) -> impl Iterator<Item = String> + 'a {
+    arguments.iter().enumerate().filter_map(move |(at, word)| {
+        let word = word.to_string_lossy();
+        match word.strip_prefix(flag)? {
+            "" => arguments.get(at + 1).map(|value| value.to_string_lossy().into_owned()),
+            rest => rest.strip_prefix('=').map(str::to_owned),
+        }
+    })
+}
+
+/// Writes a file unless it has this content: cargo builds again what is newer than its outputs.
+pub(super) fn write_if_changed(path: &Path, content: &[u8]) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|old| old == content) { Ok(()) } else { fs::write(path, content) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split_whitespace().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn programs_and_tests_get_the_library_and_nothing_else_does() {
+        let program = Settings::Program {
+            chained: None,
+            library: "/t/libx.rlib".into(),
+            dependencies: "/t/deps".into(),
+        };
+        let expected = words("--extern std=/t/libx.rlib -L dependency=/t/deps");
+        for call in [
+            "rustc --crate-name app --edition=2024 src/main.rs --crate-type bin --emit=dep-info,link",
+            "rustc --crate-name app src/lib.rs --test",
+            "rustc --crate-name plain tests/plain.rs --cfg test --emit=dep-info,link",
+            "rustc --crate-name=app --crate-type=bin src/main.rs",
+        ] {
+            assert_eq!(program.added(&words(call)), expected, "{call}");
+        }
+        for call in [
+            "rustc -vV",
+            "rustc - --crate-name ___ --print=file-names --crate-type bin",
+            "rustc --crate-name app src/lib.rs --crate-type lib",
+            "rustc --crate-name build_script_build build.rs --crate-type bin",
+            "rustc --crate-name derive src/lib.rs --crate-type proc-macro --extern proc_macro",
+            "rustc --crate-name derive src/lib.rs --test --extern proc_macro",
+            "rustc --crate-name app --crate-type cdylib src/lib.rs",
+        ] {
+            assert_eq!(program.added(&words(call)), Vec::<OsString>::new(), "{call}");
+        }
+    }
+
+    #[test]
+    fn every_crate_of_the_library_can_be_linked_with_lto_and_beside_another_copy() {
+        let library = Settings::Library { chained: None };
+        assert_eq!(
+            library.added(&words("rustc --crate-name libc --crate-type lib src/lib.rs")),
+            words("-Cembed-bitcode=yes -Cmetadata=heapledger --cap-lints=allow")
+        );
+        assert!(library.added(&words("rustc -vV")).is_empty());
+    }
+
+    #[test]
+    fn settings_are_read_as_they_were_written() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("cargo-heapledger");
+        assert_eq!(Settings::read(&path), None);
+        for settings in [
+            Settings::Library { chained: Some("sccache".into()) },
+            Settings::Program { chained: None, library: "/a b/l.rlib".into(), dependencies: "/a b".into() },
+        ] {
+            settings.write(&path).expect("written");
+            assert_eq!(Settings::read(&path), Some(settings));
+        }
+    }
+}

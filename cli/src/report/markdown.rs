@@ -1,0 +1,49 @@
+//! Markdown as GitHub shows it: tables, and names that cannot leave their place.
+
+use super::escape::escaped;
+
+/// Cells of a row.
+pub(super) type Cells = Vec<String>;
+
+/// Returns a name as code. It stays in its cell and on its line.
+pub(super) fn code(name: &str) -> String {
+    format!("`{}`", escaped(name).replace('`', "'").replace('|', "\\|"))
+}
+
+/// Returns a sentence whose names are no markup.
+pub(super) fn plain(sentence: &str) -> String {
+    let mut text = String::new();
+    for character in escaped(sentence).chars() {
+        if "*_<>[]`|#@\\".contains(character) {
+            text.push('\\');
+        }
+        text.push(character);
+    }
+    text
+}
+
+/// Returns a table. Numbers are aligned right, the last column left.
+pub(super) fn rows(titles: &[&str], rows: &[Cells]) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let titles: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();
+    let last = titles.len().saturating_sub(1);
+    let ruler: Vec<String> =
+        (0..titles.len()).map(|at| if at == last { "---" } else { "---:" }.to_owned()).collect();
+    let body: String = rows.iter().map(|cells| line(cells)).collect();
+    format!("{}{}{body}", line(&titles), line(&ruler))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_no_markup() {
+        assert_eq!(code("Vec<T>::push|`x`\n"), "`Vec<T>::push\\|'x'\\n`");
+        assert_eq!(plain("<img> of a_b @all"), "\\<img\\> of a\\_b \\@all");
+        assert_eq!(
+            rows(&["a", "b"], &[vec!["1".into(), "x".into()]]),
+            "| a | b |\n| ---: | --- |\n| 1 | x |\n"
+        );
+    }
+}
