@@ -15,18 +15,76 @@
 
 mod common;
 
-use std::alloc::{GlobalAlloc, System};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
 
 use common::effort::Effort;
+use common::figures::Random;
 use common::raw::{Called, Population, deep_pairs, growing, handfuls, tight_pairs};
+use common::texts::{json_document, parse_and_print};
 use heapledger::{DumpTarget, HeapLedger};
 
 // With its own thread from the start: without ticks, how long windows are depends on how fast the machine is.
 static HEAP: HeapLedger =
     HeapLedger::system().stacks(heapledger::Stacks::Off).dump(DumpTarget::Off).background(true);
+
+/// What the global allocator does; one of the following values. All blocks come from System.
+static GLOBAL_DOES: AtomicU32 = AtomicU32::new(FORWARDS);
+const FORWARDS: u32 = 0;
+const RECORDS: u32 = 1;
+const COUNTS: u32 = 2;
+/// Number of events while the global allocator counts.
+static EVENTS: AtomicU64 = AtomicU64::new(0);
+
+/// The global allocator, for work that needs one.
+struct Switch;
+
+#[global_allocator]
+static GLOBAL: Switch = Switch;
+
+impl Switch {
+    /// Whether heapledger is to record an event. Counts the event if events are counted.
+    #[inline]
+    fn records(&self) -> bool {
+        // relaxed, both: changed before and after the work of one thread, or before the threads start.
+        match GLOBAL_DOES.load(Ordering::Relaxed) {
+            FORWARDS => false,
+            RECORDS => true,
+            _ => EVENTS.fetch_add(1, Ordering::Relaxed) == u64::MAX,
+        }
+    }
+}
+
+// SAFETY: every method hands its arguments to an allocator that keeps the contract, and both are System inside.
+unsafe impl GlobalAlloc for Switch {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { if self.records() { HEAP.alloc(layout) } else { System.alloc(layout) } }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { if self.records() { HEAP.dealloc(block, layout) } else { System.dealloc(block, layout) } }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            if self.records() {
+                HEAP.realloc(block, layout, new_size)
+            } else {
+                System.realloc(block, layout, new_size)
+            }
+        }
+    }
+}
 
 /// The checked figures.
 const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
@@ -40,10 +98,17 @@ const RUNS_QUICK: usize = 2;
 const PAIRS: u64 = 48_000;
 /// Depth of calls at which the pairs with stacks are made.
 const CALLS: u32 = 24;
+/// Work of which the instructions of all threads count, including the background thread.
+const ALL_THREADS: &str = "hand-over";
 /// The argument that marks a child of this program.
 const CHILD: &str = "--measured";
+/// Documents in one run of JSON, of [`JSON_RECORDS`] records each.
+const DOCUMENTS: usize = 12;
+const JSON_RECORDS: usize = 300;
+/// Blocks that one thread hands to another at a time.
+const LOAD: u64 = 64;
 /// Kinds of work, each with the environment of its recorded run.
-const WORK: [(&str, &[(&str, &str)]); 12] = [
+const WORK: [(&str, &[(&str, &str)]); 16] = [
     ("pair", &[]),
     ("handful", &[]),
     ("grow", &[]),
@@ -59,6 +124,10 @@ const WORK: [(&str, &[(&str, &str)]); 12] = [
     // scopes against one that does nothing.
     ("span", &[]),
     ("span as a scope", &[]),
+    ("json", &[]),
+    ("json, auto", &[("HEAPLEDGER_STACKS", "auto")]),
+    ("hand-over", &[]),
+    ("hand-over, auto", &[("HEAPLEDGER_STACKS", "auto")]),
 ];
 
 fn main() -> ExitCode {
@@ -90,16 +159,28 @@ fn main() -> ExitCode {
 /// Returns the instructions per pair: recorded minus bare.
 fn added_per_pair(name: &str, environment: &[(&str, &str)], runs: usize) -> f64 {
     let work = name.split(',').next().unwrap_or(name);
-    let least = |kind| (0..runs).map(|_| count(work, environment, kind)).min().unwrap_or(0) as f64;
-    (least("recorded") - least("bare")) / PAIRS as f64
+    let least =
+        |work: &str, kind| (0..runs).map(|_| count(work, environment, kind)).min().unwrap_or(0) as f64;
+    if work == ALL_THREADS {
+        // What starting and ending cost is in both sizes.
+        let of = |kind| least("hand-over-3", kind) - least("hand-over-1", kind);
+        return (of("recorded") - of("bare")) / (2 * PAIRS) as f64;
+    }
+    let pairs = if work == "json" { json_pairs() } else { PAIRS as f64 };
+    (least(work, "recorded") - least(work, "bare")) / pairs
 }
 
 /// Runs one child under callgrind and returns its number of instructions.
 fn count(work: &str, environment: &[(&str, &str)], kind: &str) -> u64 {
     let program = std::env::current_exe().expect("a program knows its path");
+    let collected: &[&str] = if work.starts_with(ALL_THREADS) {
+        &["--fair-sched=yes"]
+    } else {
+        &["--collect-atstart=no", "--toggle-collect=heapledger_measured_work"]
+    };
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
-        .arg("--toggle-collect=heapledger_measured_work")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(collected)
         .arg(program)
         .args([CHILD, work, kind])
         .envs(environment.iter().copied())
@@ -116,6 +197,8 @@ fn prepare_and_measure(work: &str, recorded: bool) {
     // The first events open the ledger and start its thread; neither belongs to a pair.
     tight_pairs(&HEAP, 2_000);
     std::thread::sleep(std::time::Duration::from_millis(200));
+    // relaxed, both: see `Switch::records`.
+    GLOBAL_DOES.store(if recorded && needs_global(work) { RECORDS } else { FORWARDS }, Ordering::Relaxed);
     match work {
         "scope" => measure_scope(recorded),
         "span" => spans::measure(recorded.then(spans::with_nothing)),
@@ -129,6 +212,12 @@ fn prepare_and_measure(work: &str, recorded: bool) {
         _ if recorded => measure(&Called(&HEAP), work),
         _ => measure(&Called(&System), work),
     }
+    GLOBAL_DOES.store(FORWARDS, Ordering::Relaxed);
+}
+
+/// Whether work allocates from the global allocator.
+fn needs_global(work: &str) -> bool {
+    work == "json" || work.starts_with(ALL_THREADS)
 }
 
 fn measure_scope(enters: bool) {
@@ -138,6 +227,38 @@ fn measure_scope(enters: bool) {
     } else {
         heapledger_measured_work(&mut || (0..PAIRS).for_each(|_| drop(black_box(&scopes)[0])));
     }
+}
+
+/// Returns half the number of events of [`parse_and_print_all`].
+fn json_pairs() -> f64 {
+    let document = json_document(JSON_RECORDS);
+    // relaxed, all: see `Switch::records`.
+    let before = EVENTS.load(Ordering::Relaxed);
+    GLOBAL_DOES.store(COUNTS, Ordering::Relaxed);
+    parse_and_print_all(&document);
+    GLOBAL_DOES.store(FORWARDS, Ordering::Relaxed);
+    (EVENTS.load(Ordering::Relaxed) - before) as f64 / 2.0
+}
+
+fn parse_and_print_all(document: &str) {
+    for _ in 0..DOCUMENTS {
+        black_box(parse_and_print(black_box(document)));
+    }
+}
+
+/// One thread allocates and another frees; the number of blocks between them is bounded.
+fn hand_over(pairs: u64) {
+    let (sender, receiver) = sync_channel::<Vec<Vec<u8>>>(16);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut random = Random(Random::SEED);
+            for _ in 0..pairs / LOAD {
+                let load = (0..LOAD).map(|_| Vec::with_capacity(16 + random.below(512) as usize));
+                sender.send(load.collect()).expect("the other thread takes all");
+            }
+        });
+        scope.spawn(move || receiver.into_iter().for_each(|load| drop(black_box(load))));
+    });
 }
 
 /// Spans of `tracing`, entered and exited [`PAIRS`] times.
@@ -191,6 +312,12 @@ mod spans {
 
 fn measure<A: GlobalAlloc>(allocator: &A, work: &str) {
     match work {
+        "json" => {
+            let document = json_document(JSON_RECORDS);
+            heapledger_measured_work(&mut || parse_and_print_all(&document));
+        }
+        "hand-over-1" => hand_over(PAIRS),
+        "hand-over-3" => hand_over(3 * PAIRS),
         "pair" => heapledger_measured_work(&mut || tight_pairs(allocator, PAIRS)),
         "deep" => heapledger_measured_work(&mut || deep_pairs(allocator, PAIRS, CALLS)),
         "handful" => heapledger_measured_work(&mut || handfuls(allocator, PAIRS / 16)),

@@ -27,6 +27,7 @@ mod sampled_out;
 mod stepping;
 
 use crate::aggregator::snapshot;
+use crate::fold::usual;
 use crate::profile::{self, EventKind, Profile};
 use crate::recorder::internal::InternalScope;
 use naive::{Naive, Sums};
@@ -196,6 +197,31 @@ fn four_lanes_agree_with_the_oracle_in_every_sum_when_sizes_are_equal() {
     println!("{ambiguous} ambiguous pairings");
 }
 
+/// Returns the figures of a program, whichever code has booked it.
+fn figures(profile: &Profile) -> String {
+    let Profile { totals, peak, sites, live, threads, timeline, history, crossings, quality, .. } = profile;
+    let counts = (quality.attempted, quality.recorded, quality.own_events, &quality.anomalies);
+    format!("{:#?}", (totals, peak, sites, live, threads, timeline, history, crossings, counts))
+}
+
+/// Checks that the loop of usual events and the general code book a program in the same way.
+fn compare_codes(shape: Shape, steps: &[Step]) {
+    let with = figures(&play(shape, steps.iter().copied()).1);
+    let without = figures(&usual::without(|| play(shape, steps.iter().copied()).1));
+    let first = with.lines().zip(without.lines()).find(|(with, without)| with != without);
+    assert_eq!(first, None, "the loop, and the general code");
+}
+
+#[test]
+fn the_loop_of_usual_events_books_what_the_general_code_books() {
+    for seed in 0..4 {
+        let steps: Vec<Step> = random_steps(seed, 20_000).collect();
+        for shape in [ONE_LANE, FOUR_LANES, FOUR_LANES_IN_DOUBT, TWO_LANES_SLOWLY] {
+            compare_codes(shape, &steps);
+        }
+    }
+}
+
 /// Returns small programs, so that a failing one can be reduced further.
 fn small_programs() -> impl Strategy<Value = Vec<Step>> {
     let step = any::<(u8, u8, u16, u16, u8)>();
@@ -219,6 +245,12 @@ proptest! {
     fn every_small_program_of_one_lane_agrees_with_the_oracle(steps in small_programs()) {
         let (world, profile) = play(ONE_LANE, steps);
         compare_exactly(&world.naive, &profile);
+    }
+
+    #[test]
+    fn every_small_program_is_booked_in_one_way(steps in small_programs()) {
+        compare_codes(ONE_LANE, &steps);
+        compare_codes(FOUR_LANES_IN_DOUBT, &steps);
     }
 
     #[test]

@@ -112,7 +112,8 @@ impl Aggregator {
                 continue;
             }
             let due = last.1 >= ROUNDS_UNTIL_IDLE || waiting >= busy_words;
-            round.folded += usize::from(waiting > 0 && due && fold(ledger, lane, Part::ALL));
+            round.folded +=
+                usize::from(waiting > 0 && due && fold(ledger, lane, Part::ALL, std::iter::empty()));
         }
         background_thread::share_offload(self.offloaded.len());
         round.folded += self.book_offloaded(ledger);
@@ -140,8 +141,9 @@ impl Aggregator {
         self.book_offloaded(ledger);
     }
 
-    /// Books the offloaded lanes in small parts, the lane with the oldest words first, and brings the other lanes up to
-    /// the same time. So a free that one lane books does not wait long for its block in another lane.
+    /// Books the offloaded lanes in small parts, the lane with the oldest words first, up to the time of the second, and
+    /// brings the other lanes up to the same time. So a free that one lane books finds its block in the nursery of
+    /// another lane, or does not wait long for it.
     fn book_offloaded(&self, ledger: &Ledger) -> usize {
         let enough_waits = |index: &u32| {
             let lane = ledger.lane(*index)?;
@@ -152,7 +154,11 @@ impl Aggregator {
             let lanes = || self.offloaded.iter().filter_map(enough_waits);
             let others = lanes().filter(|lane| lane.folder.reached_ns() >= not_before_ns);
             let Some(last) = others.min_by_key(|lane| lane.folder.reached_ns()) else { break };
-            if !fold(ledger, last, Part::of_words(OFFLOAD_WORDS)) {
+            let partners = |of: &'static Lane| {
+                let others = self.offloaded.iter().filter_map(|index| ledger.lane(*index));
+                others.filter(move |lane| !std::ptr::eq(*lane, of))
+            };
+            if !fold(ledger, last, Part::of_words(OFFLOAD_WORDS), partners(last)) {
                 // The thread of the lane books it.
                 not_before_ns = last.folder.reached_ns() + 1;
                 continue;
@@ -160,7 +166,7 @@ impl Aggregator {
             let until_ns = last.folder.reached_ns();
             let part = Part { words: OFFLOAD_WORDS, until_ns };
             let are_behind = lanes().filter(|lane| lane.folder.reached_ns() < until_ns);
-            folded += 1 + are_behind.filter(|lane| fold(ledger, lane, part)).count();
+            folded += 1 + are_behind.filter(|lane| fold(ledger, lane, part, partners(lane))).count();
         }
         folded
     }
@@ -172,8 +178,8 @@ fn words_waiting(lane: &Lane, head: u64) -> u64 {
 }
 
 /// Books a ring, or a part of it, unless another thread is booking it.
-fn fold(ledger: &Ledger, lane: &Lane, part: Part) -> bool {
-    let done = ledger.try_fold(lane, part);
+fn fold<'a>(ledger: &Ledger, lane: &'a Lane, part: Part, partners: impl Iterator<Item = &'a Lane>) -> bool {
+    let done = ledger.try_fold_with(lane, part, partners, Part::NONE);
     if done {
         bump(&lane.folder.folds_away);
     }

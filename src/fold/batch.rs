@@ -1,9 +1,15 @@
-//! The sums of a batch, its high-water marks, and the dates of the current window.
+//! The sums of a batch, its high-water marks, the dates of the current window, and other state of a fold.
 
+use std::ptr::NonNull;
+
+use crate::ledger::entry::Meta;
 use crate::ledger::estimate::WeightedSums;
+use crate::ledger::fold_state::FoldState;
+use crate::ledger::nursery::Places;
 use crate::ledger::peak::HighWater;
 use crate::ledger::scopes::ScopeSums;
 use crate::ledger::site_delta::SiteDelta;
+use crate::profile::bucket_of;
 
 /// Fractional bits of the time from one word to the next.
 pub(super) const STEP_BITS: u32 = 16;
@@ -19,12 +25,19 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    pub(crate) const NONE: Part = Part { words: 0, until_ns: 0 };
     pub(crate) const ALL: Part = Part { words: u64::MAX, until_ns: u64::MAX };
 
     /// Returns the part of the first `words` words.
     pub(crate) const fn of_words(words: u64) -> Part {
         Part { words, ..Part::ALL }
     }
+}
+
+/// Another lane whose latch is held as long as the fold runs: see `partners`.
+pub(super) struct Partner {
+    pub(super) state: NonNull<FoldState>,
+    pub(super) places: Places,
 }
 
 /// Sums of one batch up to the current word.
@@ -125,6 +138,10 @@ pub(super) struct Batch {
     pub(super) skipped_high_water: i64,
     /// Number of blocks and frees delivered to the shared table.
     pub(super) sent: u64,
+    /// Whether a free was booked whose block another thread has allocated, or that did not find its block.
+    pub(super) has_remote_frees: bool,
+    /// Number of frees that found their block in a partner's nursery.
+    pub(super) matched: u64,
     /// Blocks, and bytes, of frees that were booked for other threads.
     pub(super) for_others: (u64, u64),
     /// A run of remote frees that is not in the shared figures yet.
@@ -156,8 +173,46 @@ pub(super) struct Dates {
 }
 
 impl Dates {
+    /// Returns the fields of a free that is made in this window.
+    #[inline(always)]
+    pub(super) fn meta_of_free(&self) -> Meta {
+        Meta(self.meta).as_waiting()
+    }
+
+    /// Returns the bucket of the lifetime of a block that is freed directly after its allocation.
+    #[inline(always)]
+    pub(super) fn bucket_of_pair(&self) -> usize {
+        bucket_of((2 * self.step) >> STEP_BITS)
+    }
+
     #[inline(always)]
     pub(super) fn at(&self, index: u64) -> u64 {
         self.first_ns + (((index - self.first) * self.step) >> STEP_BITS)
+    }
+}
+
+/// Minimum number of words for which the loop is worth its start and its end.
+const WORTH_WORDS: u64 = 6;
+/// Number of records that the general code books after the loop was not worth it once, and after it was never worth it
+/// several times.
+const REST_RECORDS: u64 = 4;
+const REST_RECORDS_MOST: u64 = 256;
+
+/// A rest of the loop of usual events, in which the general code books.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// Number of records before the loop is tried again.
+    pub(super) records: u64,
+    /// Length of the last rest after the loop was not worth it; 0 after it was.
+    last: u64,
+}
+
+impl Rest {
+    /// Returns the number of records that the general code books before the loop is tried again, after the loop has booked
+    /// `words` words.
+    pub(super) fn after(&mut self, words: u64) -> u64 {
+        self.last =
+            if words < WORTH_WORDS { (2 * self.last).clamp(REST_RECORDS, REST_RECORDS_MOST) } else { 0 };
+        self.last.max(1)
     }
 }

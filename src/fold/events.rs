@@ -2,21 +2,20 @@
 //!
 //! The live bytes inside the batch are `total_bytes − freed_bytes` of the batch, so the loop needs no third sum.
 
-use super::batch::STEP_BITS;
 use super::state::{Fold, count_up};
+use super::usual;
 use super::words::Words;
 use crate::ledger::entry::{Entry, Meta, with_whole_size};
 use crate::ledger::nursery::{number_of_young, size_of_young};
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
-    self, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MOVED, TAG_POINTER, TAG_REFUSED, TAG_THREAD, TAG_WIDE, Tag,
-    Traits, record_words,
+    self, ALLOC_WORDS, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MOVED, TAG_POINTER, TAG_REFUSED, TAG_THREAD,
+    TAG_WIDE, Tag, Traits, record_words,
 };
-use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Words of an allocation and the free directly after it.
-const PAIR_WORDS: u64 = event::ALLOC_WORDS + 1;
+const PAIR_WORDS: u64 = ALLOC_WORDS + 1;
 
 impl Fold<'_> {
     /// Books the records from `index` to `end`, which lie in one window.
@@ -27,7 +26,24 @@ impl Fold<'_> {
         if self.places.are_far() {
             self.prefetch_places(words.slice(index, end));
         }
+        // Number of records that this general code books before the loop of usual events is tried.
+        // A window that begins with a pair has more of them, which are booked at once.
+        let begins_with_pair = index + PAIR_WORDS <= end
+            && event::is_plain_alloc(words.get(index))
+            && event::is_pair(words.get(index), words.get(index + ALLOC_WORDS));
+        let is_general = self.in_order || usual::is_off();
+        let mut rest = if is_general { u64::MAX } else { self.rest.records.max(u64::from(begins_with_pair)) };
         while index < end {
+            if rest == 0 {
+                let begun = index;
+                index = self.book_usual(words, begun, end);
+                rest = self.rest.after(index - begun);
+                if index == end {
+                    rest -= u64::from(rest == 1);
+                    break;
+                }
+            }
+            rest -= 1;
             self.note_applied_up_to(index);
             let word = words.get(index);
             match Tag::raw(word) {
@@ -42,6 +58,7 @@ impl Fold<'_> {
                 }
             }
         }
+        self.rest.records = if is_general { 0 } else { rest };
         self.note_applied_up_to(end);
     }
 
@@ -60,10 +77,7 @@ impl Fold<'_> {
     /// Notes that all words below `index` are in the tables, for the reader of a killed process's black box.
     #[inline(always)]
     fn note_applied_up_to(&self, index: u64) {
-        compiler_barrier();
-        // relaxed: read from a file, when the process is gone.
-        self.state.applied_up_to.store(index, Ordering::Relaxed);
-        compiler_barrier();
+        self.state.note_applied_up_to(index);
     }
 
     /// Books an allocation and stores the block in the nursery, or books the pairs of allocation and free that begin at
@@ -75,10 +89,10 @@ impl Fold<'_> {
         if traits.is_excluded() {
             self.count_event();
             self.book_excluded(event::address_of(word), size, stack, traits, index);
-            return event::ALLOC_WORDS;
+            return ALLOC_WORDS;
         }
         self.select_delta(stack);
-        if index + event::ALLOC_WORDS < end && event::is_pair(word, words.get(index + event::ALLOC_WORDS)) {
+        if index + ALLOC_WORDS < end && event::is_pair(word, words.get(index + ALLOC_WORDS)) {
             let paired = self.book_pairs(words.slice(index, end));
             if paired > 0 {
                 return paired;
@@ -95,7 +109,7 @@ impl Fold<'_> {
             at_ns: self.batch.dates.at(index),
             meta: Meta(meta),
         });
-        event::ALLOC_WORDS
+        ALLOC_WORDS
     }
 
     /// Counts an allocation as an event.
@@ -143,7 +157,7 @@ impl Fold<'_> {
     /// Adds pairs of allocation and free to the sums.
     #[inline(always)]
     fn count_pairs(&mut self, pairs: u64, bytes: u64) {
-        let lifetime_ns = (2 * self.batch.dates.step) >> STEP_BITS;
+        let bucket = self.batch.dates.bucket_of_pair();
         let sums = &mut self.batch.sums;
         count_up(&mut sums.total_blocks, pairs);
         count_up(&mut sums.total_bytes, bytes);
@@ -159,7 +173,7 @@ impl Fold<'_> {
         count_up(&mut sums.freed_bytes, bytes);
         sums.temporary_blocks += pairs;
         sums.temporary_bytes += bytes;
-        let count = &mut delta.lifetimes[bucket_of(lifetime_ns)];
+        let count = &mut delta.lifetimes[bucket];
         *count = count.wrapping_add(pairs as u32);
     }
 
@@ -219,7 +233,10 @@ impl Fold<'_> {
     fn book_free(&mut self, address: u64, check: u64, index: u64) {
         count_up(&mut self.batch.recorded, 1);
         let Some(place) = self.places.find(address) else {
-            return self.send_free(None, address, check, index);
+            if self.partners.is_empty() || !self.is_booked_with_partner(address, check, index) {
+                self.send_free(None, address, check, index);
+            }
+            return;
         };
         let young = self.places.look_at(place);
         let (size, number, meta) = (size_of_young(young), number_of_young(young), young.meta);
@@ -268,8 +285,7 @@ impl Fold<'_> {
         if let Some(stale) = found {
             self.send_survivor(stale);
         }
-        let meta = Meta::of_waiting_free(self.state.row, self.batch.dates.time_error_ns);
-        self.send(Entry { address, size: check, at_ns, meta });
+        self.send(Entry { address, size: check, at_ns, meta: self.batch.dates.meta_of_free() });
         self.batch.frees_sent += 1;
         self.batch.outbox_bytes_min += event::least_size(check);
     }
@@ -284,9 +300,7 @@ impl Fold<'_> {
         *count = count.wrapping_add(1);
         let reallocs = meta.reallocs();
         if reallocs > 0 {
-            delta.sums.chains += 1;
-            delta.sums.chain_links += reallocs;
-            delta.longest_chain = delta.longest_chain.max(reallocs);
+            delta.end_chain(reallocs);
         }
     }
 

@@ -41,6 +41,7 @@ mod flush;
 mod high_water;
 mod ordered;
 mod outbox;
+mod partners;
 mod realloc;
 mod remote_frees;
 mod run;
@@ -48,11 +49,13 @@ mod scopes;
 mod site_deltas;
 pub(crate) mod state;
 mod totals;
+pub(crate) mod usual;
 mod words;
 
 use crate::ledger::Ledger;
 use crate::ring::lane::Lane;
 use batch::Part;
+use partners::Partners;
 use state::Fold;
 
 /// These functions are not inlined, so the stack memory of a fold is in their frames, and the recording path needs
@@ -79,6 +82,29 @@ impl Ledger {
             return false;
         };
         Fold::begin(self, lane, &taken).run_some(part);
+        true
+    }
+
+    /// Books as [`Ledger::try_fold`] does; a remote free may find its block in the nurseries of `others`, of which the
+    /// part `ahead` is booked before: see `partners`.
+    #[inline(never)]
+    pub(crate) fn try_fold_with<'a>(
+        &self,
+        lane: &'a Lane,
+        part: Part,
+        others: impl Iterator<Item = &'a Lane>,
+        ahead: Part,
+    ) -> bool {
+        if self.is_ordered() {
+            return self.try_fold_in_order();
+        }
+        let Some(taken) = lane.folder.latch.try_take() else {
+            return false;
+        };
+        let mut partners = Partners::of_lanes(self, others, ahead);
+        let mut fold = Fold::begin(self, lane, &taken);
+        fold.partners = partners.known();
+        fold.run_some(part);
         true
     }
 }

@@ -75,7 +75,7 @@ impl Fold<'_> {
             self.state.handed = place + 1;
             compiler_barrier();
             match delivered {
-                Delivered::Stored => {}
+                Delivered::Stored => self.batch.has_remote_frees |= entry.meta.is_waiting(),
                 Delivered::Paired(block, free) => self.count_pairing(&block, &free),
                 Delivered::BlockRefused => self.take_back(&entry),
                 Delivered::FreeRefused => {

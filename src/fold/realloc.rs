@@ -58,9 +58,12 @@ impl Fold<'_> {
         } else {
             self.count_realloc(&before, size, stack, index, old != new);
         }
-        let meta =
-            Meta::of_block(stack, self.state.row, traits.align_log2(), own, before.meta.time_error_ns())
-                .with_reallocs(before.meta.reallocs() + 1);
+        let meta = match before.meta.rate() {
+            0 => before.meta,
+            _ => Meta::of_block(0, 0, 0, own, before.meta.time_error_ns())
+                .with_reallocs(before.meta.reallocs()),
+        };
+        let meta = meta.reallocated(Meta(self.batch.dates.meta), stack, traits.align_log2());
         let block = Entry { address: new, size, at_ns: before.at_ns, meta };
         if size >> 32 == 0 {
             // The running number stays: a realloc does not make a block younger.

@@ -27,6 +27,7 @@ impl Fold<'_> {
                 (allocated_by, freed_by);
         }
         if crosses {
+            self.batch.has_remote_frees |= is_ours;
             self.delta().sums.cross_thread_frees += 1;
             self.batch.remote_frees.remote_frees.add(block.size);
             self.batch.cross_thread_frees += u64::from(is_ours);

@@ -13,8 +13,8 @@ use crate::sys::sync::{AtomicU64, Ordering};
 /// Maximum plausible span of a window in nanoseconds: a longer window ends at the next tick of the background thread.
 const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
 
-/// Minimum number of words per block or free sent to the shared table: with fewer, a fold counts as costly, because
-/// each delivery is a cache miss or two.
+/// Minimum number of words per block or free that is sent to the shared table, or matched with a partner: with fewer, a
+/// fold counts as costly, because each delivery is a cache miss or two.
 const COSTLY_SHARE: u64 = 8;
 
 impl Fold<'_> {
@@ -36,7 +36,11 @@ impl Fold<'_> {
             tail = self.step(tail, head);
         }
         self.lane.folder.note_reached(self.state.span_ns);
-        self.lane.folder.note_costly(self.batch.sent * COSTLY_SHARE > tail - begun);
+        // Blocks that others have taken would have gone to the shared table, had this thread booked its words itself.
+        let taken = u64::from(std::mem::take(&mut self.state.nursery.taken));
+        let shared = self.batch.sent + self.batch.matched + taken;
+        self.lane.folder.note_hand_over(self.batch.has_remote_frees, taken > 0);
+        self.lane.folder.note_costly(shared * COSTLY_SHARE > tail - begun);
         self.is_behind = tail < head;
         self.finish();
         self.lane.folder.tail.release(tail);

@@ -17,10 +17,6 @@ use crate::sys::pages::For;
 /// The factor by which a lane's table grows.
 const GROWTH: u32 = 8;
 
-/// Number of blocks at which a delta is committed, because its counts have 32 bits. It is small in tests, so that they
-/// reach it.
-const HEAVY_BLOCKS: u64 = if cfg!(test) { 100 } else { 1 << 30 };
-
 impl Fold<'_> {
     /// Returns the selected delta.
     #[inline(always)]
@@ -39,7 +35,6 @@ impl Fold<'_> {
 
     #[inline(never)]
     fn select_other_delta(&mut self, stack: u32) {
-        self.commit_before_overflow();
         let deltas = &self.state.deltas;
         let mut at = &raw mut self.state.delta;
         if stack != 0 && deltas.slots != 0 {
@@ -50,6 +45,7 @@ impl Fold<'_> {
             at = self.replace_delta(stack);
         }
         self.use_delta(at);
+        self.commit_before_overflow();
     }
 
     /// Selects a delta. If the delta is unchanged since the lane's latest high-water mark, its current figures are
@@ -59,12 +55,8 @@ impl Fold<'_> {
         self.at = at;
         let high_water_number = self.state.deltas.high_water_number;
         let delta = self.delta();
-        if delta.high_water_number != high_water_number {
-            delta.high_water_number = high_water_number;
-            (delta.at_high_water_bytes, delta.at_high_water_blocks) =
-                (delta.sums.live_bytes(), delta.sums.live_blocks());
-        }
-        self.stack = self.delta().stack;
+        delta.follow_mark(high_water_number);
+        self.stack = delta.stack;
     }
 
     /// Commits the delta that has the place of `stack`, and gives the place to `stack`. Every event in a scope calls
@@ -179,8 +171,7 @@ impl Fold<'_> {
 
     /// Commits the selected delta long before its 32-bit counts can overflow.
     fn commit_before_overflow(&mut self) {
-        let sums = &self.delta().sums;
-        if sums.total_blocks.max(sums.freed_blocks) >= HEAVY_BLOCKS {
+        if self.delta().is_heavy() {
             self.end_scoped();
             let at = self.at;
             self.commit(at);

@@ -1,6 +1,6 @@
 //! The state of a running fold: the lane, its fold state, and the sums of the current batch.
 
-use super::batch::{Batch, ScopedDelta};
+use super::batch::{Batch, Partner, Rest, ScopedDelta};
 use crate::ledger::Ledger;
 use crate::ledger::fold_state::{FoldState, LaneCounters, fold_state_of, lane_counters_of};
 use crate::ledger::nursery::Places;
@@ -16,6 +16,10 @@ pub(crate) struct Fold<'a> {
     pub(super) counters: &'a LaneCounters,
     pub(super) state: &'a mut FoldState,
     pub(super) places: Places,
+    /// Lanes whose latches the caller of the fold holds too: see `partners`.
+    pub(super) partners: &'a mut [Option<Partner>],
+    /// Number of records that the loop of usual events leaves to the general code.
+    pub(super) rest: Rest,
     pub(super) now_ns: u64,
     /// Whether the fold is part of an ordered fold, which holds the latches of all lanes.
     pub(super) in_order: bool,
@@ -53,6 +57,8 @@ impl<'a> Fold<'a> {
             lane,
             counters: lane_counters_of(lane),
             places,
+            partners: &mut [],
+            rest: Rest::default(),
             now_ns: ledger.clock.now_ns(),
             in_order: false,
             batch: Batch::default(),

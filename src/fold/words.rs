@@ -23,6 +23,13 @@ impl Words {
         word.load(Ordering::Relaxed)
     }
 
+    /// Returns the words of this segment, which holds `index`, for reads without the remainder of the index.
+    #[inline(always)]
+    pub(super) fn of_segment(&self, index: u64) -> SegmentWords {
+        let first = index - index % SEGMENT_WORDS;
+        SegmentWords { zero: self.start.wrapping_sub(first as usize) }
+    }
+
     /// Returns the words from `index` to `end`, which lie in this segment.
     #[inline(always)]
     pub(super) fn slice<'a>(&self, index: u64, end: u64) -> &'a [AtomicU64] {
@@ -32,6 +39,24 @@ impl Words {
             let start = self.start.add((index % SEGMENT_WORDS) as usize);
             std::slice::from_raw_parts(start, (end - index) as usize)
         }
+    }
+}
+
+/// The words of one segment, by their index.
+#[derive(Clone, Copy)]
+pub(super) struct SegmentWords {
+    /// The place that the word 0 would have.
+    zero: *const AtomicU64,
+}
+
+impl SegmentWords {
+    /// Returns the word with this index, which lies in the segment.
+    #[inline(always)]
+    pub(super) fn get(&self, index: u64) -> u64 {
+        // SAFETY: F1, as in `Words::get`.
+        let word = unsafe { &*self.zero.wrapping_add(index as usize) };
+        // relaxed: as there.
+        word.load(Ordering::Relaxed)
     }
 }
 

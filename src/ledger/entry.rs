@@ -99,6 +99,25 @@ impl Meta {
         Meta(Meta::of_block(0, thread, 0, false, time_error_ns).0 | Self::WAITING)
     }
 
+    /// Returns the alignment of a block, without other fields.
+    #[inline(always)]
+    pub(crate) const fn of_align(align_log2: u64) -> Meta {
+        // No block has an alignment of 2³¹ bytes.
+        Meta((align_log2 & 31) << Self::ALIGN_SHIFT)
+    }
+
+    /// Whether the fields are those of a block that was reallocated, internal or sampled, or of a waiting free.
+    #[inline(always)]
+    pub(crate) const fn is_unusual(self) -> bool {
+        self.0 & (Self::WAITING | Self::OWN | Self::SAMPLED | REALLOCS_MAX << Self::REALLOCS_SHIFT) != 0
+    }
+
+    /// Returns the fields of a waiting free with the thread and the time error of these.
+    #[inline(always)]
+    pub(crate) const fn as_waiting(self) -> Meta {
+        Meta(self.0 | Self::WAITING)
+    }
+
     pub(crate) const fn stack(self) -> u32 {
         self.0 as u32
     }
@@ -122,6 +141,16 @@ impl Meta {
             31 => TIME_ERROR_NS_MAX,
             log2 => 1 << log2,
         }
+    }
+
+    /// Returns the fields of a block after a realloc by the thread in `thread`, which is a part of such a word. The time
+    /// of the first allocation stays, with its error.
+    #[inline(always)]
+    pub(crate) const fn reallocated(self, thread: Meta, stack: u32, align_log2: u64) -> Meta {
+        let kept = self.0 & (Self::OWN | 31 << Self::TIME_ERROR_SHIFT | REALLOCS_MAX << Self::REALLOCS_SHIFT);
+        let thread = thread.0 & (ROWS_MAX as u64 - 1) << Self::THREAD_SHIFT;
+        let meta = Meta(kept | thread | Meta::of_block(stack, 0, align_log2, false, 0).0);
+        meta.with_reallocs(meta.reallocs() + 1)
     }
 
     /// Returns the fields of the block, marked as sampled at a rate.

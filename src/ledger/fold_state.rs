@@ -19,6 +19,7 @@ use super::site_delta::SiteDelta;
 use super::site_deltas::SiteDeltas;
 use crate::profile::LossReason;
 use crate::ring::lane::Lane;
+use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU64, Ordering};
 
@@ -148,6 +149,17 @@ pub(crate) fn fold_state_of(lane: &Lane) -> NonNull<FoldState> {
     let both = std::ptr::from_ref(lane).cast::<LaneWithState>().cast_mut();
     // SAFETY: B2, as above; only an address is computed.
     unsafe { NonNull::new_unchecked(&raw mut (*both).state) }
+}
+
+impl FoldState {
+    /// Notes that all words below `index` are in the tables.
+    #[inline(always)]
+    pub(crate) fn note_applied_up_to(&self, index: u64) {
+        compiler_barrier();
+        // relaxed: read from a file, when the process is gone.
+        self.applied_up_to.store(index, Ordering::Relaxed);
+        compiler_barrier();
+    }
 }
 
 impl LaneFigures {

@@ -182,6 +182,23 @@ impl LiveTable {
         Freed::Block(block)
     }
 
+    /// Whether the shard of an address has neither a block nor a waiting free.
+    #[inline(always)]
+    pub(crate) fn is_empty_around(&self, address: u64) -> bool {
+        // relaxed: an entry that is added meanwhile counts as one that is added later.
+        self.shard(address).len.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether the table has a block or a waiting free at an address.
+    pub(crate) fn has_any_at(&self, pages: &Pages, address: u64) -> bool {
+        if self.is_empty_around(address) {
+            return false;
+        }
+        let shard = self.shard(address);
+        let _taken = shard.latch.take();
+        shard.table(pages).first_at(address).is_some()
+    }
+
     /// Begins a round over all lanes and returns its number. See `fold::flush`.
     pub(crate) fn begin_round(&self) -> u32 {
         // relaxed: the latch of a lane, which the round takes, lets every later fold of that lane see it.
@@ -463,7 +480,7 @@ fn can_be_end(free: &Entry, block: &Entry) -> bool {
 
 /// Returns the maximum error of the time from the block to the free, in nanoseconds. It is 0 if one thread made both,
 /// because the order of its events is known. A reallocated block is an exception: another thread may have allocated it.
-fn time_error(free: &Entry, block: &Entry) -> u64 {
+pub(crate) fn time_error(free: &Entry, block: &Entry) -> u64 {
     let thread = block.meta.thread();
     if thread == free.meta.thread() && thread != ROW_OF_OTHERS && block.meta.reallocs() == 0 {
         return 0;

@@ -91,7 +91,40 @@ pub(crate) struct SiteDelta {
     pub(crate) lifetimes: [u32; BUCKETS],
 }
 
+/// Number of blocks at which a delta is committed, because its counts have 32 bits. It is small in tests, so that they
+/// reach it.
+const HEAVY_BLOCKS: u64 = if cfg!(test) { 100 } else { 1 << 30 };
+
 impl SiteDelta {
+    /// Notes the live figures at the lane's latest high-water mark, if the delta is unchanged since then.
+    #[inline(always)]
+    pub(crate) fn follow_mark(&mut self, high_water_number: u64) {
+        if self.high_water_number != high_water_number {
+            self.high_water_number = high_water_number;
+            (self.at_high_water_bytes, self.at_high_water_blocks) =
+                (self.sums.live_bytes(), self.sums.live_blocks());
+        }
+    }
+
+    /// Adds a chain of this many reallocs, whose last block has ended.
+    #[inline(always)]
+    pub(crate) fn end_chain(&mut self, reallocs: u64) {
+        self.sums.chains += 1;
+        self.sums.chain_links += reallocs;
+        self.longest_chain = self.longest_chain.max(reallocs);
+    }
+
+    /// Whether the delta has so many blocks that it must be committed before its counts overflow.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.sums.total_blocks.max(self.sums.freed_blocks) >= HEAVY_BLOCKS
+    }
+
+    /// Whether [`SiteDelta::is_heavy`] may be true, in fewer steps.
+    #[inline(always)]
+    pub(crate) fn may_be_heavy(&self) -> bool {
+        self.sums.total_blocks | self.sums.freed_blocks >= HEAVY_BLOCKS
+    }
+
     /// Whether the delta has nothing to commit.
     pub(crate) fn is_empty(&self) -> bool {
         let sums = &self.sums;

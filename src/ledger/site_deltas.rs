@@ -11,6 +11,9 @@ pub(crate) const SITE_DELTAS_MIN: u32 = 4;
 /// Number of deltas of the largest table.
 pub(crate) const SITE_DELTAS_MAX: u32 = 512;
 
+/// Factor that places neighbouring numbers far from each other.
+const SPREAD: u32 = 0x9E37_79B9;
+
 /// Page and size of a lane's table, and its high-water marks. All zero bytes mean that there is no table yet.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,7 +45,40 @@ impl SiteDeltas {
 
     /// Returns the place of a stack in the table.
     pub(crate) fn place_of(&self, stack: u32) -> usize {
-        (stack.wrapping_mul(0x9E37_79B9) >> (u32::BITS - self.slots.trailing_zeros())) as usize
+        (stack.wrapping_mul(SPREAD) >> (u32::BITS - self.slots.trailing_zeros())) as usize
+    }
+}
+
+/// The table of a lane, for a loop in which the lane reaches no new high-water mark.
+#[derive(Clone, Copy)]
+pub(crate) struct KnownDeltas {
+    start: *mut SiteDelta,
+    shift: u32,
+    high_water_number: u64,
+}
+
+impl SiteDeltas {
+    /// Returns the table, which has slots.
+    #[inline(always)]
+    pub(crate) fn known(&self, pages: &Pages) -> KnownDeltas {
+        let shift = (u32::BITS - self.slots.trailing_zeros()) % u32::BITS;
+        KnownDeltas { start: self.start(pages), shift, high_water_number: self.high_water_number }
+    }
+}
+
+impl KnownDeltas {
+    /// Returns the delta of a stack, if it is in the table and far from an overflow, as the latest high-water mark finds it.
+    #[inline(always)]
+    pub(crate) fn find(&self, stack: u32) -> Option<*mut SiteDelta> {
+        let at = self.start.wrapping_add((stack.wrapping_mul(SPREAD) >> self.shift) as usize);
+        // SAFETY: Y1, the caller holds the lane's latch, and the table has slots.
+        let delta = unsafe { &mut *at };
+        // Stack 0 has no slot, and an unused slot has stack 0.
+        if stack == 0 || delta.stack != stack || delta.may_be_heavy() {
+            return None;
+        }
+        delta.follow_mark(self.high_water_number);
+        Some(at)
     }
 }
 

@@ -175,9 +175,13 @@ pub(super) fn offload_segments_of(lane: &Lane, ledger: &Ledger) -> u32 {
 
 /// Whether a lane's waiting words can be offloaded.
 pub(crate) fn can_offload(lane: &Lane, ledger: &Ledger) -> bool {
-    // The other modes would drop events if the background thread were interrupted while it holds the lane's latch.
-    lane.folder.is_costly()
-        && state::mode() == DataQualityMode::PerfectAccuracy
+    lane.folder.is_costly() && may_book_others(ledger)
+}
+
+/// Whether a thread may book the lanes of others, although their threads are running.
+pub(super) fn may_book_others(ledger: &Ledger) -> bool {
+    // The other modes would drop events if the thread were interrupted while it holds the lane's latch.
+    state::mode() == DataQualityMode::PerfectAccuracy
         && !ledger.is_ordered()
         && !ledger.trace_buffer.is_open()
 }

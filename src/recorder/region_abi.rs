@@ -15,7 +15,7 @@ use crate::sys::pages::{PAGE_BYTES, Pages};
 
 /// Revision, which is incremented with every change of a region's contents that changes none of the sizes in
 /// `LAYOUT`.
-const REVISION: u64 = 17;
+const REVISION: u64 = 18;
 
 /// Hash of the layout of this build.
 pub(crate) const LAYOUT: u64 = {

@@ -31,6 +31,11 @@ use crate::sys::sync::Ordering;
 /// fold: it takes further segments, and folds on a stack with room.
 const FOLD_STACK_BYTES: u64 = if cfg!(debug_assertions) { 32 << 10 } else { 6 << 10 };
 
+/// Maximum number of other lanes at which a thread looks for partners of its fold.
+const LANES_LOOKED_AT: u32 = 32;
+/// Maximum number of words of a partner that a thread books before its own.
+const PARTNER_WORDS_MAX: u64 = 2 * SEGMENT_WORDS;
+
 /// Minimum number of segments of a lane: one being written, one being folded, two of history.
 pub(crate) const SEGMENTS_HOME: u32 = 4;
 
@@ -162,10 +167,23 @@ pub(super) fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
         return;
     }
     trace_backpressure::wait_for_trace(ledger, lane, mode);
-    let words = if lane.folder.is_costly() { COSTLY_WORDS } else { u64::MAX };
-    if ledger.try_fold(lane, Part::of_words(words)) {
+    let part = Part::of_words(if lane.folder.is_costly() { COSTLY_WORDS } else { u64::MAX });
+    let done = if lane.folder.has_remote_frees() && background_thread::may_book_others(ledger) {
+        let ahead = Part::of_words(PARTNER_WORDS_MAX);
+        ledger.try_fold_with(lane, part, possible_partners(lane, ledger), ahead)
+    } else {
+        ledger.try_fold(lane, part)
+    };
+    if done {
         bump(&lane.cold.folds_at_home);
     }
+}
+
+/// Returns lanes whose blocks the lane's thread may have freed, of [`LANES_LOOKED_AT`] lanes.
+fn possible_partners<'a>(lane: &'a Lane, ledger: &'a Ledger) -> impl Iterator<Item = &'a Lane> {
+    let (own, count) = (lane.cold.index.load(Ordering::Relaxed), ledger.lanes.count());
+    let others = (1..count.min(LANES_LOOKED_AT + 1)).map(move |distance| (own + distance) % count);
+    others.filter_map(|index| ledger.lane(index)).filter(|other| other.folder.gives_blocks())
 }
 
 /// Whether the thread has the stack that a fold needs.

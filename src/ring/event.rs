@@ -162,7 +162,7 @@ pub(crate) const fn agrees(size: u64, check: u64) -> bool {
 /// Whether the record after an allocation is the free of its block, judged by the address alone.
 #[inline(always)]
 pub(crate) const fn is_pair(alloc: u64, behind: u64) -> bool {
-    Tag::raw(behind) == TAG_FREE && (alloc ^ behind) << (u64::BITS - ADDRESS_BITS) == 0
+    (alloc ^ behind) << (u64::BITS - ADDRESS_BITS) == 0 && Tag::raw(behind) == TAG_FREE
 }
 
 /// Whether an address and a size fit a narrow record.
@@ -264,11 +264,20 @@ pub(crate) const fn wide_kind(word: u64) -> u64 {
     word & 0xff
 }
 
+/// The tag of a record, and the traits that a block of the program that is not sampled does not have: a rate, the
+/// internal mark, and an alignment of 2³² bytes or more.
+const PLAIN: u64 = (15 << TAG_SHIFT) | ((Traits::OWN | Traits::RATE | 32) << ADDRESS_BITS);
+
 /// Whether a word starts an allocation of the program that is not sampled.
 #[inline(always)]
 pub(crate) const fn is_plain_alloc(word: u64) -> bool {
-    const MASK: u64 = (15 << TAG_SHIFT) | ((Traits::OWN | Traits::RATE) << ADDRESS_BITS);
-    word & MASK == Tag::Alloc.bits()
+    word & PLAIN == Tag::Alloc.bits()
+}
+
+/// Whether a word starts the second half of a realloc of the program's block.
+#[inline(always)]
+pub(crate) const fn is_plain_moved(word: u64) -> bool {
+    word & PLAIN == Tag::Moved.bits()
 }
 
 /// Returns the number of words of the record that starts with `word`. A skip counts 1; its reader continues with the

@@ -46,6 +46,9 @@ pub(crate) struct Lane {
     segments: [AtomicU32; SEGMENT_SLOTS as usize],
 }
 
+/// Number of folds after which a lane does not count as one whose blocks other threads free, if none has freed any.
+const HAND_OVER_FOLDS: u32 = 64;
+
 /// Number of times that a thread reads the level until it does not change.
 const LEVEL_ROUNDS: u32 = 8;
 
@@ -206,6 +209,9 @@ pub(crate) struct Folder {
     in_order: AtomicU32,
     /// Whether the last fold was costly in proportion to its length.
     costly: AtomicU32,
+    /// Whether frees of the last fold did not find their blocks in the lane's nursery, in the lowest bit. Above it, the
+    /// number of further folds for which the lane counts as one whose blocks others free.
+    hand_over: AtomicU32,
     /// Number of costly folds minus the number of other folds, but at least 0.
     costly_balance: AtomicU32,
     /// Highest number of words that were waiting at the start of a fold.
@@ -243,6 +249,27 @@ impl Folder {
         // relaxed, both: hints to the lane's thread.
         self.costly.store(u32::from(is_costly), Ordering::Relaxed);
         self.costly_balance.store(now, Ordering::Relaxed);
+    }
+
+    /// Notes whether frees of the last fold did not find their blocks in the lane's nursery, and whether other lanes' frees
+    /// have found theirs in it. Called by the holder of the latch.
+    pub(crate) fn note_hand_over(&self, has_remote_frees: bool, gives_blocks: bool) {
+        // relaxed, both: a hint to the threads.
+        let folds = self.hand_over.load(Ordering::Relaxed) >> 1;
+        let folds = if gives_blocks { HAND_OVER_FOLDS } else { folds.saturating_sub(1) };
+        self.hand_over.store(folds << 1 | u32::from(has_remote_frees), Ordering::Relaxed);
+    }
+
+    /// Whether frees of the last fold did not find their blocks in the lane's nursery.
+    pub(crate) fn has_remote_frees(&self) -> bool {
+        // relaxed: as above.
+        self.hand_over.load(Ordering::Relaxed) & 1 != 0
+    }
+
+    /// Whether other lanes' frees find their blocks in the lane's nursery, or are likely to.
+    pub(crate) fn gives_blocks(&self) -> bool {
+        // relaxed: as above.
+        self.hand_over.load(Ordering::Relaxed) > 1 || self.is_costly()
     }
 
     /// Returns the number of costly folds minus the number of other folds, but at least 0.

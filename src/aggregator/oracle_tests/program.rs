@@ -138,7 +138,12 @@ impl World {
                     self.now_ns - self.now_ns.min(u64::from(step.size))
                 };
                 let part = Part { words: u64::from(step.pick % 256), until_ns };
-                assert!(self.ledger.try_fold(self.producers[lane].lane, part), "nobody else folds");
+                let others =
+                    (0..self.shape.lanes).filter(|other| *other != lane && !step.pick.is_multiple_of(3));
+                let others = others.map(|other| self.producers[other].lane);
+                let ahead = if step.pick.is_multiple_of(4) { Part::NONE } else { Part::ALL };
+                let done = self.ledger.try_fold_with(self.producers[lane].lane, part, others, ahead);
+                assert!(done, "nobody else folds");
             }
             54 => self.empty_nursery(lane),
             55 => self.ledger.flush(self.producers[lane].lane),

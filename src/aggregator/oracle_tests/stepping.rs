@@ -2,7 +2,9 @@
 
 use super::producer::Producer;
 use crate::aggregator::rounds::{Aggregator, ROUNDS_UNTIL_IDLE, Round, WAITING_WORDS_HELPED};
+use crate::fold::batch::Part;
 use crate::ledger::Ledger;
+use crate::ledger::fold_state::lane_counters_of;
 use crate::ring::event::Traits;
 use crate::ring::lane::{COSTLY_WORDS, SEGMENT_WORDS};
 use crate::sys::sync::Ordering::SeqCst;
@@ -262,4 +264,40 @@ fn of_the_other_costly_lanes_only_what_is_not_newer_is_booked_with_it() {
     // These are the words of the window that was open then, and a mark.
     let booked = before - words_waiting(&sparse);
     assert!((100..300).contains(&booked), "{booked}");
+}
+
+/// Lets one lane allocate blocks and another free them.
+fn handed_over(ledger: &'static Ledger, blocks: u64) -> [Producer; 2] {
+    let [mut maker, mut freer] = [(); 2].map(|()| Producer::new(ledger, 4));
+    (1..=blocks).for_each(|number| maker.alloc(64 * number, 48, PLAIN, 0));
+    ledger.clock.set_by_hand(1_000);
+    (1..=blocks).for_each(|number| freer.free(64 * number, 48));
+    ledger.clock.set_by_hand(2_000);
+    [maker, freer]
+}
+
+#[test]
+fn a_block_that_another_lane_frees_is_found_in_the_nursery_of_its_lane() {
+    let ledger = ledger();
+    let [maker, freer] = handed_over(ledger, 40);
+    assert!(ledger.try_fold_with(freer.lane, Part::ALL, std::iter::once(maker.lane), Part::ALL));
+    let counters = lane_counters_of(freer.lane);
+    let freed = [&counters.freed_blocks, &counters.cross_thread_frees].map(|count| count.load(SeqCst));
+    assert_eq!(freed, [40, 40]);
+    assert_eq!((ledger.live.waiting(), ledger.booked.blocks(), is_booked(&maker)), (0, 0, true));
+    assert!(maker.lane.folder.gives_blocks() || !maker.lane.folder.has_remote_frees());
+    assert!(freer.lane.folder.has_remote_frees());
+}
+
+#[test]
+fn a_fold_does_not_wait_for_a_partner() {
+    let ledger = ledger();
+    let [maker, freer] = handed_over(ledger, 40);
+    let taken = maker.lane.folder.latch.take();
+    assert!(ledger.try_fold_with(freer.lane, Part::ALL, std::iter::once(maker.lane), Part::ALL));
+    assert_eq!(ledger.live.waiting(), 40);
+    drop(taken);
+    ledger.flush(freer.lane);
+    assert_eq!((ledger.live.waiting(), ledger.booked.blocks()), (0, 0));
+    assert_eq!(ledger.live.anomalies.ambiguous.load(SeqCst), 0);
 }

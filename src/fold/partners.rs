@@ -1,0 +1,131 @@
+//! Remote frees that find their block in the nursery of another lane.
+//!
+//! Where one thread allocates and another frees, nearly every block would go to the shared table and come back from there. So
+//! a fold of such a lane also takes the latches of others, its *partners*, and looks in their nurseries for blocks that
+//! the lane's own nursery lacks. Such a block never reaches shared memory. A thread that books its own lane books the partners
+//! first: an allocation is published before its block reaches the thread that frees it, so the blocks of all its frees are
+//! booked then. The background thread books lanes one after the other, up to about the same time.
+//!
+//! # Order
+//!
+//! A free ends a block of a partner's nursery if the sizes agree and the free is not older than the block. If the two times
+//! decide that, no other block comes before this one: it is the youngest that its thread allocated at the address. If the times
+//! leave it open, the free could also mean an older block at this address, which the shared table would have. If the shared table
+//! has no block there, the free means this one. Otherwise both go to the shared table, which chooses and counts the ambiguity.
+//! So a pairing is counted as ambiguous as it is without partners.
+//!
+//! A block whose thread is reallocating it has left its address, so it is not taken.
+//!
+//! # Latches
+//!
+//! A partner's latch is only tried, so that latches of lanes are waited for in one order. A fold without a partner's latch
+//! sends the free to the shared table.
+
+use super::batch::{Part, Partner};
+use super::state::Fold;
+use crate::ledger::Ledger;
+use crate::ledger::entry::Entry;
+use crate::ledger::fold_state::fold_state_of;
+use crate::ledger::live::time_error;
+use crate::ledger::nursery::{Place, Places, as_survivor, size_of_young};
+use crate::ring::event;
+use crate::ring::lane::Lane;
+use crate::sys::latch::Taken;
+
+/// Maximum number of partners of a fold. Each costs a free a search in a nursery.
+const PARTNERS_MAX: usize = 4;
+
+/// The partners of a fold, and their latches.
+#[derive(Default)]
+pub(super) struct Partners<'a> {
+    known: [Option<Partner>; PARTNERS_MAX],
+    taken: [Option<Taken<'a>>; PARTNERS_MAX],
+}
+
+impl<'a> Partners<'a> {
+    /// Takes the latches of as many of the lanes as are open, up to [`PARTNERS_MAX`], and books the part `ahead` of each.
+    pub(super) fn of_lanes(
+        ledger: &Ledger,
+        lanes: impl Iterator<Item = &'a Lane>,
+        ahead: Part,
+    ) -> Partners<'a> {
+        let mut partners = Partners::default();
+        let opened = lanes.filter_map(|lane| Some((lane, lane.folder.latch.try_take()?)));
+        for ((known, taken), (lane, latch)) in partners.known.iter_mut().zip(&mut partners.taken).zip(opened)
+        {
+            let latch = taken.insert(latch);
+            if ahead.words > 0 {
+                Fold::begin(ledger, lane, latch).run_some(ahead);
+            }
+            let mut state = fold_state_of(lane);
+            // SAFETY: B3, the latch is held, and the fold is over.
+            let of_state = unsafe { state.as_mut() };
+            // For the reader of a killed process's black box: the latch is held, and no word behind the tail is booked.
+            of_state.note_applied_up_to(lane.folder.tail.own().saturating_sub(1));
+            let places = of_state.nursery.places(&ledger.pages, &raw mut of_state.youngest);
+            *known = Some(Partner { state, places });
+        }
+        partners
+    }
+
+    pub(super) fn known(&mut self) -> &mut [Option<Partner>] {
+        &mut self.known
+    }
+}
+
+impl Fold<'_> {
+    /// Returns the nursery of the first partner.
+    #[inline(always)]
+    pub(super) fn places_of_partner(&self) -> Option<Places> {
+        self.partners.first()?.as_ref().map(|partner| partner.places)
+    }
+
+    /// Notes that so many blocks of the first partner's nursery were freed.
+    pub(super) fn note_matched(&mut self, blocks: u32) {
+        if let Some(Some(partner)) = self.partners.first_mut() {
+            self.batch.matched += u64::from(blocks);
+            // SAFETY: B3, as in `is_booked_with_partner`.
+            unsafe { partner.state.as_mut() }.nursery.taken += blocks;
+        }
+    }
+
+    /// Returns the partner whose nursery has a block at the address, and the place of the block. Moves the partner to
+    /// the front.
+    #[inline(always)]
+    fn find_partner(&mut self, address: u64) -> Option<(&mut Partner, Place)> {
+        let known = self.partners.iter().map_while(Option::as_ref);
+        let found = known.map(|partner| partner.places.place_of(address)).enumerate();
+        let (number, place) = found.filter_map(|(number, place)| Some((number, place?))).next()?;
+        if number > 0 {
+            self.partners.swap(0, number);
+        }
+        Some((self.partners.first_mut()?.as_mut()?, place))
+    }
+
+    /// Books a free of a block in a partner's nursery, if there is one; otherwise returns `false`.
+    #[inline(never)]
+    pub(super) fn is_booked_with_partner(&mut self, address: u64, check: u64, index: u64) -> bool {
+        let Some((partner, place)) = self.find_partner(address) else { return false };
+        // SAFETY: B3, the latch of the partner is held by the caller of the fold; the borrow ends before the next one.
+        let state = unsafe { partner.state.as_mut() };
+        let is_left = state.under_way.iter().any(|begun| begun.address == address);
+        let young = *place.entry();
+        let at_ns = self.batch.dates.at(index);
+        let free = Entry { address, size: check, at_ns, meta: self.batch.dates.meta_of_free() };
+        let error_ns = time_error(&free, &young);
+        if is_left || !event::agrees(size_of_young(&young), check) || at_ns + error_ns < young.at_ns {
+            return false;
+        }
+        let is_certain = at_ns >= young.at_ns + error_ns;
+        if !is_certain && self.ledger.live.has_any_at(&self.ledger.pages, address) {
+            // First into the outbox: the block is in one of the two at any time.
+            self.send_survivor(young);
+            place.clear();
+            return false;
+        }
+        place.clear();
+        self.note_matched(1);
+        self.count_pairing(&as_survivor(young), &free);
+        true
+    }
+}
