@@ -2,7 +2,7 @@
 //! back at the end.
 //!
 //! The recording keeps a curve for each of the largest sites. The curves of a place are summed. Growth is judged by the
-//! *floor*: the fewest live bytes in each of up to [`SPANS`] equal parts of the run. The floor of a cache stops rising
+//! *floor*: for each of up to [`SPANS`] equal parts of the run, the fewest live bytes from then on. The floor of a cache stops rising
 //! when the cache is full, that of work that comes and goes stays where it is, that of a queue falls when the queue is
 //! drained, and that of a leak rises to the end.
 
@@ -135,7 +135,7 @@ fn course(line: usize, curves: &[&SiteCurve]) -> Course {
         interval_ns,
         first_interval: first as u32,
         is_whole: curves.iter().all(|curve| curve.first_interval == 0),
-        kind: kind(&live_bytes, rises, falls),
+        kind: kind(&live_bytes, falls),
         rises,
         falls,
         slope_bytes_per_s: slope(&live_bytes, interval_ns),
@@ -166,7 +166,7 @@ fn steps(values: &[u64]) -> (u32, u32) {
     })
 }
 
-fn kind(values: &[u64], rises: u32, falls: u32) -> CourseKind {
+fn kind(values: &[u64], falls: u32) -> CourseKind {
     let highest = values.iter().copied().max().unwrap_or(0);
     let (Some(end), true) = (values.last().copied(), values.len() >= VALUES_MIN && highest > 0) else {
         return CourseKind::Unclear;
@@ -190,14 +190,16 @@ fn kind(values: &[u64], rises: u32, falls: u32) -> CourseKind {
     if grows(values) && late >= end / LATE_SHARE {
         return CourseKind::KeepsGrowing;
     }
-    let all = values.len() as u32;
-    if falls * 5 >= all && rises * 5 >= all {
-        return CourseKind::RisesAndFalls;
-    }
     let second = &values[values.len() / 2..];
     let (low, high) =
         second.iter().fold((u64::MAX, 0), |(low, high), value| (low.min(*value), high.max(*value)));
-    if high - low <= highest / LATE_SHARE { CourseKind::LevelsOff } else { CourseKind::Unclear }
+    if high - low <= highest / LATE_SHARE {
+        return CourseKind::LevelsOff;
+    }
+    // What comes and goes gives back its whole height, in more than one fall.
+    let fallen =
+        values.windows(2).fold(0u64, |sum, pair| sum.saturating_add(pair[0].saturating_sub(pair[1])));
+    if falls > 1 && fallen >= highest { CourseKind::RisesAndFalls } else { CourseKind::Unclear }
 }
 
 /// Whether the floor rises from one part of the run to the next in most parts.
@@ -207,11 +209,12 @@ fn grows(values: &[u64]) -> bool {
     rises as usize * 2 > floors.len().saturating_sub(1)
 }
 
-/// Returns the fewest live bytes in each of up to [`SPANS`] equal parts.
+/// Returns the fewest live bytes from the begin of each of up to [`SPANS`] equal parts to the end: what was live then
+/// and is never given back.
 fn floors(values: &[u64]) -> Vec<u64> {
     let spans = values.len().clamp(1, SPANS);
-    let part = |span: usize| &values[span * values.len() / spans..(span + 1) * values.len() / spans];
-    (0..spans).map(|span| part(span).iter().copied().min().unwrap_or(0)).collect()
+    let from = |span: usize| &values[span * values.len() / spans..];
+    (0..spans).map(|span| from(span).iter().copied().min().unwrap_or(0)).collect()
 }
 
 /// Returns the slope of the line with the least squares through the values, in bytes a second.
@@ -240,8 +243,7 @@ mod tests {
 
     fn kind_of(value: impl Fn(u64) -> u64) -> CourseKind {
         let values: Vec<u64> = (0..64).map(value).collect();
-        let (rises, falls) = steps(&values);
-        kind(&values, rises, falls)
+        kind(&values, steps(&values).1)
     }
 
     #[test]
@@ -257,7 +259,10 @@ mod tests {
         assert_eq!(kind_of(|n| 1_000 * n.min(30)), CourseKind::LevelsOff);
         assert_eq!(kind_of(|n| if n == 30 { 9_000 } else { 0 }), CourseKind::RisesAndFalls);
         assert_eq!(kind_of(|_| 0), CourseKind::Unclear);
-        assert_eq!(kind(&[1, 2, 3], 2, 0), CourseKind::Unclear);
+        assert_eq!(kind(&[1, 2, 3], 0), CourseKind::Unclear);
+        // A saw with few teeth, and a level with some noise.
+        assert_eq!(kind_of(|n| 1_000 * (n % 22)), CourseKind::RisesAndFalls);
+        assert_eq!(kind_of(|n| 50_000 + 1_000 * (n % 4)), CourseKind::LevelsOff);
     }
 
     #[test]

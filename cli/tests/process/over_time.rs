@@ -72,7 +72,7 @@ pub const CASES: &[Case] = &[
     .heap(Heap::Plain),
     Case::new("memory_from_malloc_is_of_other_code", from_malloc, |ended| most(ended, MemoryKind::OtherCode))
         .heap(Heap::Plain),
-    Case::new("memory_below_an_allocator_without_figures_is_unknown", held, |ended| {
+    Case::new("memory_below_an_allocator_without_figures_is_unknown", freed, |ended| {
         let profile = ended.quietly().dump();
         let found = memory(&profile).expect("the system says what is resident");
         assert_eq!((found.most, found.part(MemoryKind::AllocatorKeeps)), (None, None), "{found:?}");
