@@ -284,7 +284,7 @@ mod tests {
             "2 of 400 sites, growth over 40.0 s",
             "+4.0 KiB",
             "0xabc0",
-            "blocks/s, last 8 s, up to 1,000",
+            "blocks/s, last 9 s, up to 1,000",
         ] {
             assert!(shown.contains(text), "{text}\n{shown}");
         }
