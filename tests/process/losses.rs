@@ -58,7 +58,7 @@ pub const CASES: &[Case] = &[
     })
     .limits(&[(libc::RLIMIT_AS, 512 << 20)]),
     Case::new("under_a_severe_limit_of_address_space_the_program_runs", starve, nothing_is_claimed)
-        .limits(&[(libc::RLIMIT_AS, 30 << 20)]),
+        .limits(&[(libc::RLIMIT_AS, 37 << 20)]),
 ];
 
 /// Asserts that `events` events were lost for this reason, and that the text of the quality shows it. The tests of the
