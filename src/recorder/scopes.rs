@@ -9,7 +9,7 @@ use super::{slot, stacks, state, thread};
 use crate::ledger::Ledger;
 use crate::ledger::scopes::{OTHERS, SCOPE_NAME_BYTES_MAX, ScopeKey};
 use crate::ring::lane::Lane;
-use crate::sys::sync::Ordering;
+use crate::sys::sync::{AtomicU32, Ordering};
 use crate::sys::tls;
 
 /// A scope as the program holds it.
@@ -73,16 +73,32 @@ pub(crate) fn cell(lane: &'static Lane, ledger: &Ledger, key: ScopeKey, name: &[
     made
 }
 
-/// Enters a scope whose parent is the thread's current scope. Returns `false` if the thread is in another scope.
+/// The thread's scope: a word of its lane, or a number that is no scope's.
 #[inline(always)]
-pub(crate) fn enter(scope: &Named) -> bool {
-    match slot::recording_lane() {
-        Ok(lane) if lane.scope() == scope.parent => {
-            lane.set_scope(scope.cell);
-            true
-        }
-        _ => false,
+fn word() -> &'static AtomicU32 {
+    // SAFETY: the word is the thread's lane's, and lanes are never released; or it is a constant, which is only read,
+    // because it equals no scope.
+    unsafe { &*tls::scope_word().cast::<AtomicU32>() }
+}
+
+/// Makes `to` the thread's scope if `from` is. Returns the scope before.
+#[inline(always)]
+fn replace(from: u32, to: u32) -> Result<u32, u32> {
+    let word = word();
+    // relaxed, both: only the thread accesses its scope.
+    let before = word.load(Ordering::Relaxed);
+    if before != from {
+        return Err(before);
     }
+    word.store(to, Ordering::Relaxed);
+    Ok(before)
+}
+
+/// Enters a scope whose parent is the thread's current scope. Returns `None` if the thread is in another scope.
+#[inline(always)]
+pub(crate) fn enter(scope: &Named) -> Option<Entry> {
+    let before = replace(scope.parent, scope.cell).ok()?;
+    Some(Entry { scope: scope.cell, before })
 }
 
 /// Enters a scope that [`enter`] did not enter.
@@ -179,13 +195,7 @@ pub(crate) fn enter_cell(scope: u32) -> Entry {
 /// Leaves a scope if it is the thread's current scope. Returns `false` if the thread is in another scope.
 #[inline(always)]
 pub(crate) fn leave(entry: Entry) -> bool {
-    match slot::recording_lane() {
-        Ok(lane) if lane.scope() == entry.scope => {
-            lane.set_scope(entry.before);
-            true
-        }
-        _ => false,
-    }
+    replace(entry.scope, entry.before).is_ok()
 }
 
 /// Leaves a scope that [`leave`] did not leave. If guards are not dropped in the reverse order of their creation,

@@ -87,7 +87,7 @@ pub(super) fn mark_slot(lane: &Lane, passes: bool) {
     if slot == wanted || lane_of_slot(slot).is_none_or(|named| !std::ptr::eq(named, lane)) {
         return;
     }
-    tls::set(wanted);
+    tls::set_lane(wanted, lane.scope_word());
     compiler_fence(Ordering::SeqCst);
     if ledger() != before {
         tls::set(FRESH);

@@ -111,7 +111,7 @@ fn claim() -> Option<&'static Lane> {
         own_threads::main_thread_lives();
     }
     forget_thread(lane);
-    tls::set(slot_of(lane));
+    tls::set_lane(slot_of(lane), lane.scope_word());
     // No window is open yet; with limit 1 it counts as full, not as closed.
     write(lane, 1, &Record::new(&[event::thread_word(true, row)], RecordKind::Control));
     stacks::prepare(lane);

@@ -392,6 +392,11 @@ impl Lane {
         self.hot.needs.scope.load(Ordering::Relaxed)
     }
 
+    /// Returns the place of the thread's scope.
+    pub(crate) fn scope_word(&self) -> *const u32 {
+        (&raw const self.hot.needs.scope).cast()
+    }
+
     /// Makes a scope the thread's current one.
     #[inline(always)]
     pub(crate) fn set_scope(&self, scope: u32) {

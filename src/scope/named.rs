@@ -22,10 +22,9 @@ impl Scope {
     /// Enters the scope: what the thread allocates until the guard is dropped belongs to the scope.
     #[inline]
     pub fn enter(&self) -> Entered {
-        let entry = if scopes::enter(&self.named) {
-            Entry { scope: self.named.cell, before: self.named.parent }
-        } else {
-            scopes::enter_elsewhere(&self.named)
+        let entry = match scopes::enter(&self.named) {
+            Some(entry) => entry,
+            None => scopes::enter_elsewhere(&self.named),
         };
         Entered { entry, token: None, not_send: PhantomData }
     }

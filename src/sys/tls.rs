@@ -16,8 +16,26 @@ use super::statics::STATICS;
 /// other values.
 pub(crate) const UNSET: *const () = without_provenance(1);
 
+/// The number that the scope word of a thread without a lane holds. It is no scope, and is never overwritten.
+static NO_SCOPE: u32 = u32::MAX - 1;
+
 thread_local! {
     static SLOT: Cell<*const ()> = const { Cell::new(UNSET) };
+    static SCOPE: Cell<*const u32> = const { Cell::new(&raw const NO_SCOPE) };
+}
+
+/// Returns the place of the thread's scope: a word of its lane, or a constant that equals no scope's number.
+#[inline(always)]
+pub(crate) fn scope_word() -> *const u32 {
+    SCOPE.try_with(Cell::get).unwrap_or(&raw const NO_SCOPE)
+}
+
+/// Sets the thread's slot to its lane, and the place of its scope. A handler that comes in between finds either one, or
+/// the place without the slot.
+pub(crate) fn set_lane(lane: *const (), scope: *const u32) {
+    // As in `set`.
+    let _ = SCOPE.try_with(|place| place.set(scope));
+    let _ = SLOT.try_with(|slot| slot.set(lane));
 }
 
 /// Returns the thread's slot; [`UNSET`] before the slot is set, and after the thread's storage is gone.
@@ -26,9 +44,10 @@ pub(crate) fn get() -> *const () {
     SLOT.try_with(Cell::get).unwrap_or(UNSET)
 }
 
-/// Sets the thread's slot.
+/// Sets the thread's slot to a value that is no lane.
 #[inline]
 pub(crate) fn set(value: *const ()) {
+    let _ = SCOPE.try_with(|place| place.set(&raw const NO_SCOPE));
     // Cannot fail: the slot has no destructor. On a platform where it fails nevertheless, the slot stays unset.
     let _ = SLOT.try_with(|slot| slot.set(value));
 }

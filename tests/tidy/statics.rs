@@ -15,6 +15,7 @@ const STATICS: &[(&str, &str, &str)] = &[
     ("src/session", "WORK", "reset by its file, which the hook of the fork calls"),
     ("src/stack", "STATE", "reset by its file, which the hook of the fork calls"),
     ("src/sys", "AT_END", "kept: the thread that forked goes on"),
+    ("src/sys", "SCOPE", "set with the slot"),
     ("src/sys", "SLOT", "the hook of the fork, for the one thread that there is"),
     ("src/sys", "program_invocation_name", "the C library's, set before any code of the program runs"),
     ("src/sys", "STATICS", "reset by its file, which the hook of the fork calls"),
