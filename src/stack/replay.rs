@@ -94,7 +94,9 @@ struct NearRule {
     /// The address to which the rule applies; 0 in an empty place.
     ip: u64,
     /// Distance of the caller's stack pointer above this function's stack pointer, in bytes.
-    cfa: u64,
+    cfa: u32,
+    /// Distance of the caller's frame pointer below that stack pointer, in bytes; 0 if it is still in its register.
+    bp_below: u32,
 }
 
 /// A thread's last walk. All zero bytes are a valid walk of no frames. Only its thread uses it, while the thread's gate
@@ -183,7 +185,7 @@ impl Replay {
     #[cold]
     fn begin_anew(&mut self) {
         (self.len, self.cleared) = (0, Rules::cleared());
-        self.near = [[NearRule { ip: 0, cfa: 0 }; NEAR_WAYS]; NEAR_PLACES];
+        self.near = [[NearRule { ip: 0, cfa: 0, bp_below: 0 }; NEAR_WAYS]; NEAR_PLACES];
     }
 
     /// Returns the number of kept words, from the outermost on, that are unchanged. Words below the stack pointer are
@@ -221,8 +223,8 @@ impl Replay {
         None
     }
 
-    /// Walks by near rules to an unchanged frame, if near rules suffice. Near rules do not follow the frame pointer, so
-    /// that frame must not need it.
+    /// Walks by near rules to an unchanged frame, if near rules suffice: that frame needs no frame pointer, or it is known
+    /// there (`bp_after`).
     #[inline(always)]
     fn by_near_rules(&mut self, start: Registers, unchanged: usize) -> Option<Walked> {
         let mut joint = unchanged.checked_sub(1)?;
@@ -230,7 +232,7 @@ impl Replay {
         let Registers { mut ip, mut sp, .. } = start;
         let mut fresh = 0;
         loop {
-            sp += self.near_rule(ip)?.cfa;
+            sp += u64::from(self.near_rule(ip)?.cfa);
             let at = sp - 8;
             while stands_at < at {
                 joint = joint.checked_sub(1)?;
@@ -246,7 +248,7 @@ impl Replay {
             ip = value.wrapping_sub(1);
         }
         let mut frame = *self.frames.get(joint)?;
-        if frame.bp != NEEDLESS {
+        if frame.bp != NEEDLESS && self.bp_after(start, fresh) != Some(frame.bp) {
             return None;
         }
         let len = joint + 1;
@@ -260,6 +262,20 @@ impl Replay {
         #[cfg(test)]
         (self.near_walks += 1);
         Some(self.walked(frame))
+    }
+
+    /// Returns the frame pointer after a walk by near rules that read `fresh` return addresses, if no function but the
+    /// innermost has stored it. That one is often large and uses every register.
+    #[inline(never)]
+    fn bp_after(&self, start: Registers, fresh: usize) -> Option<u64> {
+        let innermost = self.near_rule(start.ip)?;
+        let bp = match u64::from(innermost.bp_below) {
+            0 => start.bp,
+            // SAFETY: K1, in the frame of the innermost function: the rule was applied, which checks its distances.
+            below => unsafe { read(start.sp + u64::from(innermost.cfa) - below) },
+        };
+        let keeps = |ip| self.near_rule(ip).is_some_and(|rule| rule.bp_below == 0);
+        self.fresh.get(..fresh)?.iter().all(|address| keeps(address.wrapping_sub(1))).then_some(bp)
     }
 
     #[inline(always)]
@@ -309,7 +325,12 @@ impl Replay {
                     *step = Step { address, bp: before.bp, sp: place.sp, rule };
                     steps += 1;
                     if !rule.is_from_bp() {
-                        self.put_near(NearRule { ip: before.ip, cfa: place.sp - before.sp });
+                        let bp_below = rule.bp_below_cfa().unwrap_or(0) as u32;
+                        self.put_near(NearRule {
+                            ip: before.ip,
+                            cfa: (place.sp - before.sp) as u32,
+                            bp_below,
+                        });
                     }
                 }
                 Err(Stop::ByRule(end)) if steps > 0 => return Ok(self.begin(steps, end)),
