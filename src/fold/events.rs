@@ -27,12 +27,8 @@ impl Fold<'_> {
             self.prefetch_places(words.slice(index, end));
         }
         // Number of records that this general code books before the loop of usual events is tried.
-        // A window that begins with a pair has more of them, which are booked at once.
-        let begins_with_pair = index + PAIR_WORDS <= end
-            && event::is_plain_alloc(words.get(index))
-            && event::is_pair(words.get(index), words.get(index + ALLOC_WORDS));
         let is_general = self.in_order || usual::is_off();
-        let mut rest = if is_general { u64::MAX } else { self.rest.records.max(u64::from(begins_with_pair)) };
+        let mut rest = if is_general { u64::MAX } else { self.rest.records };
         while index < end {
             if rest == 0 {
                 let begun = index;

@@ -22,7 +22,7 @@
 
 use super::batch::Dates;
 use super::state::{Fold, count_up};
-use super::words::Words;
+use super::words::{SegmentWords, Words};
 use crate::ledger::Ledger;
 use crate::ledger::entry::{Entry, Meta};
 use crate::ledger::nursery::{Places, number_of_young, size_of_young};
@@ -92,6 +92,9 @@ struct Remote {
     bytes: u64,
 }
 
+/// Words of an allocation and the free directly behind it.
+const PAIR_WORDS: u64 = ALLOC_WORDS + FREE_WORDS;
+
 /// Marks a way through the code that is rarely taken.
 #[cold]
 fn is_rare() {}
@@ -118,29 +121,7 @@ impl Fold<'_> {
         end: u64,
     ) -> u64 {
         let (begun, live) = (index, self.batch.sums.live_bytes());
-        let may_raise = self.batch.frees_sent == 0;
-        let mut limit = if may_raise { self.peak_threshold } else { self.batch.high_water };
-        // Live bytes of the selected delta above those of the batch.
-        let above = self.delta().sums.live_bytes().wrapping_sub(live);
-        if !SITES && !may_raise {
-            limit = limit.min(self.delta().high_water_bytes.wrapping_sub(above));
-        }
-        let mut usual = Usual {
-            places: self.places,
-            dates: self.batch.dates,
-            deltas: self.state.deltas.known(&self.ledger.pages),
-            at: self.at,
-            stack: self.stack,
-            allocs: self.state.allocs,
-            live,
-            high_water: i64::MIN,
-            limit,
-            above,
-            may_raise,
-            reallocs: 0,
-            bytes: 0,
-            remote: self.remote_run::<PARTNERS>(),
-        };
+        let mut usual = self.begin_usual::<SITES, PARTNERS>(live);
         let (state, words) = (&*self.state, words.of_segment(index));
         while index < end {
             state.note_applied_up_to(index);
@@ -158,7 +139,8 @@ impl Fold<'_> {
                     if !usual.pair::<SITES>(word, second, behind, self.batch.high_water) {
                         break;
                     }
-                    index += FREE_WORDS;
+                    index = usual.further_pairs::<SITES>(words, index + PAIR_WORDS, end, second);
+                    continue;
                 } else if !usual.alloc::<SITES>(word, second, index) {
                     break;
                 }
@@ -180,6 +162,34 @@ impl Fold<'_> {
             self.add_remote(usual.remote);
         }
         index
+    }
+
+    /// Returns the state with which the loop begins, at `live` bytes of the batch.
+    #[inline(always)]
+    fn begin_usual<const SITES: bool, const PARTNERS: bool>(&mut self, live: i64) -> Usual {
+        let may_raise = self.batch.frees_sent == 0;
+        let mut limit = if may_raise { self.peak_threshold } else { self.batch.high_water };
+        // Live bytes of the selected delta above those of the batch.
+        let above = self.delta().sums.live_bytes().wrapping_sub(live);
+        if !SITES && !may_raise {
+            limit = limit.min(self.delta().high_water_bytes.wrapping_sub(above));
+        }
+        Usual {
+            places: self.places,
+            dates: self.batch.dates,
+            deltas: self.state.deltas.known(&self.ledger.pages),
+            at: self.at,
+            stack: self.stack,
+            allocs: self.state.allocs,
+            live,
+            high_water: i64::MIN,
+            limit,
+            above,
+            may_raise,
+            reallocs: 0,
+            bytes: 0,
+            remote: self.remote_run::<PARTNERS>(),
+        }
     }
 
     /// Returns the current run of remote frees, if its blocks may be in the nursery of the first partner.
@@ -325,6 +335,51 @@ impl Usual {
         self.allocs = self.allocs.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(size);
         true
+    }
+
+    /// Books the pairs from `index` on that resemble the pair before them, whose second word is `before`: of the same stack,
+    /// and with a block that is no larger, which can be no high-water mark then. Returns the index of the first other record.
+    #[inline(always)]
+    fn further_pairs<const SITES: bool>(
+        &mut self,
+        words: SegmentWords,
+        begun: u64,
+        end: u64,
+        before: u64,
+    ) -> u64 {
+        // SAFETY: Y1, as in `alloc`.
+        let delta = unsafe { &mut *self.at };
+        let (mut index, mut bytes) = (begun, 0u64);
+        while index + PAIR_WORDS <= end {
+            let (first, second) = (words.get(index), words.get(index + 1));
+            let size = second >> 32;
+            let is_alike =
+                event::is_plain_alloc(first) & (second as u32 == before as u32) & (second <= before);
+            if !is_alike || words.get(index + ALLOC_WORDS) != event::free_word(event::address_of(first), size)
+            {
+                break;
+            }
+            let count = &mut delta.sizes[bucket_of_narrow(size as u32)];
+            *count = count.wrapping_add(1);
+            bytes += size;
+            index += PAIR_WORDS;
+        }
+        let pairs = (index - begun) / PAIR_WORDS;
+        if pairs > 0 {
+            if SITES {
+                count_up(&mut delta.sums.total_blocks, pairs);
+                count_up(&mut delta.sums.total_bytes, bytes);
+                count_up(&mut delta.sums.freed_blocks, pairs);
+                count_up(&mut delta.sums.freed_bytes, bytes);
+            }
+            delta.sums.temporary_blocks += pairs;
+            delta.sums.temporary_bytes += bytes;
+            let count = &mut delta.lifetimes[self.dates.bucket_of_pair()];
+            *count = count.wrapping_add(pairs as u32);
+            self.allocs = self.allocs.wrapping_add(pairs as u32);
+            self.bytes = self.bytes.wrapping_add(bytes);
+        }
+        index
     }
 
     /// Books the free of a block in the nursery.
