@@ -64,6 +64,8 @@ pub(crate) struct Options {
     pub(crate) on_quality: Option<fn(&QualityIndicator)>,
     pub(crate) warn: bool,
     pub(crate) on_request: bool,
+    /// Whether std starts all threads of the program, so that it can be asked for their names.
+    pub(crate) has_std_threads: bool,
     /// Signals on which a dump is written, one bit each.
     pub(crate) signals: u32,
     pub(crate) triggers: Triggers,
@@ -99,6 +101,7 @@ impl Options {
         on_quality: None,
         warn: false,
         on_request: false,
+        has_std_threads: false,
         signals: 0,
         triggers: Triggers::DEFAULT,
         is_system_allocator: false,

@@ -136,16 +136,20 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     number
 }
 
-/// Stores the name of the calling thread: the one that the system has, or the whole of it if std has it. The system keeps
-/// the first bytes only.
+/// Stores the name of the calling thread: the one that the system has, of which it keeps the first bytes only, or the
+/// whole of it if std has it and the program is one whose threads std starts (`HEAPLEDGER_STD_THREADS`, which `cargo heapledger
+/// test` sets).
+///
+/// std cannot be asked in any program: for a thread that it did not start it allocates, and after the thread's local data
+/// is gone it panics.
 fn name_row(row: &Row) {
     let name = system_name();
     row.set_name(&name);
-    // std sets its name before the thread's first allocation. The name of the main thread is the program's, and asking for
-    // it before `main` would change what std finds there.
-    if name[name.len() - 2] == 0 || own_threads::is_main_thread() {
+    let is_whole = name[name.len() - 2] == 0;
+    if is_whole || !state::options().has_std_threads || own_threads::is_main_thread() {
         return;
     }
+    // std sets its name before the thread's first allocation.
     let thread = std::thread::current();
     if let Some(whole) = thread.name().filter(|whole| whole.as_bytes().starts_with(&name[..name.len() - 1])) {
         row.set_name(whole.as_bytes());

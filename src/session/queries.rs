@@ -75,11 +75,13 @@ pub fn stats() -> HeapStats {
 
 /// Names the calling thread in dumps and reports. As much of the name is kept as fits into 47 bytes.
 ///
-/// Without a call, a thread that std started has the name that it was started with. Another one has the name that the
-/// system knows, of which the system keeps 15 bytes. A program can give a better one:
+/// Without a call, a thread has the name that the system knows, of which the system keeps 15 bytes. Pools have a hook
+/// for the start of a thread that can pass the whole one:
 ///
 /// ```
-/// std::thread::spawn(|| heapledger::name_thread("connections of listener 1"));
+/// std::thread::Builder::new().name("connection-acceptor-1".into()).spawn(|| {
+///     heapledger::name_thread(std::thread::current().name().unwrap_or_default());
+/// });
 /// ```
 pub fn name_thread(name: &str) {
     with_ledger(|ledger, scope| {

@@ -61,6 +61,10 @@ impl Invocation {
             command.arg("--").args(&arguments.program);
         }
         command.env("RUSTC_WORKSPACE_WRAPPER", &wrapper);
+        if action == Action::Test {
+            // A test's thread has the name of the test, which is longer than what the system keeps.
+            command.env("HEAPLEDGER_STD_THREADS", "1");
+        }
         for (name, value) in profile_settings(action, flags) {
             if env::var_os(&name).is_none() {
                 command.env(name, value);
