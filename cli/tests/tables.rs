@@ -362,7 +362,10 @@ fn query_engines_agree_with_each_other_and_with_json() {
     let paths = dumps(directory.path(), &fleet());
     let json: Vec<serde_json::Value> = (paths.iter())
         .map(|path| {
-            serde_json::from_slice(&heapledger(&["export", "--format", "json", path]).stdout).expect("JSON")
+            serde_json::from_slice(
+                &heapledger(&["export", "--format", "json", "--format-version", "1", path]).stdout,
+            )
+            .expect("JSON")
         })
         .collect();
     let json_path = directory.path().join("dumps.json");

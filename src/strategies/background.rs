@@ -24,8 +24,10 @@ use crate::sys::sync::{AtomicU32, Ordering};
 ///     counted.fetch_add(1, Ordering::Relaxed);
 /// });
 /// aggregator.call();
+/// while rounds.load(Ordering::Relaxed) == 0 {
+///     std::thread::yield_now();
+/// }
 /// aggregator.stop();
-/// assert!(rounds.load(Ordering::Relaxed) >= 1);
 /// ```
 #[derive(Debug)]
 pub struct BackgroundAggregator {

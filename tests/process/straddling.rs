@@ -431,7 +431,7 @@ fn step_through_the_first_event() {
             assert!(child >= 0);
             if child == 0 {
                 // A child that hangs ends by SIGALRM.
-                libc::alarm(20);
+                libc::alarm(50);
                 PASSED_OVER.store(skipped, SeqCst);
                 begin_steps();
                 free(block(32), 32);

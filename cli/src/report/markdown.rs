@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn names_are_no_markup() {
-        assert_eq!(code("Vec<T>::push|`x`\n"), "`Vec<T>::push\\|'x'\\n`");
+        assert_eq!(code("Vec<T>::push|`x`\n"), "`Vec<T>::push\\|'x'\\u{a}`");
         assert_eq!(plain("<img> of a_b @all"), "\\<img\\> of a\\_b \\@all");
         assert_eq!(
             rows(&["a", "b"], &[vec!["1".into(), "x".into()]]),

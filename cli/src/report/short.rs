@@ -276,7 +276,7 @@ mod tests {
         for form in [ShortForm::BriefText, ShortForm::BriefJson, ShortForm::Markdown] {
             assert!(written(&lost, form).contains("82.352 %"));
             let named = written(&sample::named(), form);
-            assert!(named.contains("100.000 %") && named.contains("parse"), "{named}");
+            assert!(named.contains("100.000 %") && named.contains("Vec<..>::push"), "{named}");
         }
         let json: serde_json::Value =
             serde_json::from_str(&written(&lost, ShortForm::BriefJson)).expect("JSON");

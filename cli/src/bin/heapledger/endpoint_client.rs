@@ -55,7 +55,8 @@ impl Endpoint {
     }
 
     fn exchange(&self, mut stream: impl Read + Write, target: &str) -> io::Result<Vec<u8>> {
-        write!(stream, "GET {target} HTTP/1.0\r\nHost: {}\r\n\r\n", self.host)?;
+        // In one write: a server may answer and close after the first part.
+        stream.write_all(format!("GET {target} HTTP/1.0\r\nHost: {}\r\n\r\n", self.host).as_bytes())?;
         let mut answer = Vec::new();
         stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
         let end = answer.windows(4).position(|end| end == b"\r\n\r\n");

@@ -25,7 +25,7 @@ ignores them all.
   HEAPLEDGER_SIGNALS          HUP, INT, TERM, USR1, USR2, several with commas, or off: signals that write a dump
   HEAPLEDGER_TRIGGERS         live:BYTES, growth:BYTES (within a second), peak, loss, pressure, keep:COUNT,
                               pause:SECONDS, several with commas, or off; BYTES as 512M: what else writes a dump
-  HEAPLEDGER_LIVE             1, a path, or off: figures of the running process, for `heapledger top`
+  HEAPLEDGER_INTERVAL         pause of the background thread between two rounds, from 250us to 1s
   HEAPLEDGER_WARN=1           warn on standard error, at most every 10 s, when the data becomes incomplete
 
 `heapledger push` reads HEAPLEDGER_PUSH_PASSWORD, the password of --user, and HEAPLEDGER_PUSH_TOKEN.

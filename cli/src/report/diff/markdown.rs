@@ -91,7 +91,7 @@ mod tests {
         write_diff_markdown(&compared, before, after, Some(SiteOrder::Live), 5, &mut out).expect("a vector");
         let text = String::from_utf8(out).expect("text");
         assert!(text.starts_with("### Heap: live bytes +2.9 KiB 🔺\n\nMost of it, +2.9 KiB: `"), "{text}");
-        assert!(text.contains("Vec<T>::push < parse < main`"), "{text}");
+        assert!(text.contains("Vec<T>::push < parse < main (2 stacks)`"), "{text}");
         assert!(text.contains("| 1.5 KiB | 4.4 KiB | +2.9 KiB | +198.5 % | live bytes |"), "{text}");
     }
 }
