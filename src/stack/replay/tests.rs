@@ -211,7 +211,7 @@ fn a_changed_rule_replaces_the_near_one_of_its_address() {
     // SAFETY: all zero bytes are a valid walk.
     let mut replay: Box<Replay> = unsafe { Box::new_zeroed().assume_init() };
     for cfa in [16, 48] {
-        replay.put_near(NearRule { ip: 0x1000, cfa });
+        replay.put_near(NearRule { ip: 0x1000, cfa, bp_below: 0 });
         assert_eq!(replay.near_rule(0x1000).map(|rule| rule.cfa), Some(cfa));
     }
 }
@@ -226,11 +226,11 @@ fn two_rules_that_share_a_place_are_both_near() {
     for round in 0..3 {
         for (ip, cfa) in sharing.iter().zip(16..).take(2) {
             assert_eq!(cfa_of(&replay, *ip).is_some(), round > 0, "once there they stay");
-            replay.put_near(NearRule { ip: *ip, cfa });
+            replay.put_near(NearRule { ip: *ip, cfa, bp_below: 0 });
         }
     }
     assert_eq!([cfa_of(&replay, sharing[0]), cfa_of(&replay, sharing[1])], [Some(16), Some(17)]);
-    replay.put_near(NearRule { ip: sharing[2], cfa: 18 });
+    replay.put_near(NearRule { ip: sharing[2], cfa: 18, bp_below: 0 });
     assert_eq!(sharing.iter().filter(|ip| cfa_of(&replay, **ip).is_some()).count(), 2);
     assert_eq!(cfa_of(&replay, sharing[2]), Some(18), "the newest of three");
 }
