@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::image::Image;
 use super::lanes::LaneImage;
 use crate::ledger::Ledger;
-use crate::ledger::entry::{Entry, Meta};
+use crate::ledger::entry::{Entry, Meta, without_period};
 use crate::ledger::history::TIME_NS_BOUND;
 use crate::ledger::site_figures::SiteFigures;
 use crate::ledger::timeline::{Flow, Timeline};
@@ -179,7 +179,7 @@ impl<'a> Unbooked<'a> {
             // The times of the further frees that the entry stands for are not known; each differs here.
             for further in 0..=meta.more() {
                 let at_ns = at_ns.saturating_sub(further);
-                let free = WaitingFree { at_ns, row, size_bits: SizeBits(size), by_realloc };
+                let free = WaitingFree { at_ns, row, size_bits: SizeBits(without_period(size)), by_realloc };
                 if !blocks.waits(address, &free) {
                     blocks.wait(address, free);
                 }

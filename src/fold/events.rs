@@ -5,7 +5,7 @@
 use super::state::{Fold, count_up};
 use super::usual;
 use super::words::Words;
-use crate::ledger::entry::{Entry, Meta, with_whole_size};
+use crate::ledger::entry::{Entry, Meta, is_unlisted, unlisted_in, with_whole_size};
 use crate::ledger::nursery::{number_of_young, size_of_young};
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
@@ -180,6 +180,7 @@ impl Fold<'_> {
         let mut meta = Meta::of_block(stack, row, traits.align_log2(), traits.is_own(), time_error_ns);
         if traits.is_own() {
             count_up(&mut self.batch.own_events, 1);
+            meta = meta.with_listed_in(traits.period());
         } else {
             self.batch.sampled.start(size, traits.rate());
             meta = meta.sampled(traits.rate());
@@ -253,15 +254,19 @@ impl Fold<'_> {
         }
     }
 
-    /// Books a free that carries its whole size. It ends no block of another size, and during a transition none in
-    /// the nursery either: W3 of `flush`.
-    fn book_whole_free(&mut self, address: u64, size: u64, index: u64) {
-        let check = with_whole_size(size);
+    /// Books a free that carries its whole size. It ends no block of another size, during a transition none in the
+    /// nursery either, and no internal block that it cannot mean: W3 and W5 of `flush`.
+    fn book_whole_free(&mut self, address: u64, size: u64, period: u64, index: u64) {
+        let check = unlisted_in(period, with_whole_size(size));
         let free = Entry { address, size: check, at_ns: 0, meta: Meta::of_waiting_free(0, 0) };
         let found = self.places.find(address).map(|place| (place, *self.places.look_at(place)));
         let stale = match found {
             // It stays where it is.
-            Some((_, young)) if self.ledger.live.is_kept_from(&young, &free) => None,
+            Some((_, young))
+                if self.ledger.live.is_kept_from(&young, &free) || is_unlisted(&free, &young) =>
+            {
+                None
+            }
             Some((_, young)) if size_of_young(&young) == size => {
                 return self.book_free(address, check, index);
             }
@@ -331,7 +336,7 @@ impl Fold<'_> {
         let traits = event::traits_of(word);
         match event::wide_kind(word) {
             TAG_ALLOC => self.book_wide_alloc(address, size, stack as u32, traits, index),
-            TAG_FREE => self.book_whole_free(address, size, index),
+            TAG_FREE => self.book_whole_free(address, size, traits.period(), index),
             TAG_BEGIN => self.realloc_begins(address, with_whole_size(size), index),
             TAG_MOVED => self.realloc_ends(old, address, size, stack as u32, traits, index),
             _ => self.realloc_refused(address),

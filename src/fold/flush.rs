@@ -32,7 +32,7 @@
 //!
 //! A block that is sampled out is in no table; only its size is in the totals. Its free says nothing of that, and may
 //! find another block at its address: an older one whose free is still in a ring, or a younger one. The block that is
-//! ended wrongly has a free too, which then finds nothing. The sums are right if that free counts the same bytes. Four
+//! ended wrongly has a free too, which then finds nothing. The sums are right if that free counts the same bytes. Five
 //! rules, together the invariant **W**, make each free count the size of its block exactly once, whatever it finds:
 //!
 //! * **W1** A free is recorded with its whole size unless its thread has read a level at which blocks neither are nor
@@ -47,6 +47,12 @@
 //!   pairs it, after the rounds have booked all that was published before it.
 //! * **W4** A free is dropped only after the rounds, and after it was offered every block at its address. Dates do not
 //!   decide here either: a block that loses its free in this way would stay live for ever.
+//! * **W5** A free that was not found in the sampled set, an *unlisted* one, never ends an internal block that was in the
+//!   set. Such a block is in no sum, so with W2 alone the sums would lack the freed block until heapledger frees its own,
+//!   which may be late. The set is cleared when a sampling period begins; so the free carries the number of its period,
+//!   the record of the block that in which it was listed, and the rule holds for a block of the same period or the next
+//!   one. The address of an internal block enters the set before its record is written, so a free that does mean the
+//!   block finds it there, or belongs to a later period and ends the block as before.
 //!
 //! The transition ends when a flush sees, some time after the change ([`SEEN_NS`]), that no thread is inside a record that
 //! it began before, and has then booked all lanes, and no realloc that began before is under way. The way back, from
@@ -56,7 +62,7 @@ use super::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::entry::{Entry, whole_size};
 use crate::ledger::fold_state::fold_state_of;
-use crate::ledger::live::{SEEN_NS, SHARDS, sizes_agree};
+use crate::ledger::live::{SEEN_NS, SHARDS, agrees};
 use crate::ring::lane::Lane;
 
 /// Number of mix-ups of a shard that are paired at a time.
@@ -98,8 +104,8 @@ impl Ledger {
         let is_sampling_used = self.is_sampling_used();
         // W3: frees without their whole size come first.
         let is_narrow = |free: &Entry| whole_size(free).is_none();
-        self.pair_left_over(own, round, |block, free| is_narrow(free) && sizes_agree(block, free));
-        self.pair_left_over(own, round, sizes_agree);
+        self.pair_left_over(own, round, |block, free| is_narrow(free) && agrees(block, free));
+        self.pair_left_over(own, round, agrees);
         if is_sampling_used {
             self.live.drop_sampled_out(&self.pages, round);
         }

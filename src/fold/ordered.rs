@@ -26,7 +26,7 @@ use super::words::peek;
 use crate::ledger::Ledger;
 use crate::ledger::entry::Entry;
 use crate::ledger::fold_state::fold_state_of;
-use crate::ledger::live::sizes_agree;
+use crate::ledger::live::agrees;
 use crate::ledger::nursery::as_survivor;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
@@ -146,7 +146,7 @@ impl Ledger {
             }
             let places = state.nursery.places(&self.pages, &raw mut state.youngest);
             if let Some(young) = places.take(address) {
-                if young.at_ns <= free.at_ns && sizes_agree(&as_survivor(young), free) {
+                if young.at_ns <= free.at_ns && agrees(&as_survivor(young), free) {
                     return Some(as_survivor(young));
                 }
                 // The block goes back to the place that it has just left.

@@ -46,8 +46,10 @@ impl Fold<'_> {
             return self.start_afresh(new, size, stack, traits, index);
         };
         let own = before.meta.is_own();
+        let mut low = traits.align_log2();
         if own {
             count_up(&mut self.batch.own_events, 1);
+            low = traits.period();
         } else if before.meta.rate() != 0 {
             // The block was sampled, and every event is recorded by now: the sample ends, and the block is in the
             // totals from now on.
@@ -63,7 +65,7 @@ impl Fold<'_> {
             _ => Meta::of_block(0, 0, 0, own, before.meta.time_error_ns())
                 .with_reallocs(before.meta.reallocs()),
         };
-        let meta = meta.reallocated(Meta(self.batch.dates.meta), stack, traits.align_log2());
+        let meta = meta.reallocated(Meta(self.batch.dates.meta), stack, low);
         let block = Entry { address: new, size, at_ns: before.at_ns, meta };
         if size >> 32 == 0 {
             // The running number stays: a realloc does not make a block younger.
@@ -105,7 +107,8 @@ impl Fold<'_> {
             self.delta().sums.reallocs += 1;
         }
         let (row, time_error_ns) = (self.state.row, self.time_error_ns());
-        let meta = Meta::of_block(stack, row, traits.align_log2(), own, time_error_ns).with_reallocs(1);
+        let low = if own { traits.period() } else { traits.align_log2() };
+        let meta = Meta::of_block(stack, row, low, own, time_error_ns).with_reallocs(1);
         self.place_block(Entry { address, size, at_ns: self.time_of(index), meta });
     }
 

@@ -13,6 +13,11 @@ pub(crate) const REALLOCS_MAX: u64 = 31;
 /// Maximum number of further frees that a waiting free stands for.
 pub(crate) const MORE_MAX: u64 = 1023;
 
+/// Number of sampling periods with different numbers: 1 to 15, then 1 again.
+pub(crate) const PERIODS: u64 = 15;
+/// Place of the sampling period in the size bits of a waiting free.
+const PERIOD_SHIFT: u32 = 60;
+
 /// Time error of a sampled block, in nanoseconds: the entry of such a block has no room for an individual error.
 const SAMPLED_TIME_ERROR_NS: u64 = 2_000_000;
 
@@ -22,7 +27,7 @@ const SAMPLED_TIME_ERROR_NS: u64 = 2_000_000;
 pub(crate) struct Entry {
     /// Address of the block; 0 in an empty place.
     pub(crate) address: u64,
-    /// Size of the block in bytes. In a waiting free: the size bits that the free carried.
+    /// Size of the block in bytes. In a waiting free: the size bits that the free carried, and a sampling period.
     pub(crate) size: u64,
     /// Time of the block's first allocation, in nanoseconds. In a waiting free: time of the free.
     pub(crate) at_ns: u64,
@@ -44,14 +49,35 @@ impl Entry {
     }
 }
 
-/// Returns the size bits of a free that carries its whole size, with that size above the bits.
+/// Returns the size bits of a free that carries its whole size, with that size above the bits. No block has 2⁴⁸ bytes.
 pub(crate) fn with_whole_size(size: u64) -> u64 {
-    event::check_bits(size) | (size + 1) << event::CHECK_BITS
+    without_period(event::check_bits(size) | (size + 1) << event::CHECK_BITS)
 }
 
 /// Returns the size of a waiting free that carries its whole size, otherwise `None`.
 pub(crate) fn whole_size(waiting: &Entry) -> Option<u64> {
-    (waiting.size >> event::CHECK_BITS).checked_sub(1)
+    match waiting.size >> event::CHECK_BITS {
+        0 => None,
+        _ => Some((without_period(waiting.size) >> event::CHECK_BITS).saturating_sub(1)),
+    }
+}
+
+/// Returns the size bits of a free that was not in the sampled set in a period: an unlisted free, see W5 of
+/// `fold::flush`.
+pub(crate) fn unlisted_in(period: u64, size_bits: u64) -> u64 {
+    size_bits | period << PERIOD_SHIFT
+}
+
+/// Returns the size bits of a free without the period.
+pub(crate) fn without_period(size_bits: u64) -> u64 {
+    size_bits & ((1 << PERIOD_SHIFT) - 1)
+}
+
+/// Whether a free cannot mean an internal block, because it would have found the block in the sampled set: W5 of
+/// `fold::flush`. Such a block was listed in the period of the free, or in the next one, and so after the free.
+pub(crate) fn is_unlisted(free: &Entry, block: &Entry) -> bool {
+    let (period, listed) = (free.size >> PERIOD_SHIFT, block.meta.listed_in());
+    period != 0 && listed != 0 && (listed + PERIODS - period) % PERIODS <= 1
 }
 
 /// The small fields of an entry, in one word. A sampled block has its rate in place of the time error, so that its end
@@ -61,6 +87,8 @@ pub(crate) fn whole_size(waiting: &Entry) -> Option<u64> {
 ///  63       62    61      57 56             52 51      50   46 45      32 31         0
 /// │ waiting │ own │ reallocs │ time_error_log2 │ sampled │ align │ thread   │ stack      │
 /// ```
+///
+/// An internal block has the sampling period in which it was listed in place of the alignment, or 0.
 ///
 /// A waiting free has the round of its arrival in place of the stack, and the number of further equal frees in place of
 /// alignment and reallocs.
@@ -99,6 +127,16 @@ impl Meta {
         Meta(Meta::of_block(0, thread, 0, false, time_error_ns).0 | Self::WAITING)
     }
 
+    /// Returns the fields of an internal block that is in the sampled set since this period.
+    pub(crate) const fn with_listed_in(self, period: u64) -> Meta {
+        Meta(self.0 & !(31 << Self::ALIGN_SHIFT) | period << Self::ALIGN_SHIFT)
+    }
+
+    /// Returns the sampling period in which an internal block was listed; 0 for one that is not, and for other blocks.
+    pub(crate) const fn listed_in(self) -> u64 {
+        if self.is_own() { self.0 >> Self::ALIGN_SHIFT & 31 } else { 0 }
+    }
+
     /// Returns the alignment of a block, without other fields.
     #[inline(always)]
     pub(crate) const fn of_align(align_log2: u64) -> Meta {
@@ -126,7 +164,11 @@ impl Meta {
         (self.0 >> Self::THREAD_SHIFT) as u32 & (ROWS_MAX - 1)
     }
 
+    /// Returns the alignment of a block; 0 for an internal one.
     pub(crate) const fn align_log2(self) -> u8 {
+        if self.is_own() {
+            return 0;
+        }
         (self.0 >> Self::ALIGN_SHIFT) as u8 & 31
     }
 
@@ -238,8 +280,13 @@ mod tests {
 
     #[test]
     fn every_field_of_the_meta_word_comes_back() {
-        let meta = Meta::of_block(u32::MAX, ROW_OF_OTHERS, 31, true, 1000).with_reallocs(40);
+        let meta = Meta::of_block(u32::MAX, ROW_OF_OTHERS, 31, false, 1000).with_reallocs(40);
         assert_eq!((meta.stack(), meta.thread(), meta.align_log2()), (u32::MAX, ROW_OF_OTHERS, 31));
+        assert_eq!((meta.is_own(), meta.listed_in(), meta.sampled(9).listed_in()), (false, 0, 0));
+        let meta = Meta::of_block(u32::MAX, ROW_OF_OTHERS, 31, true, 1000).with_reallocs(40);
+        let listed = meta.with_listed_in(PERIODS);
+        assert_eq!((listed.listed_in(), listed.align_log2(), listed.time_error_ns()), (PERIODS, 0, 1024));
+        assert_eq!((listed.rate(), listed.reallocs(), listed.thread()), (0, 31, ROW_OF_OTHERS));
         assert_eq!((meta.rate(), meta.sampled(9).rate(), meta.sampled(9).reallocs()), (0, 9, 31));
         assert_eq!(
             (meta.is_own(), meta.is_waiting(), meta.reallocs(), meta.time_error_ns()),
@@ -255,5 +302,32 @@ mod tests {
             assert_eq!((several.more(), several.stack(), several.time_error_ns()), (more, 7, 1024));
             assert_eq!(several.with_more(0), Meta::of_waiting_free(5, 1000).waiting_since(7));
         }
+    }
+
+    #[test]
+    fn a_free_keeps_its_whole_size_and_the_period_in_which_it_was_not_listed() {
+        let of = |size: u64| Entry { size, ..Entry::default() };
+        for size in [0, 1, 4095, 4096, (1 << 47) - 1] {
+            let bits = unlisted_in(PERIODS, with_whole_size(size));
+            assert_eq!(
+                (whole_size(&of(bits)), whole_size(&of(with_whole_size(size)))),
+                (Some(size), Some(size))
+            );
+            assert_eq!(without_period(bits), with_whole_size(size));
+            assert!(event::agrees(size, bits));
+        }
+        assert_eq!(whole_size(&of(event::check_bits(4095))), None);
+    }
+
+    #[test]
+    fn an_unlisted_free_means_no_internal_block_of_its_period_or_the_next() {
+        let meant = |period: u64, listed: u64| {
+            let free = Entry { size: unlisted_in(period, with_whole_size(8)), ..Entry::default() };
+            let meta = Meta::of_block(0, 1, 4, true, 0).with_listed_in(listed);
+            !is_unlisted(&free, &Entry { size: 8, meta, ..Entry::default() })
+        };
+        assert!(!meant(3, 3) && !meant(3, 4) && !meant(PERIODS, PERIODS) && !meant(PERIODS, 1));
+        assert!(meant(3, 2) && meant(3, 5) && meant(1, PERIODS), "listed in another period");
+        assert!(meant(0, 3) && meant(3, 0) && meant(0, 0) && meant(0, 1) && meant(PERIODS, 0), "not listed");
     }
 }

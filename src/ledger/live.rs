@@ -14,8 +14,9 @@
 
 mod doubts;
 
-use super::entry::{Entry, MORE_MAX, Meta, ROW_OF_OTHERS, whole_size};
+use super::entry::{Entry, MORE_MAX, Meta, ROW_OF_OTHERS, is_unlisted, whole_size};
 use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
+use crate::ring::event;
 use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::latch::Latch;
 use crate::sys::pages::{For, PAGE_BYTES, Pages, both, halves};
@@ -333,7 +334,7 @@ impl LiveTable {
 
     /// Counts a pair of a free that waited and the block that remained. A deferred free that fits is no anomaly.
     fn count_left_over(&self, block: &Entry, free: &Entry) {
-        let anomaly = match sizes_agree(block, free) {
+        let anomaly = match agrees(block, free) {
             true if whole_size(free).is_some() && can_be_end(free, block) => return,
             true => return self.count_if_ambiguous(true, Doubt::with_unknown(block)),
             false => &self.anomalies.layout_mismatches,
@@ -475,7 +476,7 @@ impl LiveTable {
 
 /// Whether a free can be the end of a block, judged by its size bits and its time within the time error.
 fn can_be_end(free: &Entry, block: &Entry) -> bool {
-    sizes_agree(block, free) && free.at_ns + time_error(free, block) >= block.at_ns
+    agrees(block, free) && free.at_ns + time_error(free, block) >= block.at_ns
 }
 
 /// Returns the maximum error of the time from the block to the free, in nanoseconds. It is 0 if one thread made both,
@@ -513,11 +514,12 @@ fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
     }
 }
 
-/// Whether the size bits, or the whole size, of a free agree with a block's size.
-pub(crate) fn sizes_agree(block: &Entry, free: &Entry) -> bool {
+/// Whether the size bits, or the whole size, of a free agree with a block's size, and the free may mean the block by W5
+/// of `fold::flush`.
+pub(crate) fn agrees(block: &Entry, free: &Entry) -> bool {
     match whole_size(free) {
-        Some(size) => block.size == size,
-        None => crate::ring::event::agrees(block.size, free.size),
+        Some(size) => block.size == size && !is_unlisted(free, block),
+        None => event::agrees(block.size, free.size),
     }
 }
 

@@ -11,9 +11,10 @@
 //! hash, so the addresses of one count share 88 words, and a byte holds the count. The second buckets are not read
 //! before an address was inserted into one of them.
 
+use super::entry::PERIODS;
 use super::table::spread;
 use crate::sys::pages::{For, PAGE_BYTES, Pages};
-use crate::sys::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sys::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 /// Pages of the table; a power of two, as for every run of pages.
 const PAGES: u32 = 256;
@@ -37,12 +38,16 @@ const WORDS_OF_A_COUNT: usize = (NEAR.div_ceil(COUNTS) + 1 + BUCKETS.div_ceil(CO
 const _: () = assert!(WORDS_OF_A_COUNT <= u8::MAX as usize / 2);
 const _: () = assert!(size_of::<SampledTable>() == PAGES as usize * PAGE_BYTES);
 
-/// Page of the table; 0 while there is none. The set lies in zeroed pages of a fixed layout, so it cannot be a
-/// `once_cell::race`.
+/// The set of sampled blocks, and of internal blocks that were allocated since sampling began.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SampledSet {
+    /// Page of the table; 0 while there is none. The set lies in zeroed pages of a fixed layout, so it cannot be a
+    /// `once_cell::race`.
     page: AtomicU32,
+    /// Number of the sampling period, which begins when the set is cleared: 1 to [`PERIODS`]; 0 before the first period
+    /// and while the set is being cleared.
+    period: AtomicU32,
 }
 
 /// The table of addresses. All zero bytes are a valid, empty table.
@@ -88,23 +93,53 @@ impl SampledSet {
         true
     }
 
-    /// Removes all addresses. No thread samples during the call.
+    /// Removes all addresses and begins a period. A thread that acts on an old level may insert or remove an address
+    /// during the call, so each address is removed with its count.
     pub(crate) fn clear(&self, pages: &Pages) {
         let Some(table) = self.table(pages) else { return };
-        // relaxed, all: published with the level.
+        // Acquire and release: before the first removal, for `remove_or_period`.
+        let period = self.period.swap(0, Ordering::AcqRel);
+        // relaxed, both loads: an address that is inserted meanwhile belongs to no period.
         let used = if table.reach.is_far.load(Ordering::Relaxed) == 0 { NEAR } else { BUCKETS };
         for word in table.buckets[..used].iter().flatten() {
-            word.store(0, Ordering::Relaxed);
+            if word.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            // Acquire and release, both: as in `exchange`, and for `remove_or_period`.
+            let address = word.swap(0, Ordering::AcqRel);
+            if address != 0 {
+                table.count_of(address).fetch_sub(1, Ordering::AcqRel);
+            }
         }
-        for count in &table.counts {
-            count.store(0, Ordering::Relaxed);
-        }
+        // relaxed: published with the level.
         table.reach.is_far.store(0, Ordering::Relaxed);
+        // Release: pairs with the acquire in `insert_in_period`.
+        self.period.store((u64::from(period) % PERIODS) as u32 + 1, Ordering::Release);
     }
 
     /// Inserts an address; returns `false` if there is no room for it.
     pub(crate) fn insert(&self, pages: &Pages, address: u64) -> bool {
         self.table(pages).is_some_and(|table| table.insert(address))
+    }
+
+    /// Inserts the address of an internal block; returns a period in which or after which it was inserted, or 0 if it may
+    /// not be in the set.
+    pub(crate) fn insert_in_period(&self, pages: &Pages, address: u64) -> u64 {
+        // Acquire, and read first: pairs with the release at the end of `clear`, whose removals come before the insertion.
+        let period = self.period.load(Ordering::Acquire);
+        if self.insert(pages, address) { u64::from(period) } else { 0 }
+    }
+
+    /// Removes an address. If it is not in the set, returns the period in which it is not, or 0 if the set is being
+    /// cleared.
+    #[inline]
+    pub(crate) fn remove_or_period(&self, pages: &Pages, address: u64) -> Result<(), u64> {
+        if self.remove(pages, address) {
+            return Ok(());
+        }
+        // Acquire: whoever sees that `clear` has removed the address sees that it has ended the period.
+        fence(Ordering::Acquire);
+        Err(u64::from(self.period.load(Ordering::Relaxed)))
     }
 
     /// Removes an address; returns `false` if it is not in the set.
@@ -190,7 +225,7 @@ mod tests {
         let region = Pages::reserve(8 << 20, size_of::<Pages>()).unwrap();
         // SAFETY: P1, until the end of the test.
         let pages = unsafe { region.as_ref() };
-        let set = SampledSet { page: AtomicU32::new(0) };
+        let set = SampledSet { page: AtomicU32::new(0), period: AtomicU32::new(0) };
         assert!(!set.insert(pages, 16) && !set.remove(pages, 16), "no table yet");
         assert!(set.open(pages) && set.open(pages));
         let entered = (1..20_000u64).map(|n| n * 48).filter(|address| set.insert(pages, *address));
@@ -214,6 +249,32 @@ mod tests {
         assert!((1..20_000).all(|n| !table.may_have(n * 48)));
         assert!((1..1_000).all(|n| set.insert(pages, n * 48)));
         assert_eq!(table.reach.is_far.load(Ordering::Relaxed), 0, "and then nobody looks behind it");
+        Pages::release(region);
+    }
+
+    #[test]
+    fn an_address_is_in_the_set_in_its_period_and_not_in_the_next() {
+        let region = Pages::reserve(8 << 20, size_of::<Pages>()).unwrap();
+        // SAFETY: P1, until the end of the test.
+        let pages = unsafe { region.as_ref() };
+        let set = SampledSet { page: AtomicU32::new(0), period: AtomicU32::new(0) };
+        assert_eq!(
+            (set.insert_in_period(pages, 16), set.remove_or_period(pages, 16)),
+            (0, Err(0)),
+            "no table yet"
+        );
+        set.open(pages);
+        for number in 0..2 * PERIODS {
+            let period = number % PERIODS + 1;
+            set.clear(pages);
+            assert_eq!(set.remove_or_period(pages, 16), Err(period), "cleared");
+            assert_eq!(set.insert_in_period(pages, 16), period);
+            assert_eq!(
+                (set.remove_or_period(pages, 16), set.remove_or_period(pages, 16)),
+                (Ok(()), Err(period))
+            );
+            assert_eq!(set.insert_in_period(pages, 16), period);
+        }
         Pages::release(region);
     }
 }

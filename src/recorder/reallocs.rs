@@ -110,15 +110,15 @@ pub(super) fn end_slow(
 /// Records the second half of a realloc from `old` to `new`.
 #[cold]
 pub(super) fn end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: Traits, stack: u32) {
-    let traits = with_internal_mark(lane, traits);
+    let traits = with_internal_mark(lane, traits, sampling::note_internal_alloc(lane, new));
     let record = if event::is_narrow(new, size) && event::is_narrow(old, 0) {
         Record::new(&event::moved_words(old, new, size, traits, stack), RecordKind::SecondHalf)
     } else {
         let fields = [new, size, u64::from(stack), old];
         Record::new(&event::wide_words(Tag::Moved, traits, fields), RecordKind::SecondHalf)
     };
-    if write(lane, limit, &record) {
-        sampling::note_internal_alloc(lane, new);
+    if !write(lane, limit, &record) {
+        sampling::note_internal_free(lane, new);
     }
 }
 

@@ -47,11 +47,13 @@ pub(super) fn free_record(address: u64, size: u64) -> Record {
     if event::is_narrow(address, 0) {
         Record::new(&[event::free_word(address, size)], RecordKind::Free)
     } else {
-        whole_free_record(address, size)
+        whole_free_record(address, size, 0)
     }
 }
 
 /// Returns the record of a free with its whole size, so that a block unknown to the ledger is counted as sampled out.
-pub(super) fn whole_free_record(address: u64, size: u64) -> Record {
-    Record::new(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]), RecordKind::Free)
+/// `period` is the sampling period in which the address is not in the sampled set, or 0.
+pub(super) fn whole_free_record(address: u64, size: u64, period: u64) -> Record {
+    let traits = Traits::default().with_period(period);
+    Record::new(&event::wide_words(Tag::Free, traits, [address, size, 0, 0]), RecordKind::Free)
 }

@@ -11,6 +11,9 @@
 //! | `CountersOnly` | is counted | is counted |
 //! | `AfterSampling` | is recorded | is recorded with its whole size, as long as sampled-out blocks live |
 //!
+//! Internal blocks enter the set at all three lower levels. A free that is recorded although its address is not in the set
+//! carries the number of the sampling period, because it means no internal block that is: W5 of `fold::flush`.
+//!
 //! A sampled-out event is counted with its size, so the totals stay exact at every level; its stack and its time are
 //! lost. Every free that is recorded below the full level carries its whole size, and the level is a part of the epoch:
 //! `fold::flush` states the invariant (W) under which no sum can be wrong, although a free may end another block of the
@@ -157,22 +160,20 @@ fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<
 /// otherwise counts it.
 pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     let Some(ledger) = state::ledger() else { return };
-    let level = level_of(lane);
-    let is_sampled = level != Level::AfterSampling && ledger.sampled.remove(&ledger.pages, address);
-    if is_sampled || level == Level::AfterSampling || state::has_earlier_blocks() {
-        write_open(lane, &whole_free_record(address, size));
+    let unlisted = ledger.sampled.remove_or_period(&ledger.pages, address).err();
+    if unlisted.is_none() || level_of(lane) == Level::AfterSampling || state::has_earlier_blocks() {
+        write_open(lane, &whole_free_record(address, size, unlisted.unwrap_or(0)));
     } else {
         count(&lane.cold.sampled_out, size, false);
     }
 }
 
 /// Enters an internal block in the sampled set. A later free of the block by the program, such as that of a query's
-/// result, is then recorded, and does not count as the free of a program's block.
-pub(super) fn note_internal_alloc(lane: &Lane, address: u64) {
-    if let Some(ledger) = ledger_for_internal(lane) {
-        // Without room in the set, the free of the block counts as the program's.
-        ledger.sampled.insert(&ledger.pages, address);
-    }
+/// result, is then recorded, and does not count as the free of a program's block. Returns the sampling period in which
+/// the block is in the set, or 0.
+pub(super) fn note_internal_alloc(lane: &Lane, address: u64) -> u64 {
+    // Without room in the set, the free of the block counts as the program's.
+    ledger_for_internal(lane).map_or(0, |ledger| ledger.sampled.insert_in_period(&ledger.pages, address))
 }
 
 /// Removes a block that heapledger frees from the sampled set: internal frees are always recorded.
@@ -182,9 +183,10 @@ pub(super) fn note_internal_free(lane: &Lane, address: u64) {
     }
 }
 
-/// Returns the ledger, if the thread is in an internal scope while the sampled set decides which frees are recorded.
+/// Returns the ledger, if the thread is in an internal scope while frees are looked up in the sampled set.
 fn ledger_for_internal(lane: &Lane) -> Option<&'static Ledger> {
-    let is_by_set = is_internal(lane) && matches!(state::level(), Level::Sampled | Level::CountersOnly);
+    let is_by_set = is_internal(lane)
+        && matches!(state::level(), Level::Sampled | Level::CountersOnly | Level::AfterSampling);
     state::ledger().filter(|_| is_by_set)
 }
 

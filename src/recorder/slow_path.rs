@@ -41,8 +41,11 @@ pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Tr
     match admit(lane, limit) {
         Admission::SampledOut => sampling::alloc(lane, address, size, traits),
         Admission::Recorded(limit) => {
-            if write(lane, limit, &alloc_record(address, size, with_internal_mark(lane, traits), stack)) {
-                sampling::note_internal_alloc(lane, address);
+            // Before the record, whose traits say that the block is in the sampled set.
+            let period = sampling::note_internal_alloc(lane, address);
+            let traits = with_internal_mark(lane, traits, period);
+            if !write(lane, limit, &alloc_record(address, size, traits, stack)) {
+                sampling::note_internal_free(lane, address);
             }
         }
     }
@@ -57,7 +60,8 @@ pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
             sampling::note_internal_free(lane, address);
             // An internal free may be of a sampled-out block of the program, such as one that a callback replaces.
             let is_whole = is_internal(lane);
-            let record = if is_whole { whole_free_record(address, size) } else { free_record(address, size) };
+            let record =
+                if is_whole { whole_free_record(address, size, 0) } else { free_record(address, size) };
             write(lane, limit, &record);
         }
     }
@@ -68,9 +72,10 @@ pub(super) fn lane(opener: Opener<'_>) -> Option<&'static Lane> {
     slot::lane_of_slot(tls::get()).or_else(|| thread::lane_for_event(opener))
 }
 
-/// Returns the traits of an allocation, with the internal mark if the thread is in an internal scope.
-pub(super) fn with_internal_mark(lane: &Lane, traits: Traits) -> Traits {
-    if is_internal(lane) { traits.as_own() } else { traits }
+/// Returns the traits of an allocation. If the thread is in an internal scope, they have the internal mark and the
+/// sampling period in which the block is in the sampled set.
+pub(super) fn with_internal_mark(lane: &Lane, traits: Traits, period: u64) -> Traits {
+    if is_internal(lane) { traits.as_own().with_period(period) } else { traits }
 }
 
 /// The decision whether an event is recorded.

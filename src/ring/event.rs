@@ -89,7 +89,7 @@ pub(crate) const TAG_THREAD: u64 = Tag::Thread as u64;
 pub(crate) const TAG_POINTER: u64 = Tag::Pointer as u64;
 
 /// Twelve bits of an allocation: its alignment, whether it is internal to heapledger, whether it was zeroed, and its
-/// sampling rate.
+/// sampling rate. An internal block and a free with its whole size have a sampling period in place of the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Traits(pub(crate) u64);
 
@@ -114,8 +114,19 @@ impl Traits {
         Traits(self.0 & !Self::RATE | (rate << Self::RATE_SHIFT) & Self::RATE)
     }
 
-    /// Returns the rate at which the block was sampled, or 0 if all blocks were recorded.
+    /// Returns the rate at which the block was sampled, or 0 if all blocks were recorded or the block is internal.
     pub(crate) const fn rate(self) -> u64 {
+        if self.is_own() { 0 } else { self.period() }
+    }
+
+    /// Returns the traits of an internal block, or of a free with its whole size, with a sampling period: see W5 of
+    /// `fold::flush`.
+    pub(crate) const fn with_period(self, period: u64) -> Traits {
+        self.sampled(period)
+    }
+
+    /// Returns the sampling period of an internal block, or of a free with its whole size; 0 if there is none.
+    pub(crate) const fn period(self) -> u64 {
         (self.0 & Self::RATE) >> Self::RATE_SHIFT
     }
 
@@ -301,7 +312,13 @@ mod tests {
     fn narrow_records_give_back_what_went_in() {
         let traits = Traits::new(4096, true, true);
         assert_eq!((traits.align_log2(), traits.is_own(), traits.is_zeroed()), (12, true, true));
-        assert_eq!((traits.sampled(15).rate(), traits.sampled(15).align_log2(), traits.rate()), (15, 12, 0));
+        assert_eq!(
+            (traits.with_period(15).period(), traits.with_period(15).rate()),
+            (15, 0),
+            "it is internal"
+        );
+        let sample = Traits::new(4096, true, false).sampled(15);
+        assert_eq!((sample.rate(), sample.align_log2(), traits.period()), (15, 12, 0));
         let (address, size) = (ADDRESS_MASK - 7, u64::from(u32::MAX));
         assert!(is_narrow(address, size));
         let [first, second] = alloc_words(address, size, traits, 77);

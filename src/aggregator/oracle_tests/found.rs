@@ -200,3 +200,85 @@ fn in_order_a_free_of_what_was_left_out_is_counted_as_such() {
     // relaxed: there is one thread.
     assert_eq!(ledger.live.anomalies.sampled_out_freed_bytes.load(Ordering::Relaxed), 1000);
 }
+
+/// An unlisted free, and an internal block at its address that was listed in `listed`: the free may come first or be booked
+/// late, and the block may be in the nursery of its thread or in the shared table.
+fn freed_of_sampled_out(listed: u64, is_same_lane: bool, is_booked_late: bool) -> (u64, u64, u64) {
+    let mut room = Room::new(3);
+    let own = Traits::new(16, false, true).with_period(listed);
+    room.ledger.use_sampling(false);
+    let of_block = if is_same_lane { 0 } else { 1 };
+    room.at(10, 0).free_unlisted(64, 1000, 3);
+    if !is_booked_late {
+        room.ledger.fold(room.lanes[0].lane);
+    }
+    // The clock does not decide: both events are in one window.
+    room.lanes[of_block].alloc(64, 1000, own, 0);
+    room.ledger.fold(room.lanes[of_block].lane);
+    room.ledger.clock.set_by_hand(20);
+    let flush = |room: &Room| room.ledger.flush(room.lanes[2].lane);
+    flush(&room);
+    let internal = |room: &Room| room.profile().quality.own_events;
+    // relaxed: there is one thread.
+    let freed = room.ledger.live.anomalies.sampled_out_freed_bytes.load(Ordering::Relaxed);
+    let before = internal(&room);
+    // The free of the internal block, which is listed.
+    room.at(30, 2).free_whole(64, 1000);
+    flush(&room);
+    (freed, before, internal(&room))
+}
+
+#[test]
+fn an_unlisted_free_is_counted_with_its_size_and_ends_no_internal_block_that_was_listed() {
+    for (is_same_lane, is_booked_late) in [(false, false), (false, true), (true, false), (true, true)] {
+        let found = |listed| freed_of_sampled_out(listed, is_same_lane, is_booked_late);
+        for listed in [3, 4] {
+            assert_eq!(found(listed), (1000, 1, 2), "{listed} {is_same_lane} {is_booked_late}");
+        }
+        // A block that the free may mean: one that is in no set, or was listed in an earlier period.
+        for listed in [0, 2] {
+            assert_eq!(found(listed), (0, 2, 2), "{listed} {is_same_lane} {is_booked_late}");
+        }
+    }
+}
+
+#[test]
+fn the_free_of_a_query_s_result_ends_its_block_in_its_period_and_later() {
+    // Listed in its period; not listed in a later one; without the whole size at the full level.
+    for free in [0, 4, 17] {
+        let mut room = Room::new(2);
+        room.ledger.use_sampling(false);
+        room.at(10, 0).alloc(64, 1000, Traits::new(16, false, true).with_period(3), 0);
+        room.ledger.fold(room.lanes[0].lane);
+        let lane = room.at(20, 1);
+        match free {
+            17 => lane.free(64, 1000),
+            period => lane.free_unlisted(64, 1000, period),
+        }
+        let quality = room.profile().quality;
+        assert_eq!(
+            (quality.own_events, quality.anomalies.total(), room.ledger.live.waiting()),
+            (2, 0, 0),
+            "{free}"
+        );
+    }
+}
+
+#[test]
+fn an_internal_block_is_listed_anew_by_its_realloc() {
+    for is_late in [false, true] {
+        let mut room = Room::new(2);
+        room.ledger.use_sampling(false);
+        let own = Traits::new(16, false, true);
+        room.at(10, if is_late { 1 } else { 0 }).alloc(64, 8, own.with_period(2), 0);
+        let lane = room.at(20, 0);
+        lane.realloc_begins(64, 8);
+        lane.realloc_ends(64, 128, 1000, own.with_period(3), 0);
+        room.ledger.fold(room.lanes[0].lane);
+        room.at(30, 1).free_unlisted(128, 1000, 3);
+        room.ledger.flush(room.lanes[1].lane);
+        // relaxed: there is one thread.
+        let freed = room.ledger.live.anomalies.sampled_out_freed_bytes.load(Ordering::Relaxed);
+        assert_eq!((freed, room.profile().quality.own_events), (1000, 2), "{is_late}");
+    }
+}

@@ -75,8 +75,14 @@ impl Producer {
 
     /// Frees a block as a thread does that omits events.
     pub(super) fn free_whole(&mut self, address: u64, size: u64) {
+        self.free_unlisted(address, size, 0);
+    }
+
+    /// Frees a block that is not in the sampled set in a period.
+    pub(super) fn free_unlisted(&mut self, address: u64, size: u64, period: u64) {
         self.lane.attempt();
-        self.write(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]));
+        let traits = Traits::default().with_period(period);
+        self.write(&event::wide_words(Tag::Free, traits, [address, size, 0, 0]));
         self.log.push(EventKind::Free { address });
     }
 

@@ -124,7 +124,7 @@ fn a_free_with_another_layout_is_counted_once_nothing_else_can_explain_it() {
     assert_eq!(found, [None; 4], "it came in this round: its block may still be on its way");
     let round = room.table.begin_round();
     for shard in 0..SHARDS {
-        room.table.take_left_over(room.pages(), shard, round, sizes_agree, &mut found);
+        room.table.take_left_over(room.pages(), shard, round, agrees, &mut found);
     }
     assert_eq!(found, [None; 4], "a block of its own size may still turn up");
     for shard in 0..SHARDS {
