@@ -38,7 +38,11 @@ fn black_box(is_half_booked: bool) -> Vec<u8> {
             }
             2 => {
                 let (address, size) = live.remove((step * 11) as usize % live.len());
-                thread.free(address, size);
+                // Every other free carries its whole size, and a sampling period, which the readers ignore.
+                match step % 2 {
+                    0 => thread.free_unlisted(address, size, 3),
+                    _ => thread.free(address, size),
+                }
                 free.push(address);
             }
             _ if step % 3 == 0 => {

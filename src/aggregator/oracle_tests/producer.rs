@@ -79,7 +79,7 @@ impl Producer {
     }
 
     /// Frees a block that is not in the sampled set in a period.
-    pub(super) fn free_unlisted(&mut self, address: u64, size: u64, period: u64) {
+    pub(crate) fn free_unlisted(&mut self, address: u64, size: u64, period: u64) {
         self.lane.attempt();
         let traits = Traits::default().with_period(period);
         self.write(&event::wide_words(Tag::Free, traits, [address, size, 0, 0]));
