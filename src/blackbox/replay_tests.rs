@@ -140,6 +140,7 @@ fn a_black_box_and_a_trace_of_the_same_events_have_the_same_totals_and_live_bloc
         assert!(dump.broken_laws.is_empty(), "{:?}", dump.broken_laws);
         assert_eq!(sums(dump.profile.totals), sums(traced.totals), "half booked: {is_half_booked}");
         assert_eq!(live(&dump.profile), live(&traced), "half booked: {is_half_booked}");
+        assert_eq!(dump.profile.quality.anomalies.layout_mismatches, 0, "half booked: {is_half_booked}");
         assert!(traced.totals.total_blocks > 200 && traced.live.len() > 10);
     }
 }
