@@ -300,7 +300,9 @@ mod spans {
     pub fn measure(dispatch: Option<Dispatch>) {
         let Some(dispatch) = dispatch else {
             return super::heapledger_measured_work(&mut || {
-                (0..super::PAIRS).for_each(|n| drop(black_box(n)))
+                for n in 0..super::PAIRS {
+                    black_box(n);
+                }
             });
         };
         tracing::dispatcher::with_default(&dispatch, || {
@@ -316,11 +318,17 @@ mod spans {
 /// Without the feature there is nothing to measure.
 #[cfg(not(feature = "tracing"))]
 mod spans {
-    pub fn with_nothing() {}
+    pub struct Nothing;
 
-    pub fn with_scopes() {}
+    pub fn with_nothing() -> Nothing {
+        Nothing
+    }
 
-    pub fn measure(_dispatch: Option<()>) {
+    pub fn with_scopes() -> Nothing {
+        Nothing
+    }
+
+    pub fn measure(_dispatch: Option<Nothing>) {
         panic!("spans are measured with the feature `tracing`: --all-features");
     }
 }

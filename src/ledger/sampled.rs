@@ -137,7 +137,7 @@ impl SampledSet {
         if self.remove(pages, address) {
             return Ok(());
         }
-        // Acquire: whoever sees that `clear` has removed the address sees that it has ended the period.
+        // Acquire: a thread that sees that `clear` has removed the address sees that it has ended the period.
         fence(Ordering::Acquire);
         Err(u64::from(self.period.load(Ordering::Relaxed)))
     }

@@ -456,7 +456,17 @@ fn play_and_kill(case: &Case, seed: u64) -> bool {
         return false;
     }
     ended.with_signal(libc::SIGKILL);
-    let read = dumps::read(ended.path("chaos.box")).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    // A child that was forked before the kill can live a little longer, and holds the lock of the box with its parent.
+    let begun = Instant::now();
+    let read = loop {
+        match dumps::read(ended.path("chaos.box")) {
+            Ok(read) => break read,
+            Err(dumps::ReadError::BeingWritten { .. }) if begun.elapsed() < Duration::from_secs(20) => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => panic!("seed {seed}: {error}"),
+        }
+    };
     laws::obeyed(&read.profile).unwrap_or_else(|broken| panic!("seed {seed}, killed: {broken}"));
     true
 }

@@ -16,7 +16,8 @@ pub const CASES: &[Case] = &[
         let whole = ["a-name-of-more-than-fifteen-bytes", "of-std-and-of-the-system", "parsed-elsewhere"];
         assert_eq!(names(ended), [whole[0], whole[1], &whole[2][..15]]);
     })
-    .heap(Heap::Plain),
+    .heap(Heap::Plain)
+    .variables(&[("HEAPLEDGER_STD_THREADS", "1")]),
 ];
 
 /// Names of the program's threads but the main one, sorted.
