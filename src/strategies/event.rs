@@ -54,7 +54,7 @@ pub struct Event {
 pub type AllocationInfo = Event;
 
 /// An event about a smart pointer: [`EventKind::PointerCloned`] or [`EventKind::PointerDropped`]. A recorded program has
-/// [`Tracked`](crate::Tracked) and [`profile::TrackedEvent`](crate::profile::TrackedEvent).
+/// [`Tracked`](crate::Tracked).
 pub type SmartPointerInfo = Event;
 
 /// Number of words of an event in a queue.
