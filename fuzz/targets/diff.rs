@@ -20,7 +20,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let (before, after) = (side(&before), side(&after));
     let diff = diff(before, after);
     let mut out = Vec::new();
-    write_diff(&diff, before, after, None, &Layout::default(), &mut out).expect("memory");
+    write_diff(&diff, before, after, None, 10, &Layout::default(), &mut out).expect("memory");
     heapledger_fuzz::harmless(&out);
     out.clear();
     write_diff_html(&diff, before, after, SiteOrder::Live, &mut out).expect("memory");
