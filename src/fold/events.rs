@@ -3,7 +3,7 @@
 //! The live bytes inside the batch are `total_bytes − freed_bytes` of the batch, so the loop needs no third sum.
 
 use super::state::{Fold, count_up};
-use super::usual;
+use super::usual::{self, PAIR_WORDS};
 use super::words::Words;
 use crate::ledger::entry::{Entry, Meta, is_unlisted, unlisted_in, with_whole_size};
 use crate::ledger::nursery::{number_of_young, size_of_young};
@@ -14,9 +14,6 @@ use crate::ring::event::{
 };
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Words of an allocation and the free directly after it.
-const PAIR_WORDS: u64 = ALLOC_WORDS + 1;
-
 impl Fold<'_> {
     /// Books the records from `index` to `end`, which lie in one window.
     pub(super) fn book_window(&mut self, words: Words, mut index: u64, end: u64) {
@@ -26,8 +23,8 @@ impl Fold<'_> {
         if self.places.are_far() {
             self.prefetch_places(words.slice(index, end));
         }
-        // Number of records that this general code books before the loop of usual events is tried.
         let is_general = self.in_order || usual::is_off();
+        // Number of records that this general code books before the loop of usual events is tried.
         let mut rest = if is_general { u64::MAX } else { self.rest.records };
         while index < end {
             if rest == 0 {

@@ -80,7 +80,7 @@ impl Fold<'_> {
         self.partners.first()?.as_ref().map(|partner| partner.places)
     }
 
-    /// Notes that so many blocks of the first partner's nursery were freed.
+    /// Adds to the number of blocks that were freed in the first partner's nursery.
     pub(super) fn note_matched(&mut self, blocks: u32) {
         if let Some(Some(partner)) = self.partners.first_mut() {
             self.batch.matched += u64::from(blocks);

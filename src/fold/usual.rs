@@ -17,8 +17,8 @@
 //!
 //! # Kills
 //!
-//! The loop stores the index of each word before it books it, as the general code does, and empties or fills a place of the
-//! nursery with one store of its address.
+//! The loop stores the index of each word before it books it, as the general code does, except for pairs behind a pair, which
+//! both book at once. It empties or fills a place of the nursery with one store of its address.
 
 use super::batch::Dates;
 use super::state::{Fold, count_up};
@@ -93,7 +93,7 @@ struct Remote {
 }
 
 /// Words of an allocation and the free directly behind it.
-const PAIR_WORDS: u64 = ALLOC_WORDS + FREE_WORDS;
+pub(super) const PAIR_WORDS: u64 = ALLOC_WORDS + FREE_WORDS;
 
 /// Marks a way through the code that is rarely taken.
 #[cold]

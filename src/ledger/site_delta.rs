@@ -114,7 +114,7 @@ impl SiteDelta {
         self.longest_chain = self.longest_chain.max(reallocs);
     }
 
-    /// Whether the delta has so many blocks that it must be committed before its counts overflow.
+    /// Returns whether the delta must be committed now, because its counts would overflow with many more blocks.
     pub(crate) fn is_heavy(&self) -> bool {
         self.sums.total_blocks.max(self.sums.freed_blocks) >= HEAVY_BLOCKS
     }

@@ -235,7 +235,7 @@ fn only_file(args: &ExportArgs, format: Format) -> Result<&Path, Failure> {
     Err(Failure::new(FailureKind::Usage, error).hint("--format parquet writes many dumps to tables"))
 }
 
-/// Returns the requested format with its options; a flag that means nothing for the format is refused.
+/// Returns the requested format with its options. Refuses a flag that has no effect on the format.
 fn options(format: Format, args: &ExportArgs) -> Result<(Format, ExportOptions), Failure> {
     let (is_csv, is_collapsed) = (format == Format::Csv, matches!(format, Format::Collapsed(_)));
     let is_folded = is_csv || is_collapsed || format == Format::Speedscope;

@@ -24,7 +24,7 @@ pub(super) struct Call<'a> {
 pub(super) struct CallsPart {
     /// Parent of each node, which has a lower number.
     pub(super) parents: Vec<u32>,
-    /// Index of the call of each node in `frames`; that of the root means nothing.
+    /// For each node, the index of its call in the table of frames. The root has no call; its entry is unused.
     pub(super) frames: Vec<u32>,
 }
 
