@@ -14,7 +14,8 @@ pub struct Scope {
 impl Scope {
     /// Returns the scope with this name, and makes it the first time. Of a name longer than 120 bytes the end is shown.
     ///
-    /// Without an installed [`HeapLedger`](crate::HeapLedger) the scope has no effect, and its figures are zero.
+    /// Without an installed [`HeapLedger`](crate::HeapLedger) the scope has no effect, and its figures are zero. The
+    /// same holds before the first event of the process, which with a global allocator happens before `main`.
     pub fn named(name: &str) -> Scope {
         Scope { named: scopes::named(name.as_bytes()) }
     }
