@@ -1,6 +1,7 @@
 //! P1 and P6: the figures of thousands of ended threads stay, and their memory is reused.
 
 use std::ffi::c_void;
+use std::hint::black_box;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -25,6 +26,20 @@ pub const CASES: &[Case] = &[
     Case::new("hundreds_of_threads_that_flush_and_take_snapshots_end", all_ask_at_once, |ended| {
         complete(&ended.quietly().dump()).unwrap();
     }),
+    Case::new("each_of_several_threads_in_turn_has_stacks", one_by_one, |ended| {
+        let profile = ended.quietly().dump();
+        complete(&profile).unwrap();
+        let kept: Vec<_> = profile.live.iter().filter(|block| block.size == KEPT_BYTES as u64).collect();
+        let bare = kept.iter().filter(|block| block.stack == 0).count();
+        assert_eq!((kept.len(), bare), (IN_TURN * KEPT, 0));
+    })
+    .variables(&[("HEAPLEDGER_STACKS", "fp")]),
+    Case::new("each_of_several_threads_in_turn_is_sampled", one_by_one_sampled, |ended| {
+        ended.with_code(0);
+        let sampled_out = ended.said("sampled_out");
+        let pairs = (IN_TURN * AT_ONCE) as u64 * PAIRS;
+        assert!(sampled_out > pairs * 19 / 10, "{sampled_out} events of {pairs} pairs");
+    }),
     Case::new("more_threads_than_rows_share_the_last_row", too_many_threads, the_last_row_stands_for_many),
 ];
 
@@ -45,6 +60,33 @@ extern "C" fn live_briefly(_number: *mut c_void) -> *mut c_void {
         free(block, 100);
     }
     null_mut()
+}
+
+/// Number of threads of which each starts when the one before has ended, and takes its lane.
+const IN_TURN: usize = 10;
+/// Number and size of the blocks that each of them keeps: fewer than a window holds.
+const KEPT: usize = 7;
+const KEPT_BYTES: usize = 2_222;
+
+extern "C" fn keep_some(_number: *mut c_void) -> *mut c_void {
+    for _ in 0..KEPT {
+        black_box(block(KEPT_BYTES));
+    }
+    null_mut()
+}
+
+fn one_by_one() {
+    lossless_point();
+    (0..IN_TURN).for_each(|_| threads::<1>(keep_some));
+    lossless_point();
+}
+
+fn one_by_one_sampled() {
+    quiet_point();
+    heapledger::set_mode(heapledger::DataQualityMode::HighThroughput);
+    let before = heapledger::quality().sampled_out;
+    churn(IN_TURN * AT_ONCE);
+    println!("sampled_out={}", heapledger::quality().sampled_out - before);
 }
 
 fn churn(count: usize) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Options, Progress, holders, resolve};
+use super::{Late, Options, Progress, holders, resolve};
 use heapledger::profile::{Profile, SymbolFrame, Symbols, scope_of_address};
 
 /// Maximum number of addresses whose names are remembered. Beyond it, all are forgotten.
@@ -75,16 +75,19 @@ impl NameCache {
     }
 }
 
-/// Returns the distinct addresses in objects with a build id: the address, the module, and the offset in it.
+/// Returns the distinct addresses in objects with a build id, whose names are certain: the address, the module, and the offset in it.
 fn places(profile: &Profile) -> Vec<(u64, usize, u64)> {
     let frames = profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied());
     let mut addresses: Vec<u64> = frames.filter(|address| scope_of_address(*address).is_none()).collect();
     addresses.sort_unstable();
     addresses.dedup();
     let holder = holders(&profile.modules);
+    let late = Late::of(&profile.modules);
+    let is_certain: Vec<bool> = profile.modules.iter().map(|module| !late.may_be_another(module)).collect();
     let place = |address: u64| {
         let module = holder(address)?;
-        let found = profile.modules.get(module).filter(|module| !module.build_id.is_empty())?;
+        let found =
+            profile.modules.get(module).filter(|found| !found.build_id.is_empty() && is_certain[module])?;
         Some((address, module, address.wrapping_sub(found.bias)))
     };
     addresses.into_iter().filter_map(place).collect()

@@ -12,7 +12,8 @@
 //! Invariants:
 //!
 //! 1. **A wrong name is worse than a missing one.** A file is used only if its build id equals the recorded one; see
-//!    `locate`. A symbol applies only to the addresses that its size covers.
+//!    `locate`. A symbol applies only to the addresses that its size covers. Where a library may have taken the place of
+//!    another, the name ends in `?`.
 //! 2. **A missing name is not an error.** Addresses stay addresses if the file is missing or stripped, in the
 //!    `[vdso]` of the kernel, and in an unnamed mapping; [`Symbols::notes`] names the remedy.
 //! 3. **The found symbols bound the memory.** Files are mapped one after the other and unmapped again; each text is
@@ -78,6 +79,7 @@ pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMu
     let mut told = Progress { done: 0, total };
     let (mut asked, mut unasked) = (0, 0u64);
     let mut search = Search::new(options, profile.process.started_unix_ns);
+    let late = Late::of(&profile.modules);
     for group in groups {
         let module = group.module.and_then(|module| profile.modules.get(module));
         let module = module.filter(|module| is_file_name(&module.path));
@@ -91,11 +93,15 @@ pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMu
         let addresses = group.addresses.len() as u64;
         let memory = Memory::default();
         let (image, mut counts) = open(module, addresses, &mut search, options, &memory);
+        let is_uncertain = late.may_be_another(module);
         for &address in &group.addresses {
             // A return address is the address of the instruction after the call.
             let in_file = address.wrapping_sub(1).wrapping_sub(module.bias);
-            let functions = image.as_ref().map_or(Vec::new(), |image| image.functions(in_file));
-            counts.count(&functions);
+            let mut functions = image.as_ref().map_or(Vec::new(), |image| image.functions(in_file));
+            counts.count(&functions, is_uncertain);
+            if is_uncertain {
+                functions.iter_mut().for_each(|function| function.name.push(UNCERTAIN));
+            }
             if !functions.is_empty() {
                 symbols.frames.insert(address, strings.frames(functions));
             }
@@ -153,6 +159,34 @@ fn holders(modules: &[Module]) -> impl Fn(u64) -> Option<usize> {
         (call < modules[module].end).then_some(module)
     }
 }
+
+/// Ends the names of functions in a module that can be those of another ([`Late::may_be_another`]).
+const UNCERTAIN: char = '?';
+
+/// The modules that were loaded after the start. From the time at which one was found, its addresses in stacks have its
+/// number in their upper 16 bits.
+struct Late<'a>(Vec<&'a Module>);
+
+impl<'a> Late<'a> {
+    fn of(modules: &'a [Module]) -> Self {
+        let late = modules.iter().filter(|module| module.start >> NUMBER_SHIFT != 0);
+        Late(late.take(MODULES_MAX).collect())
+    }
+
+    /// Whether stacks at the addresses of a module can be of another one: one that was unloaded before this one was
+    /// found there, or one that was found there later.
+    fn may_be_another(&self, module: &Module) -> bool {
+        let plain = |address: u64| address & ((1 << NUMBER_SHIFT) - 1);
+        self.0.iter().any(|late| {
+            late.start >> NUMBER_SHIFT > module.start >> NUMBER_SHIFT
+                && plain(late.start) < plain(module.end)
+                && plain(module.start) < plain(late.end)
+        })
+    }
+}
+
+/// Position of a module's number in the addresses of stacks.
+const NUMBER_SHIFT: u32 = 48;
 
 /// Opens the file with the symbols of a module if the search finds one, and starts the counts for the note on the
 /// module.

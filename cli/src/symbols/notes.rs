@@ -12,6 +12,7 @@ pub(super) struct ModuleCounts {
     build_id: String,
     addresses: u64,
     named: u64,
+    uncertain: u64,
     with_line: u64,
     own: OwnFile,
     has_lines: bool,
@@ -27,12 +28,23 @@ impl ModuleCounts {
         error: Option<&'static str>,
     ) -> Self {
         let (path, build_id) = (module.path.clone(), module.build_id.clone());
-        ModuleCounts { path, build_id, addresses, named: 0, with_line: 0, own, has_lines, error }
+        ModuleCounts {
+            path,
+            build_id,
+            addresses,
+            named: 0,
+            uncertain: 0,
+            with_line: 0,
+            own,
+            has_lines,
+            error,
+        }
     }
 
-    /// Counts an address with the functions found at that address.
-    pub(super) fn count(&mut self, functions: &[Function]) {
+    /// Counts an address with the functions found at that address, and whether they can be of another module.
+    pub(super) fn count(&mut self, functions: &[Function], is_uncertain: bool) {
         self.named += u64::from(!functions.is_empty());
+        self.uncertain += u64::from(is_uncertain && !functions.is_empty());
         self.with_line += u64::from(functions.iter().any(|function| function.line > 0));
     }
 
@@ -65,6 +77,13 @@ impl ModuleCounts {
         }
         if notes.is_empty() {
             notes.extend(self.remedy());
+        }
+        if self.uncertain > 0 {
+            notes.push(format!(
+                "names that end in ? ({}): {path} was at these addresses when the loaded libraries were listed, and \
+                 another library can have been there when a stack was taken",
+                of(self.uncertain)
+            ));
         }
         notes
     }

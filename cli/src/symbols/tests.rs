@@ -123,6 +123,32 @@ fn resolved(content: &[u8]) -> (Vec<String>, Vec<String>) {
     (profile.symbols.strings, profile.symbols.notes)
 }
 
+#[test]
+fn a_library_that_may_have_followed_another_at_its_addresses_has_names_with_a_mark() {
+    let directory = tempfile::tempdir().unwrap();
+    let library = |name: &str, number: u64| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, object(&symbols_of(name))).unwrap();
+        let module = module(path.to_str().unwrap(), 0x1000 + (number << NUMBER_SHIFT));
+        Module { bias: module.start, build_id: String::new(), ..module }
+    };
+    let names = |modules: Vec<Module>, addresses: &[u64]| {
+        let mut profile = profile(modules, addresses.to_vec());
+        resolve(&mut profile, &Options::default(), &mut |_| {});
+        let symbols = &profile.symbols;
+        let name =
+            |address| symbols.frames.get(address).map(|at| symbols.strings[at[0].function as usize].clone());
+        let found: Vec<String> = addresses.iter().filter_map(name).collect();
+        (found.join(" "), symbols.notes.iter().filter(|note| note.contains("end in ?")).count())
+    };
+    let (plain, first, second) = (0x1100, 0x1100 + (1 << NUMBER_SHIFT), 0x1100 + (2 << NUMBER_SHIFT));
+    assert_eq!(names(vec![library("a", 0)], &[plain]), ("a".to_owned(), 0), "there from the start");
+    let late = || vec![library("a", 1), library("a", 0)];
+    assert_eq!(names(late(), &[plain, first]), ("a? a".to_owned(), 1), "found after some stacks");
+    let replaced = || vec![library("b", 2), library("a", 1), library("a", 0)];
+    assert_eq!(names(replaced(), &[first, second]), ("a? b".to_owned(), 1), "replaced later");
+}
+
 /// Content of a section that is packed, and claims this length.
 fn packed(claim: u64) -> Vec<u8> {
     let mut content = 1u64.to_le_bytes().to_vec();

@@ -41,7 +41,7 @@ fn places(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
         .then(|| site_book(profile, &View { group: GroupBy::Line, ..subject.detail.view.clone() }));
     let has_stacks = profile.sites.iter().any(|site| site.stack != 0);
     let Some(book) = of_places.as_ref().or(subject.book.as_ref()).filter(|_| has_stacks) else {
-        return page.fact("places", "none: no call stacks were taken (HEAPLEDGER_STACKS=auto takes them)");
+        return page.fact("places", &without_stacks(profile));
     };
     let found = findings_of(profile, book);
     if found.is_empty() {
@@ -52,6 +52,18 @@ fn places(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
         page.fact(name, &text)?;
     }
     Ok(())
+}
+
+/// Returns why no block has a call stack. The variable is named only where stacks are off because nobody asked for them.
+fn without_stacks(profile: &Profile) -> String {
+    let figures = &profile.stack_figures;
+    match (figures.walker.as_str(), figures.why.as_str()) {
+        ("" | "off", "" | "asked for") => {
+            "none: no call stacks were taken (HEAPLEDGER_STACKS=auto takes them)".into()
+        }
+        ("off", why) => format!("none: no call stacks were taken ({why})"),
+        (walker, why) => format!("none: no block has a call stack ({walker}: {why})"),
+    }
 }
 
 /// Returns, if most of the resident memory is not the program's live blocks, where it is and what to do.
@@ -190,5 +202,21 @@ mod tests {
         profile.memory.allocator_used_bytes = Some(4_000);
         profile.memory.allocator_free_bytes = Some(90 << 20);
         assert!(resident(&profile).expect("a finding").contains("malloc_trim"));
+    }
+
+    #[test]
+    fn stacks_are_recommended_only_where_they_are_off() {
+        let mut profile = sample::complete();
+        let mut said = |walker: &str, why: &str| {
+            (profile.stack_figures.walker, profile.stack_figures.why) = (walker.into(), why.into());
+            without_stacks(&profile)
+        };
+        assert!(said("off", "asked for").contains("HEAPLEDGER_STACKS=auto"));
+        assert!(said("off", "there was no memory for them").contains("(there was no memory for them)"));
+        let none_taken = said("frame pointers", "no stack has been compared with the unwind tables yet");
+        assert!(
+            none_taken.contains("(frame pointers: no stack") && !none_taken.contains("auto"),
+            "{none_taken}"
+        );
     }
 }
