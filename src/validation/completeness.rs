@@ -200,17 +200,20 @@ impl LevelCompleteness {
         let seconds = elapsed.as_secs_f64();
         let slices = samples.windows(2).map(|w| (w[1].0 - w[0].0, w[1].1.since(&w[0].1)));
         let rate = |(ns, s): (u64, TrackerSnapshot)| (ns > 0).then(|| s.observed as f64 * 1e9 / ns as f64);
+        // An event of the tracker's own counts as its own once it is booked; until then it looks like the program's. At
+        // rest the program has none in flight, so what is booked and lost is what was observed.
+        let observed = if quiesced { d.aggregated + d.dropped() } else { d.observed };
         Self {
-            observed: d.observed,
+            observed,
             aggregated: d.aggregated,
             dropped,
-            completeness: (d.observed > 0).then(|| d.aggregated as f64 / d.observed as f64),
+            completeness: (observed > 0).then(|| d.aggregated as f64 / observed as f64),
             conserved: after.is_conserved()
                 && d.observed + before.in_flight == d.aggregated + d.dropped() + d.in_flight,
             oracle_expected: expected,
-            oracle_error: expected.map(|e| d.observed as i64 - e as i64),
+            oracle_error: expected.map(|e| observed as i64 - e as i64),
             min_slice: samples.windows(2).filter_map(|w| w[1].1.share_since(&w[0].1)).reduce(f64::min),
-            events_per_s: (seconds > 0.0).then(|| d.observed as f64 / seconds),
+            events_per_s: (seconds > 0.0).then(|| observed as f64 / seconds),
             peak_events_per_s: slices.filter_map(rate).reduce(f64::max),
             lag_max_ms: samples.iter().map(|(_, s)| s.lag_ns).max().unwrap_or(0) as f64 / 1e6,
             quiesced,
@@ -349,6 +352,19 @@ mod tests {
         // An event that is neither booked nor lost is a bug of the tracker.
         let l = between(snapshot(0, 0, 0, 0), snapshot(1000, 900, 99, 0), None);
         assert!(!l.conserved && !l.is_perfect());
+    }
+
+    #[test]
+    fn an_event_of_the_trackers_own_in_flight_is_none_of_the_programs() {
+        for (before, after) in [(1, 0), (0, 1), (1, 1)] {
+            let (before, after) =
+                (snapshot(10 + before, 10, 0, before), snapshot(1010 + after, 1010, 0, after));
+            let l = between(before, after, Some(1000));
+            assert_eq!(
+                (l.observed, l.completeness, l.oracle_error, l.conserved),
+                (1000, Some(1.0), Some(0), true)
+            );
+        }
     }
 
     #[test]
