@@ -5,7 +5,8 @@ use crate::profile::OwnMemory;
 use crate::sys::pages::For;
 
 impl Ledger {
-    /// Returns the bytes of memory that the ledger has in use or keeps.
+    /// Returns the bytes of memory that the ledger has in use or keeps, and of the copies of unwind tables on the
+    /// program's heap.
     pub(crate) fn own_memory(&self) -> OwnMemory {
         let held = self.pages.held_bytes_by_use();
         let of = |what: For| held[what as usize];
@@ -13,7 +14,7 @@ impl Ledger {
             rings: of(For::Rings),
             live_blocks: of(For::LiveBlocks),
             sites: of(For::Sites).saturating_add(self.sites.bytes()),
-            stacks: of(For::Stacks),
+            stacks: of(For::Stacks).saturating_add(self.facts.copied_bytes()),
             tables: of(For::Tables).saturating_add(self.scopes.bytes(self.sites.count())),
         }
     }

@@ -74,7 +74,8 @@ pub(crate) struct Facts {
     metadata: AtomicU64,
     /// Page of the live page; 0 while there is none.
     live_page: AtomicU32,
-    _reserved: u32,
+    /// Pages of the program's heap that hold copies of unwind tables.
+    copied_pages: AtomicU32,
 }
 
 impl Facts {
@@ -103,6 +104,19 @@ impl Facts {
     pub(crate) fn publish_live_page(&self, page: u32) {
         // Release: pairs with the acquire in `live_page`; the page is seen begun.
         self.live_page.store(page, Ordering::Release);
+    }
+
+    /// Sets the bytes of the program's heap that hold copies of unwind tables.
+    pub(crate) fn set_copied_bytes(&self, bytes: u64) {
+        let pages = bytes.div_ceil(PAGE_BYTES as u64);
+        // relaxed: a figure.
+        self.copied_pages.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// Returns the bytes of the program's heap that hold copies of unwind tables, in whole pages.
+    pub(crate) fn copied_bytes(&self) -> u64 {
+        // relaxed: a figure.
+        u64::from(self.copied_pages.load(Ordering::Relaxed)) * PAGE_BYTES as u64
     }
 
     /// Returns the offsets, in bytes, of the fields that a reader of a running process reads: id of the process,

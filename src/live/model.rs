@@ -67,7 +67,7 @@ pub struct LiveQuality {
     pub sampled_out: u64,
     /// Numbers of inconsistent pairings of allocations and frees.
     pub anomalies: Anomalies,
-    /// Memory that heapledger holds outside the program's heap, in bytes.
+    /// Memory that heapledger holds, in bytes.
     pub own_bytes: u64,
     /// Processor time of heapledger's background thread, in nanoseconds.
     pub own_cpu_ns: u64,

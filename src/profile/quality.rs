@@ -261,7 +261,7 @@ pub struct QualityIndicator {
     pub spare_segments: u64,
     /// Durations of the slow path of recording.
     pub turn_times: TurnTimes,
-    /// Memory that heapledger holds outside the program's heap, in bytes: the sum of [`own_memory`](Self::own_memory).
+    /// Memory that heapledger holds, in bytes: the sum of [`own_memory`](Self::own_memory).
     pub own_bytes: u64,
     /// The memory in `own_bytes`, by what it is for. All 0 in files of earlier versions.
     #[serde(default)]
@@ -280,7 +280,7 @@ pub struct OwnMemory {
     pub live_blocks: u64,
     /// The figures of sites, and sums on their way to them.
     pub sites: u64,
-    /// The stacks, and the tables for walking them.
+    /// The stacks, and the tables for walking them, with the copies of unwind tables on the program's heap.
     pub stacks: u64,
     /// Everything else: the timeline, threads, scopes, buffers of a trace, and pages that are kept for the next table.
     pub tables: u64,

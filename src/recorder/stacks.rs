@@ -93,7 +93,7 @@ fn open(lane: &'static Lane) {
     let store = store(ledger);
     let rules = ledger.pages.take(TABLE_PAGES, For::Stacks);
     let (Some(store), Some(rules)) = (store, rules) else { return };
-    unwind::refresh(ledger.clock.now_ns());
+    list_objects(ledger);
     let way = match state::options().stacks {
         Stacks::Off => CLOSED,
         Stacks::Auto | Stacks::Sampled { .. } => CHECKED,
@@ -199,9 +199,16 @@ fn request_scan_until_found() {
     }
 }
 
+/// Lists the loaded objects, with their unwind tables; returns whether they changed.
+fn list_objects(ledger: &Ledger) -> bool {
+    let have_changed = unwind::refresh(ledger.clock.now_ns());
+    ledger.facts.set_copied_bytes(unwind::copied_bytes());
+    have_changed
+}
+
 /// Scans the loaded objects; returns whether they changed. Allocates, so it is called in an internal scope.
 pub(crate) fn rescan_objects(ledger: &Ledger) -> bool {
-    let have_changed = unwind::refresh(ledger.clock.now_ns());
+    let have_changed = list_objects(ledger);
     if have_changed && let Some((_, rules)) = ledger.facts.stacks().filter(|(_, rules)| *rules != 0) {
         Rules::at(&ledger.pages, rules).clear();
     }

@@ -141,6 +141,12 @@ pub(crate) fn knows_objects() -> bool {
     with_asked(Patience::Endless, |asked| !asked.modules.is_empty()).unwrap_or(false)
 }
 
+/// Returns the bytes of the unwind tables that were copied at the last refresh.
+pub(crate) fn copied_bytes() -> u64 {
+    let bytes = |tables: &Tables| (tables.index.bytes.capacity() + tables.entries.bytes.capacity()) as u64;
+    with_asked(Patience::Endless, |asked| asked.tables.iter().map(bytes).sum()).unwrap_or(0)
+}
+
 /// Returns the objects that were loaded at the last refresh.
 pub(crate) fn modules() -> Arc<Vec<Module>> {
     with_asked(Patience::Endless, |asked| Arc::clone(&asked.modules)).unwrap_or_default()

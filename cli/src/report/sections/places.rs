@@ -117,7 +117,7 @@ impl ShownPath<'_> {
         };
         let mut parts = Vec::new();
         if stacks > 1 {
-            parts.push(format!("{} stacks, most by", count(stacks)));
+            parts.push(format!("{} stacks, the largest", count(stacks)));
         }
         if own > 0 {
             parts.push(format!("through {}", name(&(own - 1))));
