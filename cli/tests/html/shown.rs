@@ -389,11 +389,31 @@ fn scripts_write_numbers_as_the_text_report_does() {
     for ns in [59_990_000_000, 60_000_000_000, 3_661_000_000_000, 90_000_000_000_000] {
         assert_eq!(asked(&format!("duration({ns})")), duration(ns));
     }
+    // Marks of an axis that are equally far apart are named so: a step of 250 ms would have the marks 1.0 s, 1.2 s, 1.5 s.
+    let steps = "TIME_STEPS.map((s) => Math.round(s * 1e9)).join(' ')";
+    for step in asked(steps).as_str().expect("steps").split(' ') {
+        let step: u64 = step.parse().expect("a whole number");
+        let cut = (1..=12).map(|mark| mark * step).find(|ns| ns % shown_to_ns(*ns) != 0);
+        assert_eq!(cut, None, "a step of {step} ns");
+    }
     for (part, whole) in [(0, 5), (5, 5), (1, 3), (1, 10_000), (9_999, 10_000), (1, 0), (2, 3)] {
         assert_eq!(asked(&format!("share({part}, {whole})")), share(part, whole));
     }
     assert_eq!(asked("bytes(-1536)"), "-1.5 KiB");
     assert_eq!(asked("count(2 ** 60)"), "≈ 1,152,921,504,606,847,000", "a figure that was rounded says so");
+}
+
+/// Returns the length to which a duration is shown.
+fn shown_to_ns(ns: u64) -> u64 {
+    match ns {
+        0..1_000 => 1,
+        1_000..1_000_000 => 100,
+        1_000_000..1_000_000_000 => 100_000,
+        1_000_000_000..60_000_000_000 => 100_000_000,
+        60_000_000_000..3_600_000_000_000 => 1_000_000_000,
+        3_600_000_000_000..86_400_000_000_000 => 60_000_000_000,
+        _ => 3_600_000_000_000,
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ const timelinePlot = (() => {
         series: [{}, { stroke: ink(name), fill: ink(`${name}Fill`), width: 1.5, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } },
           ...(other ? [{ stroke: ink("resident"), width: 1.5, spanGaps: true, points: { show: false } }] : [])],
         axes: [
-          { stroke: ink("text"), grid: { stroke: ink("grid"), width: 1 }, ticks: { stroke: ink("grid"), width: 1 }, size: 30, values: (_, splits) => splits.map((s) => (s === 0 ? "0" : units.duration(Math.round(s * 1e9)))), space: 90 },
+          { stroke: ink("text"), grid: { stroke: ink("grid"), width: 1 }, ticks: { stroke: ink("grid"), width: 1 }, size: 30, values: (_, splits) => splits.map((s) => (s === 0 ? "0" : units.duration(Math.round(s * 1e9)))), incrs: units.TIME_STEPS, space: 90 },
           { stroke: ink("text"), grid: { stroke: ink("grid"), width: 1 }, ticks: { show: false }, size: 92, values: (_, splits) => splits.map((v) => (v === 0 ? "0" : format(v))), incrs: INCREMENTS, space: 34 },
         ],
         hooks: {

@@ -42,6 +42,13 @@ const units = (() => {
     return `${count(Math.floor(seconds / 86400))} d ${two(Math.floor(seconds / 3600) % 24)} h`;
   }
 
+  /** Steps of an axis, in seconds. `duration` shows each of the first twelve multiples of a step without cutting it. */
+  const TIME_STEPS = [
+    ...Array.from({ length: 32 }, (_, at) => [1, 2, 5][at % 3] * 10 ** (Math.floor(at / 3) - 9)),
+    ...[30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 21600, 43200],
+    ...Array.from({ length: 15 }, (_, at) => 86400 * [1, 2, 5][at % 3] * 10 ** Math.floor(at / 3)),
+  ];
+
   function share(part, whole) {
     if (!(whole > 0)) return NOT_AVAILABLE;
     const tenths = Math.round((part * 1000) / whole);
@@ -57,5 +64,5 @@ const units = (() => {
   const inUnit = (value, unit) => (unit === "bytes" ? bytes(value) : `${count(value)} ${value === 1 ? "block" : "blocks"}`);
   const counted = (value, one, many) => `${count(value)} ${value === 1 ? one : many}`;
 
-  return { count, bytes, bytesExact, duration, share, rate, byteRate, inUnit, counted };
+  return { count, bytes, bytesExact, duration, TIME_STEPS, share, rate, byteRate, inUnit, counted };
 })();
