@@ -2,11 +2,11 @@
 # Runs a command on two revisions of a repository, each of which leaves a dump, and writes the difference as Markdown.
 #   heap-diff.sh BASE COMMAND OUT
 # BASE is a revision; COMMAND runs in a worktree of BASE, then in the working directory; OUT is the Markdown file.
-# HEAPLEDGER names the command (default: heapledger). Exit code: that of `heapledger diff`; 3 without a dump.
+# HEAP_DIFF_COMMAND names heapledger's command (default: heapledger). Exit code: that of `heapledger diff`; 3 without a dump.
 set -euo pipefail
 
 base=$1 command=$2 out=$3
-heapledger=${HEAPLEDGER:-heapledger}
+heapledger=${HEAP_DIFF_COMMAND:-heapledger}
 scratch=$(mktemp -d)
 trap 'git worktree remove --force "$scratch/base" 2>/dev/null || true; rm -rf "$scratch"' EXIT
 
