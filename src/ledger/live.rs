@@ -114,11 +114,10 @@ impl LiveTable {
         }
         let table = shard.table(pages);
         let mut waiting: Option<Entry> = None;
-        let (mut others, mut doubt) = (0, Doubt::of(&block));
+        let mut others = 0;
         let empty = table.each_at(block.address, |_, entry| {
             if !entry.meta.is_waiting() {
                 others += 1;
-                doubt.add(&entry);
             } else if can_be_end(&entry, &block)
                 && !self.is_kept_from(&block, &entry)
                 && waiting.is_none_or(|best| rank_of_free(&entry) < rank_of_free(&best))
@@ -127,7 +126,9 @@ impl LiveTable {
             }
         });
         if let Some(free) = waiting {
-            self.count_if_ambiguous(others > 0 && free.at_ns < block.at_ns, doubt);
+            // The others are none that the free can mean, or it would not wait: it may mean one that is not booked yet.
+            let is_ambiguous = others > 0 && free.at_ns < block.at_ns;
+            self.count_if_ambiguous(is_ambiguous, Doubt::with_unknown(&block));
             table.remove_one(&free);
             add(&shard.waiting, -1);
             add(&shard.len, -1);

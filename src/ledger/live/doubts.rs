@@ -20,12 +20,6 @@ pub(crate) struct Doubt {
 impl Doubt {
     pub(super) const NONE: Doubt = Doubt { stacks: [NO_BLOCK; BLOCKS] };
 
-    pub(super) fn of(block: &Entry) -> Doubt {
-        let mut doubt = Doubt::NONE;
-        doubt.add(block);
-        doubt
-    }
-
     /// Returns the doubt between a block and one that is not known, outside scopes.
     pub(super) fn with_unknown(block: &Entry) -> Doubt {
         Doubt { stacks: [block.meta.stack(), 0, NO_BLOCK] }

@@ -112,6 +112,27 @@ fn size_bits_decide_and_a_choice_that_they_leave_open_is_counted() {
     }
 }
 
+/// A block or a free of thread `thread`, with a stack of the same number, whose time the clock does not tell exactly.
+fn by_thread(thread: u32, entry: Entry) -> Entry {
+    let meta = match entry.meta.is_waiting() {
+        true => Meta::of_waiting_free(thread, 1000),
+        false => Meta::of_block(thread, thread, 4, false, 1000),
+    };
+    Entry { meta, ..entry }
+}
+
+#[test]
+fn a_doubt_is_about_the_blocks_that_the_free_may_mean() {
+    let room = Room::new(1 << 24);
+    // A block of another size, whose free is not booked yet, is none of them.
+    room.table.place(room.pages(), by_thread(2, block(64, 16, 90)));
+    assert_eq!(room.table.free(room.pages(), by_thread(3, free(64, 8, 100))), Freed::Waits);
+    let placed = room.table.place(room.pages(), by_thread(1, block(64, 8, 110)));
+    assert!(matches!(placed, Placed::FreedBy(free) if free.at_ns == 100), "{placed:?}");
+    let since = |stack| room.table.anomalies.doubts.since(0, |one| one == stack);
+    assert_eq!((since(1), since(2)), (1, 0), "the free may mean a block that is not booked");
+}
+
 #[test]
 fn a_free_with_another_layout_is_counted_once_nothing_else_can_explain_it() {
     let room = Room::new(1 << 24);
