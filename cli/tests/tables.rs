@@ -143,6 +143,8 @@ fn differences(tables: &Tables, run: &str, profile: &Profile) -> BTreeSet<String
     OF_SCOPE
         .iter()
         .for_each(|(column, figure)| compare("scope", column, over(&profile.scopes, *figure), all));
+    let resident = profile.memory.resident_by_interval.iter().sum();
+    compare("timeline", "resident_bytes", resident, all);
     compare("timeline", "live_bytes_at_end", profile.timeline.live_bytes().iter().sum(), all);
     compare("block", "size_bytes", over(&profile.live, |block| block.size), all);
     compare("block", "address", over(&profile.live, |block| block.address), all);
@@ -198,12 +200,13 @@ fn one_more_byte_or_block_in_any_table_is_noticed() {
     let tables = tables(directory.path());
     let id = run_ids(&tables).into_values().next().expect("a run");
     type Fault = fn(&mut Profile);
-    let faults: [(&str, Fault); 8] = [
+    let faults: [(&str, Fault); 9] = [
         ("run.total_bytes", |p| p.totals.total_bytes += 1),
         ("site.at_peak_bytes", |p| p.sites[2].at_peak_bytes += 1),
         ("histogram.blocks", |p| p.sites[1].lifetimes.add(1, 1)),
         ("block.size_bytes", |p| p.live[0].size += 1),
         ("timeline.lost", |p| p.timeline.intervals[1].lost += 1),
+        ("timeline.resident_bytes", |p| p.memory.resident_by_interval[0] += 1),
         ("thread.freed_blocks", |p| p.threads[1].freed_blocks += 1),
         ("scope.reallocs", |p| p.scopes[0].reallocs += 1),
         ("remote_free.bytes", |p| p.crossings[0].bytes += 1),

@@ -203,6 +203,8 @@ fn add_times(profile: &mut Profile, run: Run) {
     let (first, second) = (interval(|whole| whole / 3), interval(|whole| whole - whole / 3));
     profile.timeline =
         Timeline { interval_ns: 1_000, intervals: vec![first, Interval { lost: run.lost, ..second }] };
+    // In the second interval none was read.
+    profile.memory.resident_by_interval = vec![totals.peak_bytes + 4_096, 0];
     let scoped = &profile.sites[1];
     profile.scopes = vec![Scope {
         name: "GET /search".into(),

@@ -61,5 +61,6 @@ pub fn text<'a>(row: &'a Row, column: &str) -> &'a str {
 /// Returns the sum of a column over the rows of a run that pass.
 pub fn sum(rows: &[Row], run: &str, column: &str, passes: impl Fn(&Row) -> bool) -> u64 {
     let of_run = rows.iter().filter(|row| text(row, "run_id") == run && passes(row));
-    of_run.map(|row| u64::try_from(int(row, column)).expect("no negative figure")).sum()
+    let known = of_run.filter(|row| row[column] != Field::Null);
+    known.map(|row| u64::try_from(int(row, column)).expect("no negative figure")).sum()
 }

@@ -40,10 +40,11 @@ pub(super) fn write(part: &mut Partition, run: &Run<'_>, stacks: &Stacks<'_>) ->
         }
     }
     let timeline = &run.profile.timeline;
-    let intervals = timeline.intervals.iter().zip(timeline.live_bytes());
-    for (number, (interval, live_bytes)) in (0u64..).zip(intervals) {
-        let row =
-            IntervalRow { run: &run.id, number, interval_ns: timeline.interval_ns, interval, live_bytes };
+    let resident = run.profile.memory.resident_by_interval.iter().copied().chain(std::iter::repeat(0));
+    let intervals = timeline.intervals.iter().zip(timeline.live_bytes()).zip(resident);
+    for (number, ((interval, live_bytes), resident_bytes)) in (0u64..).zip(intervals) {
+        let interval_ns = timeline.interval_ns;
+        let row = IntervalRow { run: &run.id, number, interval_ns, interval, live_bytes, resident_bytes };
         part.timeline.push(|cells| interval_cells(&row, cells))?;
     }
     for thread in &run.profile.threads {

@@ -181,6 +181,8 @@ pub(super) struct IntervalRow<'a> {
     pub(super) interval_ns: u64,
     pub(super) interval: &'a Interval,
     pub(super) live_bytes: u64,
+    /// 0 if none was read.
+    pub(super) resident_bytes: u64,
 }
 
 pub(super) struct ThreadCells<'a> {
@@ -251,6 +253,8 @@ tables! {
         peak_uncertainty_bytes: Int = int(run.profile.peak.uncertainty_bytes);
         reallocs: Int = int(run.profile.totals.reallocs);
         failed: Int = int(run.profile.totals.failed);
+        resident_bytes: MaybeInt = run.profile.memory.resident_bytes.map(int);
+        highest_resident_bytes: MaybeInt = run.profile.memory.highest_resident_bytes.map(int);
         own_bytes: Int = int(run.profile.quality.own_bytes);
         own_cpu_ns: Int = int(run.profile.quality.own_cpu_ns);
     }
@@ -352,6 +356,7 @@ tables! {
         freed_bytes: Int = int(row.interval.freed_bytes);
         live_bytes_at_end: Int = int(row.live_bytes);
         peak_bytes: Int = int(row.interval.peak_bytes);
+        resident_bytes: MaybeInt = Some(row.resident_bytes).filter(|bytes| *bytes > 0).map(int);
         lost: Int = int(row.interval.lost);
     }
 
