@@ -65,6 +65,8 @@ pub use figure::{Figure, Limit, figures, figures_of_all_threads};
 pub use future::Scoped;
 pub use measurement::{Inconclusive, Measurement, measure};
 pub use named::{Entered, Scope, ScopeToken};
+#[cfg(feature = "serve")]
+pub(crate) use names::symbols_at;
 #[cfg(feature = "tracing")]
 pub use spans::ScopeLayer;
 #[cfg(feature = "tokio")]

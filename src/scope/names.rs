@@ -1,4 +1,5 @@
-//! Names of functions, with files and lines, in the running process: only for the message of an assertion that fails.
+//! Names of functions, with files and lines, in the running process: for the message of an assertion that fails, and for a
+//! client of the endpoint that asks.
 
 use crate::profile::Module;
 
@@ -71,42 +72,65 @@ impl<'a> Names<'a> {
 
     /// Returns the functions at a return address, those inlined into it first.
     pub(super) fn at(&mut self, address: u64) -> Vec<Function> {
+        let found = self.object(address).and_then(|(loader, at)| functions(loader, at));
+        found.unwrap_or_default()
+    }
+
+    /// Returns the file of the object with the call before a return address, and the place of the call in it.
+    fn object(&mut self, address: u64) -> Option<(&addr2line::Loader, u64)> {
         let at = address.saturating_sub(1);
-        let is_first = |index: usize| index == 0;
-        let found = self.objects.iter_mut().enumerate();
-        let found = found.map(|(index, (module, loader))| (is_first(index), module, loader));
-        let Some((is_program, module, loader)) =
-            found.into_iter().find(|(_, module, _)| (module.start..module.end).contains(&at))
-        else {
-            return Vec::new();
-        };
+        let is_there =
+            |(_, (module, _)): &(usize, &mut (&Module, _))| (module.start..module.end).contains(&at);
+        let (index, (module, loader)) = self.objects.iter_mut().enumerate().find(is_there)?;
         if loader.is_none() {
             // The program's file may have been replaced since it started; this one is the one that runs.
-            let path = if is_program { "/proc/self/exe" } else { module.path.as_str() };
+            let path = if index == 0 { "/proc/self/exe" } else { module.path.as_str() };
             *loader = addr2line::Loader::new(path).ok();
         }
-        let Some(loader) = loader else { return Vec::new() };
-        functions(loader, at.wrapping_sub(module.bias)).unwrap_or_default()
+        Some((loader.as_ref()?, at.wrapping_sub(module.bias)))
     }
+}
+
+/// Returns the name of the symbol at each address, empty where there is none; `None` without the feature `names`.
+#[cfg(feature = "serve")]
+pub(crate) fn symbols_at(modules: &[Module], addresses: &[u64]) -> Option<Vec<String>> {
+    #[cfg(feature = "names")]
+    {
+        let mut names = Names::new(modules);
+        let mut symbol = |address: &u64| {
+            let (loader, at) = names.object(*address)?;
+            loader.find_symbol(at).map(demangled)
+        };
+        Some(addresses.iter().map(|address| symbol(address).unwrap_or_default()).collect())
+    }
+    #[cfg(not(feature = "names"))]
+    {
+        let _ = (modules, addresses);
+        None
+    }
+}
+
+#[cfg(feature = "names")]
+fn demangled(raw: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(raw))
 }
 
 /// Returns the functions at an address of an object's file.
 #[cfg(feature = "names")]
 fn functions(loader: &addr2line::Loader, at: u64) -> Option<Vec<Function>> {
-    let named = |raw: &str| format!("{:#}", rustc_demangle::demangle(raw));
     let mut found = Vec::new();
     let mut frames = loader.find_frames(at).ok()?;
     while let Some(frame) = frames.next().ok()? {
         let raw = frame.function.as_ref().and_then(|function| function.raw_name().ok());
         let location = frame.location;
         found.push(Function {
-            name: raw.map(|raw| named(&raw)).unwrap_or_default(),
+            name: raw.map(|raw| demangled(&raw)).unwrap_or_default(),
             file: location.as_ref().and_then(|location| location.file).unwrap_or_default().to_owned(),
             line: location.and_then(|location| location.line).unwrap_or_default(),
         });
     }
     // Line tables alone give places without functions: the symbol names the outermost one.
-    let symbol = loader.find_symbol(at).map(&named);
+    let symbol = loader.find_symbol(at).map(demangled);
     match found.last_mut() {
         Some(outermost) if outermost.name.is_empty() => outermost.name = symbol.unwrap_or_default(),
         Some(_) => {}

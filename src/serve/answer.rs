@@ -44,7 +44,7 @@ impl<'a> Answers<'a> {
     }
 
     /// Answers one request.
-    pub(crate) fn answer(&mut self, method: &str, target: &str, _body: &[u8]) -> Answer {
+    pub(crate) fn answer(&mut self, method: &str, target: &str, body: &[u8]) -> Answer {
         if !matches!(method, "GET" | "HEAD" | "POST") {
             return Answer::Now(Response::refusal(405, "only GET, HEAD and POST are answered"));
         }
@@ -53,8 +53,10 @@ impl<'a> Answers<'a> {
             "/debug/pprof/allocs" => return self.pprof(target, Kind::Allocated),
             "/" | "/debug/pprof" | "/debug/pprof/" => Response::text(INDEX),
             "/debug/pprof/cmdline" => Response::text(self.heap.command_line().join(&0)),
-            // The names are in the object files, which the reader finds by their build ids; the program has none.
-            "/debug/pprof/symbol" => Response::text("num_symbols: 0\n"),
+            "/debug/pprof/symbol" => {
+                let query = target.split_once('?').map_or("", |(_, query)| query);
+                self.symbols(if method == "POST" { body } else { query.as_bytes() })
+            }
             "/metrics" => {
                 let with_scopes = parameter(target, "scopes").is_some_and(|value| value != "0");
                 match self.heap.figures(with_scopes) {
@@ -71,6 +73,20 @@ impl<'a> Answers<'a> {
             "/heapledger/dump" => self.dump(),
             _ => Response::refusal(404, "no such path; / lists those that there are"),
         })
+    }
+
+    /// Answers as Go's handler does: first a number, which is 0 only if no names are looked up; then a line for each of the
+    /// addresses `0x1+0x2` that has a name.
+    fn symbols(&self, asked: &[u8]) -> Response {
+        let address = |text: &str| u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok();
+        let asked = String::from_utf8_lossy(asked);
+        let addresses: Vec<u64> = asked.split('+').filter_map(address).collect();
+        let Some(names) = self.heap.names(&addresses) else { return Response::text("num_symbols: 0\n") };
+        let mut text = "num_symbols: 1\n".to_owned();
+        for (address, name) in addresses.iter().zip(names).filter(|(_, name)| !name.is_empty()) {
+            text += &format!("{address:#x} {}\n", escaped(&name));
+        }
+        Response::text(text)
     }
 
     /// Returns the answer of a process that records nothing.

@@ -1,7 +1,6 @@
 //! One exchange on one connection: a request, then a response, then the end.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::Pending;
@@ -23,7 +22,8 @@ pub(super) struct Connection {
     state: State,
     /// When the connection is closed whatever its state.
     until: Instant,
-    pub(super) began: Instant,
+    /// When it was accepted; once it has an answer, when the client last took a part of that.
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ enum State {
     },
     /// The response is being sent.
     Writing {
-        bytes: Arc<[u8]>,
+        bytes: Vec<u8>,
         sent: usize,
     },
     Over,
@@ -53,7 +53,7 @@ pub(super) enum Need {
 
 impl Connection {
     pub(super) fn new(stream: Stream, now: Instant) -> Connection {
-        Connection { stream, state: State::Reading(Vec::new()), until: now + REQUEST_TIME, began: now }
+        Connection { stream, state: State::Reading(Vec::new()), until: now + REQUEST_TIME, since: now }
     }
 
     pub(super) fn interest(&self) -> Interest {
@@ -72,9 +72,25 @@ impl Connection {
         matches!(self.state, State::Over) || now >= self.until
     }
 
-    /// Whether the connection can be given up for another one: it has not sent a whole request.
-    pub(super) fn is_reading(&self) -> bool {
-        matches!(self.state, State::Reading(_))
+    /// Returns the rank in which connections that wait for their clients are given up for others: those that have not sent
+    /// a whole request, then those that do not take their answers, each from the longest wait on.
+    pub(super) fn rank(&self) -> Option<(bool, Instant)> {
+        match self.state {
+            State::Reading(_) | State::Writing { .. } => Some((self.unsent_bytes() > 0, self.since)),
+            State::Waiting { .. } | State::Over => None,
+        }
+    }
+
+    /// Returns the bytes of the response that the client has not taken.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        match &self.state {
+            State::Writing { bytes, sent } => bytes.len() - sent,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.state = State::Over;
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -133,8 +149,9 @@ impl Connection {
 
     /// Begins to send a response.
     pub(super) fn respond(&mut self, response: &Response, with_body: bool) {
-        self.state = State::Writing { bytes: response.to_bytes(with_body).into(), sent: 0 };
-        self.until = Instant::now() + RESPONSE_TIME;
+        self.state = State::Writing { bytes: response.to_bytes(with_body), sent: 0 };
+        self.since = Instant::now();
+        self.until = self.since + RESPONSE_TIME;
         self.write();
     }
 
@@ -161,7 +178,10 @@ impl Connection {
         while *sent < bytes.len() {
             match self.stream.write(&bytes[*sent..]) {
                 Ok(0) => break,
-                Ok(length) => *sent += length,
+                Ok(length) => {
+                    *sent += length;
+                    self.since = Instant::now();
+                }
                 Err(error) if is_for_now(error.kind()) => return,
                 Err(_) => break,
             }

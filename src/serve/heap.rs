@@ -17,6 +17,9 @@ pub(crate) trait Heap {
     /// Returns the figures of the live page.
     fn live(&self) -> Option<Live>;
 
+    /// Returns the name of the function at each address, empty where it has none; `None` if names are not looked up.
+    fn names(&self, addresses: &[u64]) -> Option<Vec<String>>;
+
     /// Returns the arguments of the process.
     fn command_line(&self) -> Vec<Vec<u8>>;
 }

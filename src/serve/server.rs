@@ -1,8 +1,9 @@
 //! The server: one thread, which never waits for one client.
 //!
-//! A client that sends its request at once is answered at once. One that does not is given up for a newer one as soon as
-//! [`CONNECTIONS_MAX`] are open, so that any number of slow ones keeps nobody out. All work together takes at most
-//! [`CPU_SHARE`] of a processor, over some seconds; beyond that the server rests, and the system holds further connections back.
+//! A client that sends its request at once is answered at once. One that does not, or does not take its answer, is given up
+//! for a newer one as soon as [`CONNECTIONS_MAX`] are open, so that any number of slow ones keeps nobody out. All work
+//! together takes at most [`CPU_SHARE`] of a processor, over some seconds; beyond that the server rests, and the system holds
+//! further connections back.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ use crate::sys::sockets::{Interest, Listener, wait};
 pub(crate) const CONNECTIONS_MAX: usize = 64;
 /// Maximum number of differences that are measured at one time; each holds the sites of its beginning.
 pub(crate) const DIFFERENCES_MAX: usize = 4;
+/// Bytes of answers that clients have not taken, without those of the newest one, above which connections are given up.
+pub(crate) const UNSENT_BYTES_MAX: usize = 16 << 20;
 /// Maximum number of connections that are accepted before others get on.
 const ACCEPTED_AT_ONCE: usize = 128;
 /// Maximum pause between two looks at the end of the program.
@@ -75,8 +78,9 @@ impl<'a> Server<'a> {
             }
         }
         self.answer_differences(now);
-        self.connections.retain(|connection| !connection.is_over(now));
         let is_open = !ready.first().is_some_and(|ready| *ready) || self.accept(now);
+        // A client that reads to the end waits for this: also one whose request had arrived when it was accepted.
+        self.connections.retain(|connection| !connection.is_over(now));
         self.answers.forget();
         self.credit.spend(platform::thread_cpu_ns().saturating_sub(began_ns));
         is_open
@@ -106,7 +110,7 @@ impl<'a> Server<'a> {
     /// another one.
     fn admit(&mut self, mut connection: Connection, now: Instant) {
         let need = connection.proceed();
-        self.make_room();
+        self.make_room(now);
         if self.connections.len() < CONNECTIONS_MAX && !connection.is_over(now) {
             self.connections.push(connection);
             if let Need::Answer(request, body) = need {
@@ -115,45 +119,75 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Gives up the oldest connection that has not sent its request, if there are too many.
-    fn make_room(&mut self) {
-        if self.connections.len() < CONNECTIONS_MAX {
-            return;
+    /// Gives up a connection if there are too many. It is looked at once more before: its request or its acceptance of the
+    /// answer may have arrived since.
+    fn make_room(&mut self, now: Instant) {
+        self.connections.retain(|connection| !connection.is_over(now));
+        while self.connections.len() >= CONNECTIONS_MAX
+            && let Some(at) = self.next_to_give_up()
+        {
+            let before = self.connections[at].rank();
+            match self.connections[at].proceed() {
+                Need::Answer(request, body) => self.answer(at, &request, &body, now),
+                Need::Nothing if self.connections[at].rank() == before => self.connections[at].give_up(),
+                Need::Nothing => {}
+            }
+            self.connections.retain(|connection| !connection.is_over(now));
         }
-        let oldest = (0..self.connections.len())
-            .filter(|at| self.connections[*at].is_reading())
-            .min_by_key(|at| self.connections[*at].began);
-        if let Some(oldest) = oldest {
-            self.connections.swap_remove(oldest);
+    }
+
+    fn next_to_give_up(&self) -> Option<usize> {
+        let ranks = self.connections.iter().enumerate();
+        ranks.filter_map(|(at, connection)| Some((connection.rank()?, at))).min().map(|(_, at)| at)
+    }
+
+    /// Gives up connections whose clients do not take their answers, so that these do not fill the memory. The answer at
+    /// `newest` may have any length.
+    fn bound_unsent(&mut self, newest: usize) {
+        loop {
+            let others = self.connections.iter().enumerate().filter(|(at, _)| *at != newest);
+            let unsent = |(at, one): (usize, &Connection)| Some((one.rank()?, at, one.unsent_bytes()));
+            let slow: Vec<_> = others.filter_map(unsent).filter(|(.., bytes)| *bytes > 0).collect();
+            if slow.iter().map(|(.., bytes)| bytes).sum::<usize>() <= UNSENT_BYTES_MAX {
+                return;
+            }
+            let Some((_, at, _)) = slow.into_iter().min() else { return };
+            self.connections[at].give_up();
         }
+    }
+
+    fn respond(&mut self, at: usize, response: &Response, with_body: bool) {
+        self.connections[at].respond(response, with_body);
+        self.bound_unsent(at);
     }
 
     fn answer(&mut self, at: usize, request: &Request, body: &[u8], now: Instant) {
         let with_body = request.method != "HEAD";
         if !self.address.accepts(request.host.as_deref()) {
             let refusal = Response::refusal(403, "the header Host names another machine than this one");
-            return self.connections[at].respond(&refusal, with_body);
+            return self.respond(at, &refusal, with_body);
         }
         match self.answers.answer(&request.method, &request.target, body) {
-            Answer::Now(response) => self.connections[at].respond(&response, with_body),
+            Answer::Now(response) => self.respond(at, &response, with_body),
             Answer::Later(pending) => {
                 let waiting = self.connections.iter().filter(|connection| connection.is_waiting()).count();
                 if waiting < DIFFERENCES_MAX {
                     self.connections[at].wait_for(pending, now);
                 } else {
                     let refusal = Response::refusal(429, "four differences are being measured already");
-                    self.connections[at].respond(&refusal.with("Retry-After", "5"), with_body);
+                    self.respond(at, &refusal.with("Retry-After", "5"), with_body);
                 }
             }
         }
     }
 
     fn answer_differences(&mut self, now: Instant) {
-        for connection in &mut self.connections {
-            if connection.due().is_some_and(|due| now >= due)
-                && let Some(pending) = connection.take_pending()
+        for at in 0..self.connections.len() {
+            if self.connections[at].due().is_some_and(|due| now >= due)
+                && let Some(pending) = self.connections[at].take_pending()
             {
-                connection.respond(&self.answers.difference(&pending), true);
+                let response = self.answers.difference(&pending);
+                self.respond(at, &response, true);
             }
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::address::{Address, AddressError};
 use super::heap::{Figures, Heap};
 use super::request::{HEAD_BYTES_MAX, parse};
-use super::server::{CONNECTIONS_MAX, Server};
+use super::server::{CONNECTIONS_MAX, Server, UNSENT_BYTES_MAX};
 use crate::live::Live;
 use crate::profile::{HeapStats, LossReason, Profile, QualityIndicator, Scope, Site, Stack};
 use crate::sys::sockets::Listener;
@@ -19,6 +19,8 @@ use crate::sys::sockets::Listener;
 #[derive(Default)]
 struct Growing {
     snapshots: Cell<u64>,
+    /// Length of a further argument of the process.
+    argument_bytes: usize,
 }
 
 impl Heap for Growing {
@@ -52,20 +54,31 @@ impl Heap for Growing {
         Some(Live::default())
     }
 
+    fn names(&self, addresses: &[u64]) -> Option<Vec<String>> {
+        let name = |at: &u64| if *at == 0x11 { "a::b\n".to_owned() } else { String::new() };
+        (self.snapshots.get() == 0).then(|| addresses.iter().map(name).collect())
+    }
+
     fn command_line(&self) -> Vec<Vec<u8>> {
-        vec![b"app".to_vec(), b"--flag".to_vec()]
+        let further = (self.argument_bytes > 0).then(|| vec![b'a'; self.argument_bytes]);
+        [b"app".to_vec(), b"--flag".to_vec()].into_iter().chain(further).collect()
     }
 }
 
 /// Runs `work` beside a server.
 fn serving(work: impl FnOnce(SocketAddr)) {
+    serving_arguments(0, work);
+}
+
+/// Runs `work` beside a server of a process with a further argument of this length.
+fn serving_arguments(argument_bytes: usize, work: impl FnOnce(SocketAddr)) {
     let address = Address::parse("127.0.0.1:0").unwrap();
     let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
     let at = listener.local_address().unwrap();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let heap = Growing::default();
+            let heap = Growing { argument_bytes, ..Growing::default() };
             let mut server = Server::new(listener, address, &heap);
             assert!(server.run(|| !is_over.load(Ordering::Relaxed)));
             server.close();
@@ -130,6 +143,23 @@ fn every_path_is_answered_and_bodies_have_their_length() {
         assert_eq!(get(at, "/debug/pprof/cmdline").2, b"app\0--flag");
         let head = exchange(at, b"HEAD /metrics HTTP/1.1\r\nHost: [::1]\r\n\r\n");
         assert!(head.ends_with(b"\r\n\r\n") && head.starts_with(b"HTTP/1.1 200"));
+    });
+}
+
+#[test]
+fn names_are_answered_as_by_go() {
+    serving(|at| {
+        let post = |body: &str| {
+            let head = format!("POST /debug/pprof/symbol HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
+            let answer = String::from_utf8(exchange(at, format!("{head}{body}").as_bytes())).unwrap();
+            answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+        };
+        assert_eq!(get(at, "/debug/pprof/symbol").2, b"num_symbols: 1\n");
+        assert_eq!(post("0x11+0x12+nonsense+11"), "num_symbols: 1\n0x11 a::b\\n\n0x11 a::b\\n\n");
+        assert_eq!(get(at, "/debug/pprof/symbol?0x11").2, b"num_symbols: 1\n0x11 a::b\\n\n");
+        // This heap has no names after its first snapshot.
+        get(at, "/debug/pprof/heap");
+        assert_eq!(post("0x11"), "num_symbols: 0\n");
     });
 }
 
@@ -209,6 +239,18 @@ fn requests_that_are_none_are_refused_at_once() {
 }
 
 #[test]
+fn a_request_that_is_there_when_its_client_is_accepted_is_answered_to_the_end() {
+    serving(|at| {
+        let began = Instant::now();
+        for _ in 0..40 {
+            assert_eq!(get(at, "/metrics").0, 200);
+        }
+        // A turn of the server that waits for nothing takes a quarter of a second.
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    });
+}
+
+#[test]
 fn slow_clients_keep_nobody_out() {
     serving(|at| {
         let slow: Vec<TcpStream> = (0..CONNECTIONS_MAX + 40)
@@ -227,6 +269,32 @@ fn slow_clients_keep_nobody_out() {
         let mut answer = String::new();
         last.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"));
+    });
+}
+
+#[test]
+fn clients_that_take_no_answer_fill_no_memory() {
+    let length = UNSENT_BYTES_MAX / 2;
+    serving_arguments(length, |at| {
+        let ask = || {
+            let mut stream = connected(at);
+            stream.write_all(b"GET /debug/pprof/cmdline HTTP/1.0\r\n\r\n").unwrap();
+            // It has begun to answer.
+            stream.peek(&mut [0]).unwrap();
+            stream
+        };
+        let slow: Vec<TcpStream> = (0..8).map(|_| ask()).collect();
+        assert_eq!(get(at, "/metrics").0, 200);
+        let taken: Vec<usize> = slow
+            .into_iter()
+            .map(|mut stream| {
+                let mut answer = Vec::new();
+                let _ = stream.read_to_end(&mut answer);
+                answer.len()
+            })
+            .collect();
+        let whole = taken.iter().filter(|taken| **taken > length).count();
+        assert!((1..=4).contains(&whole) && taken.last() > Some(&length), "{taken:?}");
     });
 }
 

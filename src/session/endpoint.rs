@@ -9,6 +9,7 @@ use crate::live::Live;
 use crate::profile::Profile;
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::{background_thread, state, thread};
+use crate::scope;
 use crate::serve::Response;
 use crate::serve::address::Address;
 use crate::serve::answer::{Answer, Answers};
@@ -69,6 +70,10 @@ impl Heap for ThisProcess {
             (live.program, live.modules) = (metadata.process.program, metadata.modules);
             Some(live)
         })?
+    }
+
+    fn names(&self, addresses: &[u64]) -> Option<Vec<String>> {
+        internally(|ledger, _| scope::symbols_at(&snapshot::metadata(ledger).modules, addresses))?
     }
 
     fn command_line(&self) -> Vec<Vec<u8>> {

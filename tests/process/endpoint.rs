@@ -86,31 +86,22 @@ pub const CASES: &[Case] = &[
         let mut running = Running::start(case);
         let at = running.address.unwrap();
         let seconds = std::env::var("ATTACK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-        let before = running.own_threads_cpu_ms();
+        let (before, began) = (running.cpu_ms(true), Instant::now());
         let own_bytes = running.metric("heapledger_own_bytes");
-        let until = Instant::now() + Duration::from_secs(seconds);
-        let served = AtomicU64::new(0);
-        thread::scope(|scope| {
-            for attack in [slow_loris, thousand_connections, garbage, huge_heads] {
-                scope.spawn(move || attack(at, until));
-            }
-            scope.spawn(|| {
-                while Instant::now() < until {
-                    running.get("/metrics");
-                    served.fetch_add(1, Relaxed);
-                    thread::sleep(Duration::from_millis(50));
-                }
-            });
-        });
-        let after = running.own_threads_cpu_ms();
-        println!(
-            "{} answers among the attacks; the endpoint used {} ms in {seconds} s",
-            served.load(Relaxed),
-            after - before
-        );
-        assert!(served.load(Relaxed) > 0);
+        // Half of the rounds are attacked, so that other work of the machine is in both halves.
+        let rounds = if seconds < 12 { 2 } else { 12 };
+        let mut sums = [Round::default(), Round::default()];
+        for round in 0..rounds {
+            let until = Instant::now() + Duration::from_secs(2 * seconds) / rounds;
+            sums[round as usize % 2].add(running.round(until, (round % 2 == 1).then_some(at)));
+        }
+        let [quiet, attacked] = &mut sums;
+        println!("quiet {quiet}\nattacked {attacked}");
+        let used = running.cpu_ms(true) - before;
+        println!("the endpoint used {used} ms in {:?}", began.elapsed());
+        assert!(!attacked.waits.is_empty());
         // A fiftieth of a processor, and the burst before it.
-        assert!(after - before <= 500 + 100 + 1_000 * seconds / 50 + 50, "{} ms", after - before);
+        assert!(used <= 500 + 100 + began.elapsed().as_millis() as u64 / 50 + 50, "{used} ms");
         let grown = running.metric("heapledger_own_bytes").saturating_sub(own_bytes);
         assert!(grown < 1 << 20, "{grown} bytes");
         running.end();
@@ -118,6 +109,41 @@ pub const CASES: &[Case] = &[
     .heap(Heap::Plain)
     .variables(&[("HEAPLEDGER_SERVE", "127.0.0.1:0")]),
 ];
+
+/// What the program did, and how long a polite client waited for each answer.
+#[derive(Default)]
+struct Round {
+    blocks: u64,
+    cpu_ms: u64,
+    waits: Vec<Duration>,
+}
+
+impl Round {
+    fn add(&mut self, other: Round) {
+        self.blocks += other.blocks;
+        self.cpu_ms += other.cpu_ms;
+        self.waits.extend(other.waits);
+        self.waits.sort_unstable();
+    }
+}
+
+impl std::fmt::Display for Round {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let wait = |of_100: usize| {
+            self.waits.get((self.waits.len() * of_100 / 100).min(self.waits.len() - 1)).unwrap()
+        };
+        let ns = self.cpu_ms as f64 * 1e6 / self.blocks as f64;
+        write!(f, "{} blocks of {ns:.2} ns; ", self.blocks)?;
+        write!(
+            f,
+            "{} answers after {:?}, {:?}, {:?} (median, 99th percentile, longest)",
+            self.waits.len(),
+            wait(50),
+            wait(99),
+            wait(100)
+        )
+    }
+}
 
 /// A child with an endpoint, which has said its figures.
 struct Running {
@@ -184,14 +210,35 @@ impl Running {
         line.trim().parse().unwrap()
     }
 
-    /// Returns the processor time of the endpoint's thread, in milliseconds.
-    fn own_threads_cpu_ms(&self) -> u64 {
+    /// Returns the processor time of the endpoint's thread, or of the program's threads, in milliseconds.
+    fn cpu_ms(&self, of_endpoint: bool) -> u64 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let stats = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
-        let stat = stats.into_iter().find(|stat| stat.contains("(heapledger-http")).unwrap();
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        // User and system time, in ticks of ten milliseconds.
-        [11, 12].map(|field| fields[field].parse::<u64>().unwrap() * 10).iter().sum()
+        let asked = tasks.flatten().filter(|task| {
+            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            if of_endpoint { name.starts_with("heapledger-http") } else { !name.starts_with("heapledger-") }
+        });
+        // The first figure is the time on a processor, in nanoseconds.
+        let times = asked.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+        times.map(|text| text.split(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>() / 1_000_000
+    }
+
+    /// Asks for the counters again and again until an instant, while hostile clients do their worst at `attacked`.
+    fn round(&self, until: Instant, attacked: Option<SocketAddr>) -> Round {
+        let count = || (self.metric("heapledger_allocations_total"), self.cpu_ms(false));
+        let (before, mut waits) = (count(), Vec::new());
+        thread::scope(|scope| {
+            for attack in [slow_loris, thousand_connections, garbage, huge_heads, takes_no_answer] {
+                attacked.map(|at| scope.spawn(move || attack(at, until)));
+            }
+            while Instant::now() < until {
+                let asked = Instant::now();
+                self.get("/metrics");
+                waits.push(asked.elapsed());
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let after = count();
+        Round { blocks: after.0 - before.0, cpu_ms: after.1 - before.1, waits }
     }
 
     fn end(&mut self) {
@@ -274,6 +321,18 @@ fn huge_heads(at: SocketAddr, until: Instant) {
     }
 }
 
+/// Asks for answers, and reads none.
+fn takes_no_answer(at: SocketAddr, until: Instant) {
+    let mut streams = Vec::new();
+    while Instant::now() < until {
+        if let Some(mut stream) = connected(at) {
+            let _ = stream.write_all(b"GET /debug/pprof/heap?debug=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            streams.push(stream);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Keeps 100 blocks in a scope, says the totals, and waits for the end of its input.
 fn keep_and_wait() {
     let scope = heapledger::Scope::named("kept");
@@ -307,7 +366,6 @@ fn churn_and_wait() {
             for size in 1..100 {
                 free(block(size), size);
             }
-            thread::sleep(Duration::from_micros(100));
         }
     });
     println!("1");

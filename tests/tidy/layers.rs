@@ -60,6 +60,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "aggregator",
             "profile",
             "quality",
+            "scope",
             "tracked",
             "dump",
             "trace",
