@@ -13,6 +13,11 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use heapledger::Scope;
 
+// Compiles and runs the axum handler of docs/LIVE.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/LIVE.md")]
+struct LivePage;
+
 /// The routes: their paths and the names of their scopes.
 pub const ROUTES: [(&str, &str); 3] =
     [("/search", "GET /search"), ("/session", "GET /session"), ("/export", "GET /export")];
