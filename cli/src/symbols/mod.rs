@@ -42,6 +42,7 @@ use heapledger::profile::{Module, Profile, Symbols, scope_of_address};
 use image::Image;
 pub use locate::Options;
 use locate::{Located, Search};
+pub use mapped::return_freed_memory;
 use notes::ModuleCounts;
 use object_file::{Memory, Refusal};
 pub use object_file::{RAW_NAME_BYTES_MAX, UNPACKED_BYTES_MAX};

@@ -190,3 +190,22 @@ fn a_module_that_is_a_pipe_a_device_or_a_directory_is_not_opened_and_named() {
         assert!(note.contains(path) && note.contains("was not opened"), "{note}");
     }
 }
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn freed_memory_goes_back_to_the_system() {
+    let anonymous_kib = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let blocks: Vec<Vec<u8>> = (0..256 << 10).map(|_| vec![1; 512]).collect();
+    // The block at the end keeps all the others from being given back.
+    let last = std::hint::black_box(vec![1u8; 512]);
+    let before = anonymous_kib();
+    drop(blocks);
+    return_freed_memory();
+    let after = anonymous_kib();
+    assert!(after + (64 << 10) < before, "{before} KiB, then {after} KiB");
+    drop(last);
+}

@@ -53,12 +53,12 @@ pub fn report(args: &ReportedArgs, file: &Path) -> Result<Exit, Failure> {
     Ok(if found { Exit::Finding } else { Exit::Fine })
 }
 
-/// Looks up the names of the stacks that have none yet.
-pub fn look_up(found: &mut LiveNames, live: &Live, args: &NameArgs) {
-    if let Some(mut profile) = found.missing(live) {
-        names::look_up(&mut profile, args, Path::new("-"));
-        found.add(&profile);
-    }
+/// Looks up the names of the stacks that have none yet. Returns false if all have.
+pub fn look_up(found: &mut LiveNames, live: &Live, args: &NameArgs) -> bool {
+    let Some(mut profile) = found.missing(live) else { return false };
+    names::look_up(&mut profile, args, Path::new("-"));
+    found.add(&profile);
+    true
 }
 
 /// Returns the time in nanoseconds since 1970 UTC.

@@ -10,6 +10,7 @@ use heapledger::live::Live;
 use heapledger::text::escape::escaped;
 use heapledger_cli::analysis::LiveNames;
 use heapledger_cli::report::write_live;
+use heapledger_cli::symbols::return_freed_memory;
 use heapledger_cli::top::{Key, Order, Screen, draw};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -21,6 +22,10 @@ use crate::running::{look_up, now_unix_ns};
 
 /// Pause between two looks at the process.
 const REFRESH: Duration = Duration::from_millis(250);
+/// Time that lookups of names may take at once, and the share of the time that they take later: one in this number. A lookup
+/// reads the object files again, and sites come and go.
+const NAMES_BURST: Duration = Duration::from_secs(1);
+const NAMES_SHARE: u32 = 200;
 /// Pause between two drawings while nothing changes, so that the age of the figures goes on.
 const REDRAW: Duration = Duration::from_secs(1);
 
@@ -127,14 +132,20 @@ fn once(args: &TopArgs, source: &mut Source) -> Result<Exit, Failure> {
 fn show(args: &TopArgs, source: &mut Source, terminal: &mut ratatui::DefaultTerminal) -> io::Result<()> {
     let mut screen = Screen::default();
     let (mut drawn, mut is_new) = (None, true);
+    let (started, mut names_took) = (Instant::now(), Duration::ZERO);
     loop {
         let before = (screen.live.writes, screen.live.has_ended, screen.trouble.clone());
         match source.read() {
             Ok(live) => {
                 screen.trouble.clear();
                 screen.update(live);
-                if !args.no_symbols {
-                    look_up(&mut screen.names, &screen.live, &args.names);
+                let began = Instant::now();
+                if !args.no_symbols
+                    && names_took <= NAMES_BURST + started.elapsed() / NAMES_SHARE
+                    && look_up(&mut screen.names, &screen.live, &args.names)
+                {
+                    return_freed_memory();
+                    names_took += began.elapsed();
                 }
             }
             // The last figures stay.
