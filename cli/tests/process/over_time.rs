@@ -60,6 +60,12 @@ pub const CASES: &[Case] = &[
         most(ended, MemoryKind::AllocatorKeeps)
     })
     .heap(Heap::Plain),
+    Case::new("memory_that_the_allocator_gave_back_is_no_part", trimmed, |ended| {
+        let found = memory(&ended.quietly().dump()).expect("the system says what is resident");
+        assert_eq!(found.most, None, "{found:?}");
+        assert!(found.resident_bytes < LARGE as u64 / 2, "{found:?}");
+    })
+    .heap(Heap::Plain),
     Case::new("memory_that_was_never_touched_is_not_resident", untouched, |ended| {
         most(ended, MemoryKind::Untouched)
     })
@@ -72,14 +78,33 @@ pub const CASES: &[Case] = &[
     .heap(Heap::Plain),
     Case::new("memory_from_malloc_is_of_other_code", from_malloc, |ended| most(ended, MemoryKind::OtherCode))
         .heap(Heap::Plain),
-    Case::new("memory_below_an_allocator_without_figures_is_unknown", freed, |ended| {
-        let profile = ended.quietly().dump();
-        let found = memory(&profile).expect("the system says what is resident");
-        assert_eq!((found.most, found.part(MemoryKind::AllocatorKeeps)), (None, None), "{found:?}");
-        assert!(!found.missing.is_empty());
+    Case::new("freed_memory_below_mimalloc_is_unknown", freed, unknown).heap(Heap::Mimalloc),
+    Case::new("mapped_memory_below_mimalloc_is_unknown", mapped, unknown).heap(Heap::Mimalloc),
+    Case::new("other_codes_memory_below_mimalloc_is_unknown", from_malloc, unknown).heap(Heap::Mimalloc),
+    Case::new("untouched_memory_below_mimalloc_is_not_resident", untouched, |ended| {
+        most(ended, MemoryKind::Untouched)
     })
     .heap(Heap::Mimalloc),
+    Case::new("live_memory_below_mimalloc_is_the_programs", held, |ended| most(ended, MemoryKind::Program))
+        .heap(Heap::Mimalloc),
+    Case::new("freed_memory_below_jemalloc_is_unknown", freed, unknown).heap(Heap::Jemalloc),
+    Case::new("mapped_memory_below_jemalloc_is_unknown", mapped, unknown).heap(Heap::Jemalloc),
+    Case::new("other_codes_memory_below_jemalloc_is_unknown", from_malloc, unknown).heap(Heap::Jemalloc),
+    Case::new("untouched_memory_below_jemalloc_is_not_resident", untouched, |ended| {
+        most(ended, MemoryKind::Untouched)
+    })
+    .heap(Heap::Jemalloc),
+    Case::new("live_memory_below_jemalloc_is_the_programs", held, |ended| most(ended, MemoryKind::Program))
+        .heap(Heap::Jemalloc),
 ];
+
+/// Where the figures of the allocator are missing, the parts that depend on them are not named.
+fn unknown(ended: &Ended) {
+    let found = memory(&ended.quietly().dump()).expect("the system says what is resident");
+    println!("  {found:?}");
+    assert_eq!((found.most, found.part(MemoryKind::AllocatorKeeps)), (None, None), "{found:?}");
+    assert!(!found.missing.is_empty());
+}
 
 const STEPS: usize = 240;
 const STEP: Duration = Duration::from_millis(2);
@@ -152,6 +177,15 @@ fn freed() {
     let last = vec![1u8; SMALL];
     drop(blocks);
     std::mem::forget(black_box(last));
+}
+
+fn trimmed() {
+    freed();
+    // SAFETY: no memory is involved.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 fn untouched() {
