@@ -155,8 +155,8 @@ fn names_are_answered_as_by_go() {
             answer.split_once("\r\n\r\n").unwrap().1.to_owned()
         };
         assert_eq!(get(at, "/debug/pprof/symbol").2, b"num_symbols: 1\n");
-        assert_eq!(post("0x11+0x12+nonsense+11"), "num_symbols: 1\n0x11 a::b\\n\n0x11 a::b\\n\n");
-        assert_eq!(get(at, "/debug/pprof/symbol?0x11").2, b"num_symbols: 1\n0x11 a::b\\n\n");
+        assert_eq!(post("0x11+0x12+nonsense+11"), "num_symbols: 1\n0x11 a::b\\u{a}\n0x11 a::b\\u{a}\n");
+        assert_eq!(get(at, "/debug/pprof/symbol?0x11").2, b"num_symbols: 1\n0x11 a::b\\u{a}\n");
         // This heap has no names after its first snapshot.
         get(at, "/debug/pprof/heap");
         assert_eq!(post("0x11"), "num_symbols: 0\n");
