@@ -245,7 +245,7 @@ fn a_request_that_is_there_when_its_client_is_accepted_is_answered_to_the_end() 
         for _ in 0..40 {
             assert_eq!(get(at, "/metrics").0, 200);
         }
-        // A turn of the server that waits for nothing takes a quarter of a second.
+        // The server waits for a quarter of a second where no socket is ready.
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     });
 }
