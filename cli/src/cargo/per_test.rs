@@ -3,7 +3,7 @@
 //! The harness of `cargo test` runs each test in a thread with the test's name. A thread's row in a dump has the start
 //! of a long name; the program itself lists the whole names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -11,15 +11,16 @@ use heapledger::Profile;
 
 /// Text that every program with the standard test harness contains.
 const HARNESS: &[u8] = b"The FILTER string is tested against the name of all tests";
-/// Length of a thread's name that may be cut: the system keeps 15 bytes, and heapledger 47.
-const CUT_NAME_BYTES: usize = 15;
+/// Length of a thread's name that may be cut. The name that the system keeps is shorter, and is that of a thread which a
+/// test started without a name: such a thread inherits it.
+const CUT_NAME_BYTES: usize = 47;
 
 /// Figures of one test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestRow {
     /// Whole name of the test; with `..` at its end if several tests begin so.
     pub name: String,
-    /// Program that has the test.
+    /// Program that has the test, without cargo's hash.
     pub program: String,
     /// Blocks that the test's thread allocated.
     pub blocks: u64,
@@ -39,17 +40,21 @@ pub fn rows(profile: &Profile, names: &[String]) -> Vec<TestRow> {
         *freed_elsewhere.entry(crossing.allocated_by).or_default() += i128::from(crossing.bytes);
         *freed_elsewhere.entry(crossing.freed_by).or_default() -= i128::from(crossing.bytes);
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut seen) = (Vec::new(), HashSet::new());
     for (row, thread) in (0..).zip(&profile.threads) {
         if thread.own || thread.threads != 1 {
             continue;
         }
         let Some(name) = whole_name(&thread.name, names) else { continue };
+        // A thread that inherits a short name has its first event after the test that starts it.
+        if name == thread.name && !seen.insert(&thread.name) {
+            continue;
+        }
         let elsewhere = freed_elsewhere.get(&row).copied().unwrap_or_default();
         let kept = i128::from(thread.total_bytes) - i128::from(thread.freed_bytes) - elsewhere;
         rows.push(TestRow {
             name,
-            program: profile.process.program.clone(),
+            program: without_hash(&profile.process.program).to_owned(),
             blocks: thread.total_blocks,
             bytes: thread.total_bytes,
             retained_bytes: u64::try_from(kept).unwrap_or(0),
@@ -57,6 +62,12 @@ pub fn rows(profile: &Profile, names: &[String]) -> Vec<TestRow> {
         });
     }
     rows
+}
+
+/// Returns the name of a program without what cargo adds to the names of its files: 16 hexadecimal digits.
+fn without_hash(program: &str) -> &str {
+    let is_hash = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    program.rsplit_once('-').filter(|(_, end)| is_hash(end)).map_or(program, |(name, _)| name)
 }
 
 /// Returns the test that a thread of this name runs, or `None` if it runs none.
@@ -79,9 +90,8 @@ fn whole_name(thread: &str, names: &[String]) -> Option<String> {
 pub fn test_program(profile: &Profile, target: &Path) -> Option<PathBuf> {
     let first = profile.process.command_line.first()?;
     let path = Path::new(&profile.process.directory).join(first);
-    let is_built = path.starts_with(target) && path.parent()?.ends_with("deps");
     let has_harness = || std::fs::read(&path).is_ok_and(|bytes| contains(&bytes, HARNESS));
-    (is_built && has_harness()).then_some(path)
+    (path.starts_with(target) && has_harness()).then_some(path)
 }
 
 fn contains(bytes: &[u8], text: &[u8]) -> bool {
@@ -113,7 +123,7 @@ mod tests {
     use heapledger::profile::{RemoteFrees, ThreadRow};
 
     #[test]
-    fn a_test_has_its_whole_name_and_keeps_what_nobody_freed() {
+    fn a_test_has_its_whole_name_and_what_nobody_freed_and_no_thread_that_it_starts() {
         let mut profile = Profile::default();
         let row = |name: &str, total_bytes, freed_bytes| ThreadRow {
             name: name.into(),
@@ -123,19 +133,33 @@ mod tests {
             freed_bytes,
             ..ThreadRow::default()
         };
+        let long = format!("parser::tests::{}", "long_name_".repeat(4));
         profile.threads = vec![
             row("main", 1_000, 500),
-            row("parser::tests::", 700, 100),
-            row("lexer::tests::a", 50, 50),
+            row(&long[..47], 700, 100),
+            row(&long[..15], 9_000, 0),
+            row("lexer::a", 50, 50),
+            row("lexer::a", 9_000, 0),
             row("worker", 10, 0),
         ];
         // The main thread freed 400 bytes of the test.
         profile.crossings = vec![RemoteFrees { allocated_by: 1, freed_by: 0, blocks: 1, bytes: 400 }];
-        let names = ["parser::tests::only_one", "lexer::tests::a_b", "lexer::tests::a_c"].map(str::to_owned);
-        let rows = rows(&profile, &names);
-        let shown: Vec<_> =
-            rows.iter().map(|row| (row.name.as_str(), row.bytes, row.retained_bytes)).collect();
-        assert_eq!(shown, [("parser::tests::only_one", 700, 200), ("lexer::tests::a..", 50, 0)]);
+        let mut names = vec![long.clone(), "lexer::a".to_owned()];
+        let shown = |rows: Vec<TestRow>| -> Vec<_> {
+            rows.into_iter().map(|row| (row.name, row.bytes, row.retained_bytes)).collect()
+        };
+        let short = ("lexer::a".to_owned(), 50, 0);
+        assert_eq!(shown(rows(&profile, &names)), [(long.clone(), 700, 200), short.clone()]);
+        names.push(format!("{long}more"));
+        assert_eq!(shown(rows(&profile, &names)), [(format!("{}..", &long[..47]), 700, 200), short]);
+    }
+
+    #[test]
+    fn a_program_is_shown_without_cargos_hash() {
+        assert_eq!(without_hash("my-app-0123456789abcdef"), "my-app");
+        for name in ["app", "my-app", "app-0123456789abcde", "app-0123456789abcdeg", ""] {
+            assert_eq!(without_hash(name), name);
+        }
     }
 
     #[test]

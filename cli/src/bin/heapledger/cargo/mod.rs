@@ -76,14 +76,18 @@ fn record(action: Action, mut args: RecordArgs) -> Result<Exit, Failure> {
     let pid = child.id();
     let status = child.wait().map_err(|error| failure(Problem::NoCargo { error }))?;
     let code = crate::run::code_of(status);
-    let dumps = place.new_dumps(&before, pid);
+    let mut dumps = place.new_dumps(&before, pid);
     if dumps.is_empty() {
         return Err(why_no_dump(&invocation, &args, code));
     }
     let directory = invocation.project.directory();
     let found = match action {
         Action::Test => tests::show(&dumps, &directory, &mut args),
-        Action::Run | Action::Bench => shown::show(&dumps, &directory, &mut args),
+        Action::Run => shown::show(&dumps, &directory, &mut args),
+        Action::Bench => {
+            tests::sort_benches(&mut dumps, &directory);
+            shown::show(&dumps, &directory, &mut args)
+        }
     };
     match found {
         Ok(Exit::Finding) if code == 0 => Ok(Exit::Finding),

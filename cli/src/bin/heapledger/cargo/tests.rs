@@ -24,11 +24,14 @@ pub(super) fn show(dumps: &[PathBuf], directory: &Path, args: &mut RecordArgs) -
     let (mut rows, mut programs, mut largest) = (Vec::new(), 0, None);
     for dump in dumps {
         let profile = read::whole(dump)?.profile;
-        if largest.as_ref().is_none_or(|(bytes, _)| profile.totals.total_bytes > *bytes) {
-            largest = Some((profile.totals.total_bytes, dump));
+        let program = per_test::test_program(&profile, &target);
+        let names = program.as_deref().map(per_test::names);
+        // A harness without tests allocates, too, and nobody asks for its report if there is another one.
+        let rank = (names.as_ref().is_none_or(|names| !names.is_empty()), profile.totals.total_bytes);
+        if largest.as_ref().is_none_or(|(most, _)| rank > *most) {
+            largest = Some((rank, dump));
         }
-        let Some(program) = per_test::test_program(&profile, &target) else { continue };
-        let found = per_test::rows(&profile, &per_test::names(&program));
+        let found = per_test::rows(&profile, &names.unwrap_or_default());
         programs += usize::from(!found.is_empty());
         rows.extend(found);
     }
@@ -49,6 +52,19 @@ pub(super) fn show(dumps: &[PathBuf], directory: &Path, args: &mut RecordArgs) -
     };
     written(io::stderr().write_all(places.as_bytes()), "standard error")?;
     Ok(Exit::Fine)
+}
+
+/// Puts the bench that allocated most first, and last the programs of tests, which `cargo bench` starts as well.
+pub(super) fn sort_benches(dumps: &mut [PathBuf], directory: &Path) {
+    let target = directory.join("target");
+    dumps.sort_by_cached_key(|dump| {
+        let profile = heapledger::dumps::read(dump).ok().map(|dump| dump.profile);
+        Reverse(
+            profile.map(|profile| {
+                (per_test::test_program(&profile, &target).is_none(), profile.totals.total_bytes)
+            }),
+        )
+    });
 }
 
 /// Returns the dumps with one of them in front.
