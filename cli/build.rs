@@ -23,6 +23,7 @@ fn main() -> io::Result<()> {
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap_or_default();
     if manifest.contains("\nname = \"heapledger\"\n") && root.join("src/lib.rs").is_file() {
         fs::write(out.join("Cargo.toml"), reduced(&manifest))?;
+        println!("cargo::rustc-env=HEAPLEDGER_CHECKOUT={}", root.display());
         let mut files = vec![root.join("Cargo.lock"), root.join("README.md")];
         collect(&root.join("src"), &mut files)?;
         files.sort();

@@ -27,6 +27,9 @@ strip = true
 [[test]]
 name = \"plain\"
 harness = false
+[[bench]]
+name = \"quick\"
+harness = false
 ";
 
 const MAIN: &str = "\
@@ -46,6 +49,10 @@ mod tests {
         assert_eq!((super::words().len(), super::answer()), (1000, 42));
     }
     #[test]
+    fn starts_a() {
+        std::thread::spawn(|| drop(vec![1u8; 50_000])).join().unwrap();
+    }
+    #[test]
     fn this_test_retains() {
         std::mem::forget(vec![1u8; 5000]);
     }
@@ -57,6 +64,8 @@ const FILES: &[(&str, &str)] = &[
     ("src/main.rs", MAIN),
     ("build.rs", "fn main() { println!(\"cargo::rustc-env=BUILT={}\", vec![1; 7].len()); }\n"),
     ("tests/plain.rs", "fn main() { println!(\"no harness {}\", vec![1; 100].len()); }\n"),
+    ("tests/none.rs", ""),
+    ("benches/quick.rs", "fn main() { println!(\"quick {}\", vec![1; 100].len()); }\n"),
     (
         "macros/Cargo.toml",
         "[package]\nname = \"macros\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[lib]\nproc-macro = true\n",
@@ -66,7 +75,8 @@ const FILES: &[(&str, &str)] = &[
         "#[proc_macro]\npub fn answer(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n    \
          \"fn answer() -> u32 { 42 }\".parse().unwrap()\n}\n",
     ),
-    (".gitignore", "/target\n"),
+    (".gitignore", "/target\n/elsewhere\n"),
+    (".cargo/config.toml", "[build]\nbuild-dir = \"elsewhere\"\n"),
     ("wrapper", "#!/bin/sh\necho called >>\"$WRAPPER_LOG\"\nexec \"$@\"\n"),
 ];
 
@@ -85,7 +95,7 @@ fn run(directory: &Path, program: &str, arguments: &[&str], variables: &[(&str, 
     for name in ["CARGO_TARGET_DIR", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "RUSTFLAGS", "HEAPLEDGER"] {
         command.env_remove(name);
     }
-    command.env("CARGO", env!("CARGO")).env("CARGO_PROFILE_INJECTED_OPT_LEVEL", "0");
+    command.env("CARGO", env!("CARGO")).env("CARGO_PROFILE_HEAPLEDGER_OPT_LEVEL", "0");
     let Output { status, stdout, stderr } =
         command.envs(variables.iter().copied()).output().expect("it starts");
     let text = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
@@ -141,12 +151,17 @@ fn a_package_is_recorded_without_an_edit() {
 
     let (code, text) = heapledger(path, "test --offline --width 160", &[]);
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("no harness 100") && text.contains("The 2 dumps are in"), "{text}");
-    let whole = "tests::this_test_has_a_name_that_is_longer_than_forty_seven_bytes  everything";
-    assert!(text.contains("heapledger: 2 tests in 1 program") && text.contains(whole), "{text}");
+    assert!(text.contains("no harness 100") && text.contains("The 3 dumps are in"), "{text}");
+    let whole = "tests::this_test_has_a_name_that_is_longer_than_forty_seven_bytes  everything\n";
+    assert!(text.contains("heapledger: 3 tests in 1 program") && text.contains(whole), "{text}");
     let retaining = text.split("Tests that retain").nth(1).expect("the table");
     assert!(retaining.contains("this_test_retains") && !retaining.contains("forty_seven"), "{text}");
 
+    // Where no test has a row, the report is that of a program that does something.
+    let (code, text) = heapledger(path, "test --offline --test none --test plain", &[]);
+    assert!(code == 0 && text.contains("heapledger: plain-"), "{text}");
+    let (code, text) = heapledger(path, "bench --offline --profile dev --bins --bench quick", &[]);
+    assert!(code == 0 && text.contains("heapledger: quick-"), "{text}");
     assert_eq!(changes(path), "");
     refuses_another_allocator(path);
     initialises(path);
@@ -166,16 +181,17 @@ fn refuses_another_allocator(path: &Path) {
     assert_eq!(changes(path), "");
 }
 
+/// Cargo finds what was written, and nothing of it is left afterwards, in the lock file either.
 fn initialises(path: &Path) {
-    let checkout = [("HEAPLEDGER_LIBRARY", concat!(env!("CARGO_MANIFEST_DIR"), "/.."))];
-    let (code, text) = heapledger(path, "init", &checkout);
+    let offline = [("CARGO_NET_OFFLINE", "true")];
+    let (code, text) = heapledger(path, "init", &offline);
     assert!(code == 2 && text.contains("\n+#[global_allocator]\n"), "{text}");
     assert_eq!(changes(path), "", "without a terminal nothing is written");
-    let (code, text) = heapledger(path, "init --yes", &checkout);
+    let (code, text) = heapledger(path, "init --yes", &offline);
     assert_eq!(code, 0, "{text}");
-    let (code, text) = run(path, env!("CARGO"), &["metadata", "--offline", "--no-deps", "-q"], &[]);
+    let (code, text) = run(path, env!("CARGO"), &["metadata", "--locked", "-q"], &offline);
     assert!(code == 0 && text.contains("\"heapledger\":[\"dep:heapledger\"]"), "{text}");
-    let (code, text) = heapledger(path, "init --undo --yes", &checkout);
+    let (code, text) = heapledger(path, "init --undo --yes", &offline);
     assert_eq!((code, changes(path).as_str()), (0, ""), "{text}");
 }
 

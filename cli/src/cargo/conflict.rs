@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use heapledger::text::escape::escaped;
 
-use super::library::CRATE;
+use super::library::{self, CRATE};
 use super::project::Project;
 
 /// A global allocator in source text.
@@ -63,10 +63,11 @@ fn of_program(program: &str, allocator: Option<Allocator>, package: &Path) -> St
     let [name, kind, value] = [name, kind, value].map(|text| escaped(&text));
     format!(
         "{program} has a global allocator of its own ({file}:{line}), which cargo heapledger does not replace\n\
-         hint: write heapledger around it there, with `heapledger` among the dependencies; then \
+         hint: write heapledger around it there, with `heapledger = {{ {} }}` among the dependencies; then \
          `heapledger run -- cargo run`\n\n    \
          #[global_allocator]\n    \
-         static {name}: heapledger::HeapLedger<{kind}> = heapledger::HeapLedger::new({value});\n"
+         static {name}: heapledger::HeapLedger<{kind}> = heapledger::HeapLedger::new({value});\n",
+        library::place()
     )
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::conflict;
 use super::line_diff::line_diff;
-use super::project::{Package, Project};
+use super::project::{Package, update_lock_file};
 use super::{Problem, library};
 
 const MARK: &str = " # cargo heapledger init";
@@ -59,7 +59,7 @@ pub fn changes(package: &Package, program: Option<&str>, is_undo: bool) -> Resul
     Ok(changes)
 }
 
-/// Writes the changes. If cargo cannot read the package afterwards, the files are as before.
+/// Writes the changes, and has cargo bring its lock file up to date. If cargo cannot do so, the files are as before.
 pub fn apply(changes: &[Change]) -> Result<(), Problem> {
     let write = |path: &Path, text: &str| {
         fs::write(path, text).map_err(|error| Problem::Unwritable { path: path.to_owned(), error })
@@ -68,8 +68,8 @@ pub fn apply(changes: &[Change]) -> Result<(), Problem> {
         write(&change.path, &change.after)?;
     }
     let manifest = changes.iter().find(|change| change.path.ends_with("Cargo.toml"));
-    let flags = manifest.map(|change| ["--manifest-path".into(), change.path.clone().into_os_string()]);
-    let Some(Err(problem)) = flags.map(|flags| Project::find(&flags, false)) else { return Ok(()) };
+    let updated = manifest.map(|change| update_lock_file(&change.path));
+    let Some(Err(problem)) = updated else { return Ok(()) };
     for change in changes {
         write(&change.path, &change.before)?;
     }

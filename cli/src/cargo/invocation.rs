@@ -56,7 +56,9 @@ impl Invocation {
             Action::Test => "test",
             Action::Bench => "bench",
         });
-        command.args(without_target_directory(flags)).arg("--target-dir").arg(directory.join("target"));
+        command
+            .args(without_target_directory(flags))
+            .args(library::target_directory(&directory.join("target")));
         if !arguments.program.is_empty() {
             command.arg("--").args(&arguments.program);
         }

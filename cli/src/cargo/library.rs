@@ -9,6 +9,8 @@
 //!
 //! Its dependencies come from the registry, as those of any package.
 
+use std::collections::BTreeSet;
+use std::env::consts::DLL_EXTENSION;
 use std::ffi::{OsStr, OsString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -40,8 +42,8 @@ static HEAP: ::heapledger::HeapLedger = ::heapledger::HeapLedger::system();
 pub struct Library {
     /// The library that takes the place of std.
     pub file: PathBuf,
-    /// Directory of the crates that it is linked with.
-    pub dependencies: PathBuf,
+    /// Directories of the crates that it is linked with.
+    pub dependencies: Vec<PathBuf>,
     /// Different for each build with other contents.
     pub key: String,
 }
@@ -57,9 +59,9 @@ pub fn build(directory: &Path, flags: &[OsString], program: &Path) -> Result<Lib
         .write(&wrapper)
         .map_err(|error| Problem::Unwritable { path: wrapper.clone(), error })?;
     let mut command = Command::new(cargo());
-    command.args(["build", "--profile", "injected", "--message-format", "json-render-diagnostics"]);
+    command.args(["build", "--profile", "heapledger", "--message-format", "json-render-diagnostics"]);
     command.arg("--manifest-path").arg(package.join("Cargo.toml"));
-    command.arg("--target-dir").arg(directory.join("library-target"));
+    command.args(target_directory(&directory.join("library-target")));
     if let Some(target) = flag(flags, "--target") {
         command.arg("--target").arg(target);
     }
@@ -73,7 +75,7 @@ pub fn build(directory: &Path, flags: &[OsString], program: &Path) -> Result<Lib
         }
     }
     if !directory.join("library-target").is_dir() {
-        eprintln!("note: building heapledger for this workspace, once");
+        eprintln!("note: building heapledger for this workspace, once; this takes about a minute");
     }
     command
         .env("RUSTC_WRAPPER", &wrapper)
@@ -103,24 +105,45 @@ fn built(messages: &[u8]) -> Option<Library> {
         name: String,
     }
     let lines = messages.split(|byte| *byte == b'\n');
-    let mut read = lines.filter_map(|line| serde_json::from_slice::<Message>(line).ok());
-    let artefact = read.find(|message| message.target.as_ref().is_some_and(|target| target.name == CRATE))?;
-    let file = artefact.filenames.into_iter().find(|path| path.extension() == Some(OsStr::new("rlib")))?;
-    // Cargo puts the crates of the package into `deps`, and links the package's own one level above.
-    let dependencies = file.parent()?.join("deps");
+    let (mut file, mut dependencies) = (None, BTreeSet::new());
+    for message in lines.filter_map(|line| serde_json::from_slice::<Message>(line).ok()) {
+        let is_injected = message.target.is_some_and(|target| target.name == CRATE);
+        for path in message.filenames {
+            let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+            // Where cargo puts a crate is its own affair and changes with its versions; it says where.
+            if extension == "rlib" || extension == DLL_EXTENSION {
+                dependencies.extend(path.parent().map(Path::to_owned));
+            }
+            if is_injected && extension == "rlib" {
+                file = Some(path);
+            }
+        }
+    }
+    let file = file?;
     let mut hasher = DefaultHasher::new();
     (file.as_os_str(), fs::metadata(&file).ok()?.modified().ok()).hash(&mut hasher);
     fs::read(&file).ok()?.hash(&mut hasher);
+    let dependencies = dependencies.into_iter().collect();
     Some(Library { file, dependencies, key: format!("{:016x}", hasher.finish()) })
+}
+
+/// Returns the flags of cargo that have it write everything into one directory, also if the user's configuration names
+/// another one for what is built on the way.
+pub(super) fn target_directory(path: &Path) -> [OsString; 4] {
+    let build_directory = format!("build.build-dir={}", quoted(path));
+    ["--target-dir".into(), path.into(), "--config".into(), build_directory.into()]
 }
 
 fn quoted(path: &Path) -> String {
     serde_json::to_string(&path.to_string_lossy()).unwrap_or_default()
 }
 
-/// Returns where a manifest says that the library is: in the directory in `HEAPLEDGER_LIBRARY`, or in the registry.
+/// Returns where a manifest says that the library is: in the directory in `HEAPLEDGER_LIBRARY`, in the checkout from
+/// which this command was installed, or in the registry.
 pub(super) fn place() -> String {
-    match env::var_os("HEAPLEDGER_LIBRARY").filter(|path| !path.is_empty()).map(fs::canonicalize) {
+    let given = env::var_os("HEAPLEDGER_LIBRARY").filter(|path| !path.is_empty());
+    let directory = given.or_else(|| option_env!("HEAPLEDGER_CHECKOUT").map(OsString::from));
+    match directory.map(fs::canonicalize) {
         Some(Ok(path)) => format!("path = {}", quoted(&path)),
         _ => format!("version = {:?}", env!("CARGO_PKG_VERSION")),
     }
@@ -139,7 +162,7 @@ fn write_package(package: &Path) -> io::Result<()> {
     let manifest = format!(
         "[package]\nname = \"heapledger-injected\"\nversion = \"{version}\"\nedition = \"2024\"\npublish = false\n\n\
          [lib]\nname = \"{CRATE}\"\npath = \"lib.rs\"\n\n[dependencies]\nheapledger = {{ {dependency} }}\n\n\
-         [workspace]\n\n[profile.injected]\ninherits = \"release\"\nopt-level = 3\ndebug = false\nlto = false\n\
+         [workspace]\n\n[profile.heapledger]\ninherits = \"release\"\nopt-level = 3\ndebug = false\nlto = false\n\
          panic = \"unwind\"\ncodegen-units = 16\nincremental = false\nstrip = \"none\"\n"
     );
     fs::create_dir_all(package)?;

@@ -103,6 +103,14 @@ pub fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
+/// Has cargo resolve the dependencies of a package, and change in the lock file what its manifest asks for.
+pub fn update_lock_file(manifest: &Path) -> Result<(), Problem> {
+    let mut command = Command::new(cargo());
+    command.args(["update", "--workspace", "--quiet", "--manifest-path"]).arg(manifest);
+    let status = command.status().map_err(|error| Problem::NoCargo { error })?;
+    if status.success() { Ok(()) } else { Err(Problem::Cargo { code: status.code() }) }
+}
+
 /// Returns the value of a flag of cargo.
 pub fn flag<'a>(flags: &'a [OsString], name: &str) -> Option<&'a OsStr> {
     for (at, word) in flags.iter().enumerate() {

@@ -35,8 +35,8 @@ pub enum Settings {
         chained: Option<OsString>,
         /// The library that takes the place of std.
         library: PathBuf,
-        /// Directory of the crates that the library is linked with.
-        dependencies: PathBuf,
+        /// Directories of the crates that the library is linked with.
+        dependencies: Vec<PathBuf>,
     },
 }
 
@@ -47,12 +47,10 @@ impl Settings {
         let chained = |chained: &Option<OsString>| chained.as_deref().map(text).unwrap_or_default();
         let lines = match self {
             Settings::Library { chained: wrapper } => vec!["library".to_owned(), chained(wrapper)],
-            Settings::Program { chained: wrapper, library, dependencies } => vec![
-                "program".to_owned(),
-                chained(wrapper),
-                text(library.as_os_str()),
-                text(dependencies.as_os_str()),
-            ],
+            Settings::Program { chained: wrapper, library, dependencies } => {
+                let paths = std::iter::once(library).chain(dependencies).map(|path| text(path.as_os_str()));
+                ["program".to_owned(), chained(wrapper)].into_iter().chain(paths).collect()
+            }
         };
         write_if_changed(&path.with_file_name(SETTINGS), lines.join("\n").as_bytes())
     }
@@ -68,7 +66,7 @@ impl Settings {
             "program" => Some(Settings::Program {
                 chained,
                 library: lines.next()?.into(),
-                dependencies: lines.next()?.into(),
+                dependencies: lines.map(PathBuf::from).collect(),
             }),
             _ => None,
         }
@@ -90,12 +88,9 @@ impl Settings {
                     word.push(path);
                     word
                 };
-                vec![
-                    "--extern".into(),
-                    joined("std=", library),
-                    "-L".into(),
-                    joined("dependency=", dependencies),
-                ]
+                let directories = dependencies.iter();
+                let searched = directories.flat_map(|path| ["-L".into(), joined("dependency=", path)]);
+                ["--extern".into(), joined("std=", library)].into_iter().chain(searched).collect()
             }
             _ => Vec::new(),
         }
@@ -216,9 +211,9 @@ mod tests {
         let program = Settings::Program {
             chained: None,
             library: "/t/libx.rlib".into(),
-            dependencies: "/t/deps".into(),
+            dependencies: vec!["/t/deps".into(), "/t/a".into()],
         };
-        let expected = words("--extern std=/t/libx.rlib -L dependency=/t/deps");
+        let expected = words("--extern std=/t/libx.rlib -L dependency=/t/deps -L dependency=/t/a");
         for call in [
             "rustc --crate-name app --edition=2024 src/main.rs --crate-type bin --emit=dep-info,link",
             "rustc --crate-name app src/lib.rs --test",
@@ -257,7 +252,11 @@ mod tests {
         assert_eq!(Settings::read(&path), None);
         for settings in [
             Settings::Library { chained: Some("sccache".into()) },
-            Settings::Program { chained: None, library: "/a b/l.rlib".into(), dependencies: "/a b".into() },
+            Settings::Program {
+                chained: None,
+                library: "/a b/l.rlib".into(),
+                dependencies: vec!["/a b".into()],
+            },
         ] {
             settings.write(&path).expect("written");
             assert_eq!(Settings::read(&path), Some(settings));

@@ -7,6 +7,10 @@ use heapledger_cli::cargo::arguments::{Arguments, split};
 
 use crate::args::ReportedArgs;
 
+/// Flags of cargo are in no list of the parser.
+const USAGE: &str =
+    "cargo heapledger <run|example NAME|test|bench> [OPTIONS] [FLAGS OF CARGO] [-- ARGUMENTS]";
+
 const EXAMPLES: &str = "\
 Examples:
   cargo heapledger run --release --html heap.html --open -- input.json
@@ -40,6 +44,7 @@ pub enum CargoAction {
 
 /// Flags of a report, and those of cargo.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub struct RecordArgs {
     /// Show the page in a browser; without --html it lies in target/heapledger
     #[arg(long)]
@@ -51,10 +56,6 @@ pub struct RecordArgs {
 
     #[command(flatten)]
     pub reported: ReportedArgs,
-
-    /// Flags of cargo, then `--` and the arguments of the program
-    #[arg(last = true, value_name = "CARGO_FLAGS")]
-    pub words: Vec<OsString>,
 
     /// The words, taken apart.
     #[clap(skip)]
