@@ -38,6 +38,10 @@ impl Part {
 pub(super) struct Partner {
     pub(super) state: NonNull<FoldState>,
     pub(super) places: Places,
+    /// All events of the lane before this time are booked: a later free may mean a block that follows one of the nursery.
+    pub(super) booked_until_ns: u64,
+    /// Whether the lane's thread has left the address of a block that is still in the nursery.
+    pub(super) is_reallocating: bool,
 }
 
 /// Sums of one batch up to the current word.

@@ -8,9 +8,10 @@
 //!
 //! # Order
 //!
-//! A free ends a block of a partner's nursery if the sizes agree and the free is not older than the block. If the two times
-//! decide that, no other block comes before this one: it is the youngest that its thread allocated at the address. If the times
-//! leave it open, the free could also mean an older block at this address, which the shared table would have. If the shared table
+//! A free ends a block of a partner's nursery if the sizes agree, the free is not older than the block, and the partner's
+//! events are booked up to the time of the free: otherwise one of those may end the block, and the free may mean the next block
+//! at the address. If the times decide that, no other block comes before this one: it is the youngest that its thread allocated
+//! at the address. If the times leave it open, the free could also mean an older block at this address, which the shared table would have. If the shared table
 //! has no block there, the free means this one. Otherwise both go to the shared table, which chooses and counts the ambiguity.
 //! So a pairing is counted as ambiguous as it is without partners.
 //!
@@ -54,6 +55,8 @@ impl<'a> Partners<'a> {
         for ((known, taken), (lane, latch)) in partners.known.iter_mut().zip(&mut partners.taken).zip(opened)
         {
             let latch = taken.insert(latch);
+            // Read before the head: a word that is not below the head was published later.
+            let observed_ns = ledger.clock.now_ns();
             if ahead.words > 0 {
                 Fold::begin(ledger, lane, latch).run_some(ahead);
             }
@@ -63,7 +66,15 @@ impl<'a> Partners<'a> {
             // For the reader of a killed process's black box: the latch is held, and no word behind the tail is booked.
             of_state.note_applied_up_to(lane.folder.tail.own().saturating_sub(1));
             let places = of_state.nursery.places(&ledger.pages, &raw mut of_state.youngest);
-            *known = Some(Partner { state, places });
+            let is_booked = lane.folder.tail.own() == lane.head().observe();
+            let booked_until_ns = match is_booked {
+                false => of_state.span_ns,
+                // The thread that books its own lane has published all its words before.
+                true if ahead.words > 0 => u64::MAX,
+                true => observed_ns,
+            };
+            let is_reallocating = of_state.under_way.iter().any(|begun| begun.address != 0);
+            *known = Some(Partner { state, places, booked_until_ns, is_reallocating });
         }
         partners
     }
@@ -74,10 +85,12 @@ impl<'a> Partners<'a> {
 }
 
 impl Fold<'_> {
-    /// Returns the nursery of the first partner.
+    /// Returns the nursery of the first partner, and the time up to which its events are booked, unless it has a block that is
+    /// being reallocated.
     #[inline(always)]
-    pub(super) fn places_of_partner(&self) -> Option<Places> {
-        self.partners.first()?.as_ref().map(|partner| partner.places)
+    pub(super) fn places_of_partner(&self) -> Option<(Places, u64)> {
+        let partner = self.partners.first()?.as_ref().filter(|partner| !partner.is_reallocating)?;
+        Some((partner.places, partner.booked_until_ns))
     }
 
     /// Adds to the number of blocks that were freed in the first partner's nursery.
@@ -109,11 +122,14 @@ impl Fold<'_> {
         // SAFETY: B3, the latch of the partner is held by the caller of the fold; the borrow ends before the next one.
         let state = unsafe { partner.state.as_mut() };
         let is_left = state.under_way.iter().any(|begun| begun.address == address);
+        let booked_until_ns = partner.booked_until_ns;
         let young = *place.entry();
         let at_ns = self.batch.dates.at(index);
         let free = Entry { address, size: check, at_ns, meta: self.batch.dates.meta_of_free() };
         let error_ns = time_error(&free, &young);
-        if is_left || !event::agrees(size_of_young(&young), check) || at_ns + error_ns < young.at_ns {
+        let is_behind = at_ns.saturating_add(self.batch.dates.time_error_ns) > booked_until_ns;
+        let may_mean_it = event::agrees(size_of_young(&young), check) && at_ns + error_ns >= young.at_ns;
+        if is_left || is_behind || !may_mean_it {
             return false;
         }
         let is_certain = at_ns >= young.at_ns + error_ns;

@@ -88,6 +88,8 @@ struct Remote {
     /// The thread of the blocks of the current run of remote frees: see `remote_frees`.
     allocated_by: u32,
     time_error_ns: u64,
+    /// Frees after this time are not usual: see `partners`.
+    until_ns: u64,
     blocks: u64,
     bytes: u64,
 }
@@ -197,10 +199,13 @@ impl Fold<'_> {
     fn remote_run<const PARTNERS: bool>(&self) -> Remote {
         let run = &self.batch.remote_frees;
         let goes_on = PARTNERS && !run.is_empty() && run.freed_by == self.state.row;
+        let partner = if goes_on { self.places_of_partner() } else { None };
+        let time_error_ns = Meta(self.batch.dates.meta).time_error_ns();
         Remote {
-            places: if goes_on { self.places_of_partner() } else { None },
+            places: partner.map(|(places, _)| places),
             allocated_by: run.allocated_by,
-            time_error_ns: Meta(self.batch.dates.meta).time_error_ns(),
+            time_error_ns,
+            until_ns: partner.map_or(0, |(_, until_ns)| until_ns.saturating_sub(time_error_ns)),
             blocks: 0,
             bytes: 0,
         }
@@ -428,7 +433,8 @@ impl Usual {
         }
         let (young, at_ns) = (place.entry(), self.dates.at(index));
         let (size, meta) = (size_of_young(young), young.meta);
-        let is_usual = !meta.is_unusual() && meta.thread() == self.remote.allocated_by;
+        let is_usual =
+            !meta.is_unusual() && meta.thread() == self.remote.allocated_by && at_ns <= self.remote.until_ns;
         if !is_usual || !event::agrees(size, event::check_of(word)) {
             return false;
         }

@@ -3,6 +3,7 @@
 use super::producer::Producer;
 use crate::aggregator::rounds::{Aggregator, ROUNDS_UNTIL_IDLE, Round, WAITING_WORDS_HELPED};
 use crate::fold::batch::Part;
+use crate::fold::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::fold_state::lane_counters_of;
 use crate::ring::event::Traits;
@@ -300,4 +301,63 @@ fn a_fold_does_not_wait_for_a_partner() {
     ledger.flush(freer.lane);
     assert_eq!((ledger.live.waiting(), ledger.booked.blocks()), (0, 0));
     assert_eq!(ledger.live.anomalies.ambiguous.load(SeqCst), 0);
+}
+
+/// Address of the last of the blocks that `handed_over_but_last` hands over.
+const LAST: u64 = 64 * 40;
+
+/// Lets one lane allocate blocks, of which it ends the last by `end`, a second lane allocate a block at that address, and a
+/// third lane free all but the block that was ended. The ledger has booked the first lane up to `end`, and the second lane.
+fn handed_over_but_last(ledger: &'static Ledger, end: impl FnOnce(&mut Producer)) -> [Producer; 2] {
+    let [mut maker, mut other, mut freer] = [(); 3].map(|()| Producer::new(ledger, 4));
+    (1..=40).for_each(|number| maker.alloc(64 * number, 48, PLAIN, 0));
+    ledger.clock.set_by_hand(1_000);
+    // The window of the blocks ends, so that their times are known well enough.
+    maker.turn_is_due = true;
+    maker.alloc(64 * 42, 48, PLAIN, 0);
+    maker.free(64 * 42, 48);
+    ledger.fold(maker.lane);
+    end(&mut maker);
+    other.alloc(LAST, 48, PLAIN, 0);
+    ledger.fold(other.lane);
+    {
+        let taken = other.lane.folder.latch.take();
+        Fold::begin(ledger, other.lane, &taken).empty_nursery();
+    }
+    assert!(ledger.live.has_any_at(&ledger.pages, LAST));
+    ledger.clock.set_by_hand(10_000);
+    // Enough of them for the loop of usual events.
+    freer.window_words = 127;
+    (1..=40).for_each(|number| freer.free(64 * number, 48));
+    ledger.clock.set_by_hand(11_000);
+    [maker, freer]
+}
+
+#[test]
+fn a_free_does_not_take_a_block_that_its_own_lane_is_reallocating() {
+    let ledger = ledger();
+    let [mut maker, freer] = handed_over_but_last(ledger, |maker| maker.realloc_begins(LAST, 48));
+    assert!(ledger.try_fold_with(freer.lane, Part::ALL, std::iter::once(maker.lane), Part::ALL));
+    assert!(!ledger.live.has_any_at(&ledger.pages, LAST), "the block of the other thread is not freed");
+    maker.realloc_ends(LAST, 64 * 41, 96, PLAIN, 0);
+    ledger.flush(freer.lane);
+    assert_eq!((ledger.live.waiting(), ledger.booked.blocks(), ledger.booked.bytes()), (0, 1, 96));
+}
+
+#[test]
+fn a_free_does_not_take_a_block_whose_own_free_is_not_booked_yet() {
+    for ahead in [Part::NONE, Part::of_words(1)] {
+        let ledger = ledger();
+        let [maker, freer] = handed_over_but_last(ledger, |maker| {
+            maker.turn_is_due = true;
+            (42..50).for_each(|number| maker.alloc(64 * number, 48, PLAIN, 0));
+            (42..50).for_each(|number| maker.free(64 * number, 48));
+            maker.free(LAST, 48);
+        });
+        assert!(ledger.try_fold_with(freer.lane, Part::ALL, std::iter::once(maker.lane), ahead));
+        assert!(!ledger.live.has_any_at(&ledger.pages, LAST), "the block of the other thread is not freed");
+        ledger.flush(freer.lane);
+        assert_eq!((ledger.live.waiting(), ledger.booked.blocks()), (0, 0));
+        assert_eq!(ledger.live.anomalies.unmatched.load(SeqCst), 0);
+    }
 }
