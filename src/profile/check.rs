@@ -161,10 +161,10 @@ fn laws_of(profile: &Profile, sums: &RowSums) -> Vec<Law> {
         totals.total_bytes,
         u128::from(totals.freed_bytes) + u128::from(totals.live_bytes),
     );
-    // Events that were sampled out are in the totals, but in no table.
+    // Samples, and events that were sampled out, are in the totals, but in no table.
     laws.applies = quality.in_flight == 0
         && quality.lost.total() == 0
-        && quality.sampled_out == 0
+        && profile.events_in_no_table() == 0
         && quality.anomalies.total() == 0;
     laws.equal("total_blocks = sum over sites", totals.total_blocks, sums.total_blocks);
     laws.equal("total_bytes = sum over sites", totals.total_bytes, sums.total_bytes);

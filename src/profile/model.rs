@@ -450,6 +450,13 @@ impl Profile {
         (seen.min(bytes), bytes.saturating_add(uncertainty_bytes))
     }
 
+    /// Returns the number of events that are in the totals, and in no table: those that were sampled out, and the
+    /// allocations of samples.
+    pub fn events_in_no_table(&self) -> u64 {
+        let samples = self.estimates.as_ref().map_or(0, |estimates| estimates.sampled_blocks);
+        self.quality.sampled_out.saturating_add(samples)
+    }
+
     /// Copies the numbers of recorded and lost events from the quality to the totals and the estimates.
     pub(crate) fn set_coverage(&mut self) {
         let quality = &self.quality;

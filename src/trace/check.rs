@@ -12,7 +12,7 @@ use crate::replay::BlockKind;
 pub fn laws(replay: &mut Replay, counts: Counts, dump: &Profile) -> Vec<Law> {
     let figures = replay.figures();
     let (quality, booked) = (&dump.quality, &dump.totals);
-    let is_complete = counts.lost == 0 && quality.sampled_out == 0;
+    let is_complete = counts.lost == 0 && dump.events_in_no_table() == 0;
     let table_full = quality.lost.get(LossReason::TableFull);
     let mut laws = Vec::new();
     let mut equal = |law, left: u64, right: u64, applies| {

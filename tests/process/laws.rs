@@ -146,6 +146,14 @@ fn every_law_can_fail() {
         fault(&mut profile);
         assert!(obeyed(&profile).is_err(), "fault {number} went unnoticed");
     }
+    // A sample is in the totals, and in no table, also where each block was drawn.
+    let mut profile = sound();
+    let totals = &mut profile.totals;
+    (totals.total_blocks, totals.total_bytes) = (totals.total_blocks + 1, totals.total_bytes + 8);
+    (totals.freed_blocks, totals.freed_bytes) = (totals.freed_blocks + 1, totals.freed_bytes + 8);
+    assert!(obeyed(&profile).is_err());
+    profile.estimates = Some(profile::Estimates { sampled_blocks: 1, ..profile::Estimates::default() });
+    assert_eq!(obeyed(&profile), Ok(()));
 }
 
 fn completeness_can_fail() {

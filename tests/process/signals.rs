@@ -123,10 +123,14 @@ pub const CASES: &[Case] = &[
     .variables(FRAME_POINTERS),
     Case::new(
         "a_handler_that_interrupts_the_start_of_a_thread_does_not_start_heapledgers_own",
-        interrupt_starts,
-        |ended| {
-            println!("  {} starts interrupted", ended.said("fine"));
-        },
+        || interrupt_starts(start_a_thread),
+        |ended| println!("  {} starts interrupted", ended.said("fine")),
+    )
+    .heap(Heap::Bump),
+    Case::new(
+        "a_handler_that_interrupts_the_start_of_heapledgers_own_thread_does_not_hang",
+        || interrupt_starts(start_heapledgers_own),
+        |ended| println!("  {} starts interrupted", ended.said("fine")),
     )
     .heap(Heap::Bump),
 ];
@@ -535,12 +539,22 @@ const STEPS: u64 = 6_000;
 /// Steps without and with a block that are left.
 static STEPS_LEFT: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// At each of some successive instructions of `pthread_create`, where glibc holds its lock for stacks or the allocator's, a
-/// handler allocates; heapledger's own thread is due.
-fn interrupt_starts() {
+fn start_a_thread() -> i32 {
     extern "C" fn nothing(_argument: *mut c_void) -> *mut c_void {
         null_mut()
     }
+    let mut thread = 0;
+    // SAFETY: `thread` is valid for writes.
+    unsafe { libc::pthread_create(&mut thread, null(), nothing, null_mut()) }
+}
+
+fn start_heapledgers_own() -> i32 {
+    i32::from(heapledger::set_auto_tune(None).is_err())
+}
+
+/// At each of some successive instructions of `start`, where glibc holds its lock for stacks or the allocator's, a handler
+/// allocates; heapledger's own thread is due.
+fn interrupt_starts(start: fn() -> i32) {
     extern "C" fn allocate_for_a_while(_signal: i32, _info: *mut libc::siginfo_t, context: *mut c_void) {
         let passes = |left: &AtomicU64| left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
         if passes(&STEPS_LEFT[0]) {
@@ -562,10 +576,8 @@ fn interrupt_starts() {
             handle_traps(allocate_for_a_while);
             STEPS_LEFT[0].store(skipped, SeqCst);
             STEPS_LEFT[1].store(INTERRUPTED, SeqCst);
-            let mut thread = 0;
             begin_steps();
-            // SAFETY: `thread` is valid for writes.
-            let failed = unsafe { libc::pthread_create(&mut thread, null(), nothing, null_mut()) };
+            let failed = start();
             end_steps();
             // SAFETY: it ends the process without running anything.
             unsafe { libc::_exit(failed) };

@@ -322,7 +322,7 @@ pub fn dynamic_std(profile: &Profile) -> Option<&str> {
 
 /// Weakens a figure by the events that no table contains; `grade` converts a number of events to a grade.
 fn missing(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
-    let left_out = UncertaintyCause::SampledOut(profile.quality.sampled_out);
+    let left_out = UncertaintyCause::SampledOut(profile.events_in_no_table());
     let certainty = certainty.weaken(left_out, grade(left_out.amount()));
     uncounted(profile, certainty, grade)
 }
@@ -398,6 +398,9 @@ mod tests {
         assert!(certainty(&profile, FigureGroup::LiveBlocks).is_exact());
         assert_eq!(of(&profile, FigureGroup::Breakdown), Grade::AtLeast);
         assert_eq!(of(&profile, FigureGroup::Reallocs), Grade::AtLeast);
+        let mut drawn = sample::complete();
+        drawn.estimates = Some(heapledger::profile::Estimates { sampled_blocks: 1, ..Default::default() });
+        assert_eq!(of(&drawn, FigureGroup::Breakdown), Grade::AtLeast, "each block was drawn");
         assert_eq!(of(&profile, FigureGroup::Peak), Grade::Uncertain);
         assert_eq!(of(&profile, FigureGroup::LiveBytes), Grade::Uncertain);
         // A lost event, unlike a sampled-out one, is not counted with its size.
