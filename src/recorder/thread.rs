@@ -253,7 +253,7 @@ fn forget_thread(lane: &Lane) {
     lane.set_scope(PROCESS.scope_at_fork.swap(0, Ordering::Relaxed));
     lane.cold.level.store(Level::Full as u32, Ordering::Relaxed);
     stacks::forget_stack(lane);
-    // The thread's first record opens a window, at which the thread reads the level and finds its stack.
+    // The thread's first record opens a window, at which the thread finds its stack.
     lane.cold.window_end.store(lane.head().own(), Ordering::Relaxed);
 }
 
