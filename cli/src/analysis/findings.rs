@@ -50,6 +50,9 @@ pub enum FindingKind {
     },
     /// The live bytes of the place rose throughout the run.
     KeepsGrowing(Course),
+    /// The live bytes of the place rose through the run and were freed at its end, as those of a queue are that the end
+    /// of the program drains.
+    GrewUntilTheEnd(Course),
     /// Live blocks of the place were allocated throughout the run: what is known of a place without a curve.
     AllocatedThroughout(Retained),
     /// The place allocated the most temporary blocks.
@@ -102,8 +105,8 @@ pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
     found
 }
 
-/// Returns the places that keep growing, those with the most live bytes first. A place whose sites are too small for
-/// curves is judged by the births of its live blocks.
+/// Returns the places that keep growing, those with the most live bytes first, then those that grew until the end. A
+/// place whose sites are too small for curves is judged by the births of its live blocks.
 fn growing(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
     let courses = courses(profile, book);
     let is_worth_it = |bytes: u64| bytes >= profile.totals.live_bytes / GROWING_SHARE;
@@ -122,7 +125,16 @@ fn growing(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
     });
     let mut all: Vec<_> = of_curves.chain(of_births).filter(|(bytes, _)| is_worth_it(*bytes)).collect();
     all.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-    all.into_iter().take(GROWING_MAX).map(|(_, finding)| finding).collect()
+    let mut given_back: Vec<&Course> = courses
+        .iter()
+        .filter(|course| course.kind == CourseKind::GivenBack)
+        .filter(|course| course.highest_bytes() >= profile.peak.bytes / SHARE)
+        .collect();
+    given_back.sort_by_key(|course| std::cmp::Reverse(course.highest_bytes()));
+    let given_back = given_back
+        .into_iter()
+        .map(|course| Finding { line: course.line, kind: FindingKind::GrewUntilTheEnd(course.clone()) });
+    all.into_iter().map(|(_, finding)| finding).chain(given_back).take(GROWING_MAX).collect()
 }
 
 #[cfg(test)]
@@ -130,7 +142,7 @@ mod tests {
     use super::super::paths::{View, named};
     use super::super::site_book;
     use super::*;
-    use heapledger::profile::{LiveBlock, ReallocStats, Site};
+    use heapledger::profile::{LiveBlock, ReallocStats, Site, SiteCurve};
 
     /// Returns a profile with one place for each kind of finding, and a place without any.
     fn profile() -> Profile {
@@ -170,6 +182,7 @@ mod tests {
             FindingKind::LargestAtPeak { .. } => "peak",
             FindingKind::LargestLive { .. } => "live",
             FindingKind::KeepsGrowing(_) | FindingKind::AllocatedThroughout(_) => "grows",
+            FindingKind::GrewUntilTheEnd(_) => "grew",
             FindingKind::Temporary { .. } => "temporary",
             FindingKind::Capacity(_) => "capacity",
         };
@@ -186,6 +199,24 @@ mod tests {
         profile.sites[2].temporary_blocks = 999;
         profile.sites[3].reallocs.copied_bytes = 9;
         assert_eq!(found(&profile).len(), 2);
+    }
+
+    #[test]
+    fn a_queue_that_is_drained_at_the_end_is_found_beside_what_stays() {
+        let mut profile = profile();
+        profile.peak.bytes = 900_000;
+        let curve = |stack, value: &dyn Fn(u64) -> u64| SiteCurve {
+            stack,
+            interval_ns: 25,
+            first_interval: 0,
+            live_bytes: (0..64).map(value).collect(),
+        };
+        let drained = |n| if n < 63 { n * 1_000 } else { 0 };
+        profile.curves = vec![curve(5, &drained), curve(1, &|n| 900_000 - n)];
+        assert_eq!(found(&profile)[..3], [(0, "peak"), (1, "grows"), (4, "grew")]);
+        // A twentieth of the peak is too little.
+        profile.peak.bytes = 2_000_000;
+        assert_eq!(found(&profile)[2], (2, "temporary"));
     }
 
     #[test]

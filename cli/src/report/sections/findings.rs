@@ -153,6 +153,16 @@ pub(in super::super) fn sentence(
                 bytes(course.slope_bytes_per_s.unsigned_abs()),
             ),
         ),
+        FindingKind::GrewUntilTheEnd(course) => (
+            "grew to the end",
+            format!(
+                "{place} held up to {}; its live bytes rose in {} of {} intervals and were freed at the end; give it a \
+                 bound, if it is a queue or what tasks and connections hold",
+                bytes(course.highest_bytes()),
+                course.rises,
+                course.steps(),
+            ),
+        ),
         FindingKind::AllocatedThroughout(place_of) => (
             "keeps growing",
             format!(

@@ -13,7 +13,7 @@ use crate::analysis::{SiteBook, without_repetition};
 /// Maximum number of callers that are shown; one line counts the others.
 const CALLERS: usize = 5;
 /// Number of spaces before a place.
-const INDENT: usize = 7;
+pub(super) const INDENT: usize = 7;
 /// Maximum number of components shown of a file path, including the file name.
 const FOLDERS: usize = 3;
 

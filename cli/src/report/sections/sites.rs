@@ -1,14 +1,16 @@
 //! Sections on call stacks: ranked places, the call tree, and blocks that were not freed.
 
+use std::collections::HashMap;
 use std::io;
 
 use super::super::escape::escaped;
 use super::super::table::Table;
 use super::super::text_page::{TextPage, Tone};
 use super::super::units::{NOT_AVAILABLE, bytes, bytes_exact, count, counted, duration, share};
-use super::places::{ShownPath, place, table_of_places};
+use super::places::{INDENT, ShownPath, place, table_of_places};
 use super::subject::{Subject, certainty};
 use crate::analysis::book::Ranking;
+use crate::analysis::course::{CourseKind, courses};
 use crate::analysis::paths::{Function, PathStep, place_in};
 use crate::analysis::{
     CodeOwner, Direction, FigureGroup, GroupBy, SiteBook, SiteOrder, Tree, View, estimated_bytes, is_known,
@@ -81,14 +83,19 @@ pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &Site
             count(account.cross_thread_frees),
         ]);
     }
+    let growing = growing(subject, book);
     table_of_places(page, &table, |page, at| {
         let Some(row) = ranking.rows.get(at) else { return Ok(()) };
         let place = shown(book, *row);
         if subject.detail.overview {
-            place.write_short(page, book.group, book.lines[*row].sites)
+            place.write_short(page, book.group, book.lines[*row].sites)?;
         } else {
-            place.write(page, book.group)
+            place.write(page, book.group)?;
         }
+        growing.get(row).map_or(Ok(()), |kind| {
+            let text = format!("{:INDENT$}  live bytes over time: {}", "", kind.name());
+            page.toned_line(&text, Tone::Plain)
+        })
     })?;
     sampled(page, subject, book, &ranking.rows)?;
     if ranking.other_lines > 0 {
@@ -100,6 +107,13 @@ pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &Site
     names(page, &subject.profile.symbols)?;
     let figures = if book.group == GroupBy::Thread { FigureGroup::Breakdown } else { FigureGroup::Sites };
     certainty(page, subject, figures)
+}
+
+/// Returns the lines of the book whose live bytes rose to the end, also if they were freed then.
+fn growing(subject: &Subject<'_>, book: &SiteBook) -> HashMap<usize, CourseKind> {
+    let is_growing = |kind| matches!(kind, CourseKind::KeepsGrowing | CourseKind::GivenBack);
+    let courses = if book.group.is_place() { courses(subject.profile, book) } else { Vec::new() };
+    courses.iter().filter(|course| is_growing(course.kind)).map(|course| (course.line, course.kind)).collect()
 }
 
 /// Divisor of the rest beside the first place, below which the first place is as good as all.

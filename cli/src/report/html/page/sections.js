@@ -19,12 +19,15 @@ const sections = (() => {
 
   const LARGEST = [["peak", "largest at peak"], ["live", "largest live"], ["total", "allocated most"]];
 
+  /** The findings that have a curve. */
+  const GROWING = ["keeps growing", "grew to the end"];
+
   /** The findings; of a selection those with a site in it, and its largest places. */
   function findings(report, tree, now) {
     const into = byId("findings");
     const isIn = (site) => !now || now.isAll || site === null || samePlace(tree, report, site).some((one) => now.mask[one]);
     const drawn = courses(report, tree);
-    const lines = report.findings.filter(([, , site]) => isIn(site)).map(([kind, text, site]) => make("li", {}, make("strong", {}, kind), ` ${text} `, kind === "keeps growing" && site !== null ? drawn(site) : undefined));
+    const lines = report.findings.filter(([, , site]) => isIn(site)).map(([kind, text, site]) => make("li", {}, make("strong", {}, kind), ` ${text} `, GROWING.includes(kind) && site !== null ? drawn(site) : undefined));
     const largest = now && !now.isAll && tree ? LARGEST.flatMap(([key, label]) => largestPlace(tree, now, key, label)) : [];
     if (lines.length + largest.length === 0 && (!now || now.isAll)) return void elements.refill(into);
     elements.refill(into, make("h2", { id: "findings-h" }, "Findings"),
