@@ -40,6 +40,8 @@ pub enum FindingKind {
         bytes: u64,
         /// Bytes of the process at the peak.
         of_bytes: u64,
+        /// What its live bytes did over the run, if the place has a curve.
+        course: Option<CourseKind>,
     },
     /// The place holds the most bytes at the snapshot.
     LargestLive {
@@ -77,10 +79,12 @@ pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
         let value = order.value(&book.lines[line].account);
         (value >= ranking.total / SHARE).then_some((line, value, ranking.total))
     };
-    let growing = growing(profile, book);
+    let courses = courses(profile, book);
     let largest_at_peak = first(SiteOrder::Peak);
+    let growing = growing(profile, book, &courses, largest_at_peak.map(|(line, ..)| line));
     if let Some((line, bytes, of_bytes)) = largest_at_peak {
-        found.push(Finding { line, kind: FindingKind::LargestAtPeak { bytes, of_bytes } });
+        let course = courses.iter().find(|course| course.line == line).map(|course| course.kind);
+        found.push(Finding { line, kind: FindingKind::LargestAtPeak { bytes, of_bytes, course } });
     }
     let grows = |line| growing.iter().any(|finding| finding.line == line);
     // At the snapshot another place may be the largest one.
@@ -105,10 +109,9 @@ pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
     found
 }
 
-/// Returns the places that keep growing, those with the most live bytes first, then those that grew until the end. A
-/// place whose sites are too small for curves is judged by the births of its live blocks.
-fn growing(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
-    let courses = courses(profile, book);
+/// Returns the places that keep growing, those with the most live bytes first, then one that grew until the end and is
+/// not the `largest` place. A place whose sites are too small for curves is judged by the births of its live blocks.
+fn growing(profile: &Profile, book: &SiteBook, courses: &[Course], largest: Option<usize>) -> Vec<Finding> {
     let is_worth_it = |bytes: u64| bytes >= profile.totals.live_bytes / GROWING_SHARE;
     let of_curves = courses.iter().filter(|course| course.kind == CourseKind::KeepsGrowing).map(|course| {
         let kind = FindingKind::KeepsGrowing(course.clone());
@@ -125,16 +128,16 @@ fn growing(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
     });
     let mut all: Vec<_> = of_curves.chain(of_births).filter(|(bytes, _)| is_worth_it(*bytes)).collect();
     all.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-    let mut given_back: Vec<&Course> = courses
-        .iter()
-        .filter(|course| course.kind == CourseKind::GivenBack)
-        .filter(|course| course.highest_bytes() >= profile.peak.bytes / SHARE)
-        .collect();
-    given_back.sort_by_key(|course| std::cmp::Reverse(course.highest_bytes()));
-    let given_back = given_back
-        .into_iter()
-        .map(|course| Finding { line: course.line, kind: FindingKind::GrewUntilTheEnd(course.clone()) });
-    all.into_iter().map(|(_, finding)| finding).chain(given_back).take(GROWING_MAX).collect()
+    let given_back = courses.iter().filter(|course| {
+        course.kind == CourseKind::GivenBack
+            && Some(course.line) != largest
+            && course.highest_bytes() >= profile.peak.bytes / SHARE
+    });
+    let given_back = given_back.max_by_key(|course| course.highest_bytes()).map(|course| {
+        let kind = FindingKind::GrewUntilTheEnd(course.clone());
+        Finding { line: course.line, kind }
+    });
+    all.into_iter().take(GROWING_MAX).map(|(_, finding)| finding).chain(given_back).collect()
 }
 
 #[cfg(test)]

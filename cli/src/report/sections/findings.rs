@@ -10,6 +10,7 @@ use super::super::warnings::warnings;
 use super::heap::savings;
 use super::places::ShownPath;
 use super::subject::{Subject, blocks};
+use crate::analysis::course::CourseKind;
 use crate::analysis::retained::SPANS;
 use crate::analysis::{
     Finding, FindingKind, GroupBy, MemoryKind, SiteBook, View, findings as findings_of, memory as memory_of,
@@ -119,6 +120,16 @@ pub(in super::super) fn completeness(profile: &Profile, is_whole: bool) -> (Stri
     (text, lost == 0 && quality.sampled_out == 0 && is_whole)
 }
 
+/// Returns what is said of the growth of a place that is named for its size.
+fn grew(course: Option<CourseKind>) -> &'static str {
+    match course {
+        Some(CourseKind::KeepsGrowing) => ", and kept growing",
+        Some(CourseKind::GivenBack) => ", and grew until it was freed at the end",
+        Some(CourseKind::LevelsOff) => ", and had stopped growing",
+        Some(CourseKind::RisesAndFalls | CourseKind::Unclear) | None => "",
+    }
+}
+
 /// Returns the name of a finding, and the sentence with its place, its figure and what to do.
 pub(in super::super) fn sentence(
     profile: &Profile,
@@ -130,12 +141,13 @@ pub(in super::super) fn sentence(
     let shown = ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines, label: "" };
     let place = shown.place(book.group, width);
     match &finding.kind {
-        FindingKind::LargestAtPeak { bytes: held, of_bytes } => {
-            let part = share(*held, *of_bytes);
-            let when = duration(profile.peak.at_ns);
+        FindingKind::LargestAtPeak { bytes: held, of_bytes, course } => {
+            let (part, when) = (share(*held, *of_bytes), duration(profile.peak.at_ns));
+            let held = bytes(*held);
+            let grew = grew(*course);
             (
                 "largest",
-                format!("{place} held {} when most was live, after {when}: {part} of the peak", bytes(*held)),
+                format!("{place} held {held} when most was live, after {when}: {part} of the peak{grew}"),
             )
         }
         FindingKind::LargestLive { bytes: held, of_bytes } => {
