@@ -53,7 +53,7 @@ pub const CASES: &[Case] = &[
         assert_eq!(course.kind, CourseKind::GivenBack, "{course:?}");
         assert!(course.highest_bytes() > 8 * course.retained_bytes());
         let report = report(ended);
-        assert!(report.contains("grew to the end") && !report.contains("keeps growing"), "{report}");
+        assert!(report.contains("given back") && !report.contains("keeps growing"), "{report}");
     })
     .heap(Heap::Plain)
     .variables(STACKS),
