@@ -1,12 +1,13 @@
 //! Booking of events in scopes.
 //!
-//! The delta of a site in a scope carries a mark in its stack number, so that it never equals the stack of an event:
-//! each event in a scope takes the cold way through [`Fold::replace_delta`], and no event outside scopes pays for
-//! scopes. Between two such selections the delta changes by one event, whose difference is added to the tally of the
-//! scope: so the scope's peak is exact to the event.
+//! The delta of a site in a scope carries a mark in its stack number, so that it never equals the stack of an event: an event
+//! in a scope selects its delta by the cold way through [`Fold::replace_delta`], and no event outside scopes pays for scopes.
+//! The delta stays selected for the events of its stack that follow. When the run of these events ends, the difference of the
+//! delta is added to the tally of the scope.
 //!
 //! While the delta is selected, its high-water mark is lowered to the scope's, so that an allocation above either one
-//! delivers the frees in the outbox first (see `high_water`).
+//! delivers the frees in the outbox first (see `high_water`). A mark above the lowered one is the highest of the run, so the
+//! scope's peak is exact to the event.
 
 use super::batch::ScopedDelta;
 use super::state::Fold;
@@ -25,7 +26,7 @@ fn sums_of(delta: &SiteDelta) -> ScopeSums {
 }
 
 impl Fold<'_> {
-    /// Begins with a delta that was selected for an event in `scope`.
+    /// Begins a run of events of one site in `scope`, whose delta is `at`.
     pub(super) fn begin_scoped(&mut self, at: *mut SiteDelta, scope: u32) {
         if self.tally.scope != scope {
             self.commit_tally();
@@ -39,15 +40,21 @@ impl Fold<'_> {
         delta.high_water_bytes = delta.high_water_bytes.min(delta.sums.live_bytes().saturating_add(room));
     }
 
-    /// Adds the event since [`Fold::begin_scoped`] to the tally.
+    /// Ends a run of events: adds them to the tally.
     pub(super) fn end_scoped(&mut self) {
         let Some(scoped) = self.scoped.take() else { return };
         // SAFETY: Y1, as above; no delta is committed or moved before this.
         let delta = unsafe { &mut *scoped.at };
-        delta.high_water_bytes = delta.high_water_bytes.max(scoped.high_water_bytes);
         let tally = &mut self.tally;
-        tally.sums.add(&sums_of(delta).since(&scoped.before));
-        tally.high_water = tally.high_water.max(tally.sums.live_bytes());
+        let run = sums_of(delta).since(&scoped.before);
+        let above = tally.sums.live_bytes().wrapping_sub(scoped.before.live_bytes());
+        tally.high_water = tally.high_water.max(delta.high_water_bytes.wrapping_add(above));
+        tally.sums.add(&run);
+        delta.high_water_bytes = delta.high_water_bytes.max(scoped.high_water_bytes);
+        if scoped.at == self.at {
+            // The next event of the site begins another run.
+            self.stack = delta.stack;
+        }
     }
 
     /// Adds the tally to the scope's account.

@@ -45,6 +45,8 @@ impl Fold<'_> {
             at = self.replace_delta(stack);
         }
         self.use_delta(at);
+        // Without the mark of a scope: see `scopes`.
+        self.stack = stack;
         self.commit_before_overflow();
     }
 
@@ -59,7 +61,7 @@ impl Fold<'_> {
         self.stack = delta.stack;
     }
 
-    /// Commits the delta that has the place of `stack`, and gives the place to `stack`. Every event in a scope calls
+    /// Commits the delta that has the place of `stack`, and gives the place to `stack`. Every run of events in a scope calls
     /// this, because the stack of its delta is marked: see `scopes`.
     #[cold]
     fn replace_delta(&mut self, stack: u32) -> *mut SiteDelta {
@@ -68,8 +70,10 @@ impl Fold<'_> {
         let marked = if scope == 0 { stack } else { stack | IN_SCOPE };
         let at = self.place_of(stack);
         // SAFETY: Y1, as in `delta`.
-        if unsafe { (*at).stack } != marked {
-            self.state.deltas.pushed_out += 1;
+        let delta = unsafe { &*at };
+        let is_other = delta.stack != marked;
+        if is_other || delta.is_heavy() {
+            self.state.deltas.pushed_out += u32::from(is_other);
             self.commit(at);
             // SAFETY: Y1.
             unsafe { (*at).stack = marked };

@@ -43,12 +43,31 @@ pub(super) struct Site {
     pub(super) sizes: Histogram,
 }
 
+/// The figures of a scope, including the scopes nested in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Scope {
+    pub(super) sums: Sums,
+    pub(super) reallocs: u64,
+    pub(super) peak_bytes: u64,
+}
+
+/// Returns the number of scopes that a stack is in: of two scopes, one is nested in the other.
+pub(super) fn scopes_of(stack: u32) -> usize {
+    match stack {
+        0 => 0,
+        1 => 1,
+        rare => rare as usize % 3,
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Naive {
     pub(super) live: HashMap<u64, Block>,
     pub(super) sums: Sums,
     pub(super) sites: BTreeMap<u32, Site>,
     pub(super) rows: BTreeMap<u32, Sums>,
+    /// The outer scope, and the scope in it.
+    pub(super) scopes: [Scope; 2],
     pub(super) events: u64,
     pub(super) own_events: u64,
     pub(super) reallocs: u64,
@@ -133,6 +152,7 @@ impl Naive {
             self.end(&before, row);
             self.begin(&block);
             self.look_at_the_peak(stack);
+            self.scopes_around(stack).for_each(|scope| scope.reallocs += 1);
             let site = self.sites.entry(stack).or_default();
             site.reallocs += 1;
             if old != new {
@@ -152,6 +172,7 @@ impl Naive {
     fn begin(&mut self, block: &Block) {
         self.sums.allocated(block.size);
         self.rows.entry(block.row).or_default().allocated(block.size);
+        self.scopes_around(block.stack).for_each(|scope| scope.sums.allocated(block.size));
         let site = self.sites.entry(block.stack).or_default();
         site.sums.allocated(block.size);
         site.sizes.add(block.size, 1);
@@ -160,10 +181,18 @@ impl Naive {
     fn end(&mut self, block: &Block, row: u32) {
         self.sums.freed(block.size);
         self.rows.entry(row).or_default().freed(block.size);
+        self.scopes_around(block.stack).for_each(|scope| scope.sums.freed(block.size));
         self.sites.entry(block.stack).or_default().sums.freed(block.size);
     }
 
+    fn scopes_around(&mut self, stack: u32) -> impl Iterator<Item = &mut Scope> {
+        self.scopes[..scopes_of(stack)].iter_mut()
+    }
+
     fn look_at_the_peak(&mut self, stack: u32) {
+        for scope in self.scopes_around(stack) {
+            scope.peak_bytes = scope.peak_bytes.max(scope.sums.live_bytes());
+        }
         if let Some(site) = self.sites.get_mut(&stack) {
             site.own_peak_bytes = site.own_peak_bytes.max(site.sums.live_bytes());
         }

@@ -1,10 +1,11 @@
 //! Random programs: the steps of their threads, the results of the allocator, and the folds.
 
-use super::naive::{Block, Naive};
+use super::naive::{self, Block, Naive};
 use super::producer::Producer;
 use crate::fold::batch::Part;
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
+use crate::ledger::scopes::{ScopeAccount, ScopeKey};
 use crate::ring::event::Traits;
 use crate::ring::lane::WINDOW_WORDS;
 use crate::sys::pages::Pages;
@@ -46,6 +47,9 @@ struct Heap {
     used: u64,
 }
 
+/// Number of stacks that a program may have.
+const STACKS: u32 = 512;
+
 const BASE: u64 = 0x7f00_0000_0000;
 
 impl Heap {
@@ -82,6 +86,8 @@ pub(super) struct World {
     under_way: Vec<Option<UnderWay>>,
     heap: Heap,
     pub(super) naive: Naive,
+    /// The outer scope, and the scope in it.
+    scopes: [u32; 2],
     /// Addresses of blocks that can be freed.
     live: Vec<u64>,
     now_ns: u64,
@@ -94,8 +100,14 @@ impl World {
         ledger.clock.set_by_hand(1);
         let producers = (0..shape.lanes).map(|_| Producer::new(ledger, shape.segments)).collect();
         let under_way = (0..shape.lanes).map(|_| None).collect();
-        let (heap, naive) = (Heap::default(), Naive::default());
-        World { ledger, shape, producers, under_way, heap, naive, live: Vec::new(), now_ns: 1, sizes: 0 }
+        let (heap, naive, scopes) = (Heap::default(), Naive::default(), make_scopes(ledger));
+        let (live, now_ns, sizes) = (Vec::new(), 1, 0);
+        World { ledger, shape, producers, under_way, heap, naive, scopes, live, now_ns, sizes }
+    }
+
+    /// Returns the accounts of the scopes.
+    pub(super) fn accounts(&self) -> [ScopeAccount; 2] {
+        self.scopes.map(|scope| self.ledger.scopes.read(&self.ledger.pages, scope))
     }
 
     pub(super) fn run(&mut self, steps: impl IntoIterator<Item = Step>) {
@@ -255,6 +267,22 @@ impl World {
             producer.turn_is_due = true;
         }
     }
+}
+
+/// Makes a scope and a scope in it, and notes the scopes of all stacks.
+fn make_scopes(ledger: &Ledger) -> [u32; 2] {
+    let make = |parent, name: &[u8]| {
+        let key = ScopeKey { parent, name: name.len() as u64, instance: 0 };
+        ledger.scopes.find_or_make(&ledger.pages, key, name).unwrap()
+    };
+    let outer = make(0, b"outer");
+    let scopes = [outer, make(outer, b"nested")];
+    for stack in 0..STACKS {
+        if let Some(innermost) = naive::scopes_of(stack).checked_sub(1) {
+            ledger.scopes.note_stack(&ledger.pages, stack, scopes[innermost]);
+        }
+    }
+    scopes
 }
 
 fn stack_of(step: Step) -> u32 {
