@@ -13,7 +13,7 @@
 //! | both places taken, or a block of this address in the nursery | a block goes to the outbox |
 //! | a block or the old block of a realloc that is not in the nursery, or of another size | it is in the shared table |
 //! | an allocation above the peak; above the mark of the batch or the site while frees are in the outbox | see `high_water` |
-//! | a site without a delta, or in a scope | see `site_deltas`, `scopes` |
+//! | a site without a delta, or the first of a run of events in a scope | see `site_deltas`, `scopes` |
 //!
 //! # Kills
 //!
@@ -342,7 +342,7 @@ impl Usual {
         true
     }
 
-    /// Books the pairs from `index` on that resemble the pair before them, whose second word is `before`: of the same stack,
+    /// Books the pairs from `begun` on that resemble the pair before them, whose second word is `before`: of the same stack,
     /// and with a block that is no larger, which can be no high-water mark then. Returns the index of the first other record.
     #[inline(always)]
     fn further_pairs<const SITES: bool>(
@@ -356,18 +356,19 @@ impl Usual {
         let delta = unsafe { &mut *self.at };
         let (mut index, mut bytes) = (begun, 0u64);
         while index + PAIR_WORDS <= end {
-            let (first, second) = (words.get(index), words.get(index + 1));
+            let [first, second, behind] = [0, 1, 2].map(|word| words.get(index + word));
             let size = second >> 32;
             let is_alike =
                 event::is_plain_alloc(first) & (second as u32 == before as u32) & (second <= before);
-            if !is_alike || words.get(index + ALLOC_WORDS) != event::free_word(event::address_of(first), size)
-            {
+            if !is_alike || behind != event::free_word(event::address_of(first), size) {
                 break;
             }
+            let equal = words.end_of_equal(index, end, [first, second, behind]);
+            let pairs = (equal - index) / PAIR_WORDS;
             let count = &mut delta.sizes[bucket_of_narrow(size as u32)];
-            *count = count.wrapping_add(1);
-            bytes += size;
-            index += PAIR_WORDS;
+            *count = count.wrapping_add(pairs as u32);
+            bytes += pairs * size;
+            index = equal;
         }
         let pairs = (index - begun) / PAIR_WORDS;
         if pairs > 0 {

@@ -58,6 +58,22 @@ impl SegmentWords {
         // relaxed: as there.
         word.load(Ordering::Relaxed)
     }
+
+    /// Returns the end of the pairs from `index` on that equal the `pair` there in everything but the address of their block.
+    #[inline(always)]
+    pub(super) fn end_of_equal(&self, mut index: u64, end: u64, pair: [u64; 3]) -> u64 {
+        let [first, second, behind] = pair;
+        loop {
+            index += pair.len() as u64;
+            if index + pair.len() as u64 > end
+                || self.get(index + 1) != second
+                || self.get(index) ^ self.get(index + 2) != first ^ behind
+                || event::address_of(self.get(index) ^ first) != self.get(index) ^ first
+            {
+                return index;
+            }
+        }
+    }
 }
 
 /// Returns the time stamp of the event at `tail`, or of the event behind it if a mark is at `tail`, and whether the
