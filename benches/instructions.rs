@@ -108,8 +108,9 @@ const JSON_RECORDS: usize = 300;
 /// Blocks that one thread hands to another at a time.
 const LOAD: u64 = 64;
 /// Kinds of work, each with the environment of its recorded run.
-const WORK: [(&str, &[(&str, &str)]); 16] = [
+const WORK: [(&str, &[(&str, &str)]); 17] = [
     ("pair", &[]),
+    ("pair, auto", &[("HEAPLEDGER_STACKS", "auto")]),
     ("handful", &[]),
     ("grow", &[]),
     ("replace-1000", &[]),

@@ -32,7 +32,9 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
     let (head, address) = (lane.head().own(), block.addr() as u64);
-    if lane.stack_needs() != 0 || !fits(lane, limit, head + event::ALLOC_WORDS, address, size as u64) {
+    // One test for what is rare.
+    let is_plain = lane.stack_needs() | event::excess(address, size as u64) == 0;
+    if !(is_plain && has_room(lane, limit, head + event::ALLOC_WORDS)) {
         return alloc_with_stack(lane, limit, block, size, traits);
     }
     lane.attempt();
@@ -194,7 +196,13 @@ fn write_moved(lane: &Lane, limit: u64, moved @ [old, new, size]: [u64; 3], trai
 /// current epoch.
 #[inline(always)]
 fn fits(lane: &Lane, limit: u64, end: u64, address: u64, size: u64) -> bool {
-    end <= limit && event::is_narrow(address, size) && lane.epoch() == PROCESS.epoch.now()
+    event::is_narrow(address, size) && has_room(lane, limit, end)
+}
+
+/// Returns whether a record that ends at `end` fits into the current window, which must be of the current epoch.
+#[inline(always)]
+fn has_room(lane: &Lane, limit: u64, end: u64) -> bool {
+    end <= limit && lane.epoch() == PROCESS.epoch.now()
 }
 
 /// Writes a record at the head, publishes it, and opens the gate.

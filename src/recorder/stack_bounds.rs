@@ -37,10 +37,20 @@ fn store_known(walker: &Walker, known: Known) {
 /// of a signal handler or of a coroutine.
 #[inline(always)]
 pub(super) fn bounds_around(walker: &Walker, sp: u64) -> Option<Bounds> {
+    known_bounds(walker, sp).or_else(|| extended_bounds(walker, bounds_of(walker), sp))
+}
+
+/// Returns the bounds of the thread's stack, if the stack pointer `sp` is known to lie within.
+#[inline(always)]
+pub(super) fn known_bounds(walker: &Walker, sp: u64) -> Option<Bounds> {
+    let bounds = bounds_of(walker);
+    (bounds.low..bounds.high).contains(&sp).then_some(bounds)
+}
+
+#[inline(always)]
+fn bounds_of(walker: &Walker) -> Bounds {
     // relaxed, both: only the lane's thread writes them.
-    let bounds =
-        Bounds { low: walker.low.load(Ordering::Relaxed), high: walker.high.load(Ordering::Relaxed) };
-    if (bounds.low..bounds.high).contains(&sp) { Some(bounds) } else { extended_bounds(walker, bounds, sp) }
+    Bounds { low: walker.low.load(Ordering::Relaxed), high: walker.high.load(Ordering::Relaxed) }
 }
 
 /// Whether the thread has `bytes` bytes of stack left, on its own stack or another. On its own stack this is known

@@ -10,7 +10,7 @@ use super::black_box;
 use super::gate::while_writing;
 use super::internal::InternalScope;
 use super::process::PROCESS;
-use super::stack_bounds::{bounds_around, find_bounds, has_room};
+use super::stack_bounds::{bounds_around, find_bounds, has_room, known_bounds};
 use super::state::{self, Level};
 use crate::ledger::Ledger;
 use crate::ledger::estimate::{Sampler, rate_of};
@@ -238,10 +238,59 @@ fn without_frames(ledger: &Ledger, scope: u32) -> u32 {
 /// Walks the stack of the caller and returns its number, as [`take`] does for a stack that is not sampled out.
 #[inline(always)]
 fn walked(lane: &Lane, ledger: &Ledger, scope: u32) -> u32 {
+    let start = frame::registers();
+    match known_number(&lane.cold.walker, start, scope) {
+        0 => walked_in_full(lane, ledger, scope, &start),
+        number => number,
+    }
+}
+
+/// Returns the number of the stack if the thread's cache has it, and the walk needs no full rule and no check; otherwise 0.
+#[inline(always)]
+fn known_number(walker: &Walker, start: Registers, scope: u32) -> u32 {
+    let Some(bounds) = known_bounds(walker, start.sp) else { return 0 };
+    // relaxed, all: the method changes once, and only the lane's thread writes the other words.
+    let way = PROCESS.control.stack_walk.load(Ordering::Relaxed);
+    let Walked { hash, end } = if way == RULES {
+        let replay = walker.replay.load(Ordering::Relaxed);
+        if replay == 0 {
+            return 0;
+        }
+        // SAFETY: R1, the lane belongs to this thread, and while its gate is closed no signal handler comes here.
+        match unsafe { Replay::at(replay) }.walk_near(start) {
+            Some(walked) => walked,
+            None => return 0,
+        }
+    } else {
+        walk::hash(start, bounds)
+    };
+    let known = Cache::of(walker).get(salted(hash, scope));
+    let walk = walker.taken.load(Ordering::Relaxed) + 1;
+    if known == 0 || way == CHECKED && walk.is_multiple_of(CHECKED_AGAIN) {
+        return 0;
+    }
+    bump(&walker.taken);
+    if end == End::Truncated {
+        bump(&walker.truncated);
+    }
+    known
+}
+
+/// Returns the hash of a stack in a scope: it differs from that of the same stack in another scope.
+#[inline(always)]
+fn salted(hash: u64, scope: u32) -> u64 {
+    hash ^ u64::from(scope).wrapping_mul(SCOPE_SALT)
+}
+
+/// Walks the stack from the registers of the caller, and returns its number. The reference keeps the caller's frame until the
+/// return: without it the call could be a tail call.
+#[cold]
+#[inline(never)]
+fn walked_in_full(lane: &Lane, ledger: &Ledger, scope: u32, start: &Registers) -> u32 {
+    let start = *start;
     let Some((store, rules)) = ledger.facts.stacks() else { return 0 };
     let none = || without_frames(ledger, scope);
     let walker = &lane.cold.walker;
-    let start = frame::registers();
     let Some(bounds) = bounds_around(walker, start.sp) else {
         bump(&walker.failed);
         return none();
@@ -249,17 +298,18 @@ fn walked(lane: &Lane, ledger: &Ledger, scope: u32) -> u32 {
     let way = PROCESS.control.stack_walk.load(Ordering::Relaxed);
     let look = Look { ledger, start, bounds, rules: Rules::at(&ledger.pages, rules), walker, scope };
     bump(&walker.taken);
-    let Some(Walked { hash, end }) = (if way == RULES { look.hash_by_rules() } else { look.hash_by_chain() })
-    else {
+    let walked = if way == RULES { look.hash_by_rules() } else { Some(walk::hash(start, bounds)) };
+    let Some(Walked { hash, end }) = walked else {
         bump(&walker.failed);
         return none();
     };
-    let hash = hash ^ u64::from(scope).wrapping_mul(SCOPE_SALT);
     if end == End::Truncated {
         bump(&walker.truncated);
     }
+    let hash = salted(hash, scope);
     let known = Cache::of(walker).get(hash);
-    if known != 0 && !(way == CHECKED && look.is_due()) {
+    let walk = walker.taken.load(Ordering::Relaxed);
+    if known != 0 && !(way == CHECKED && walk.is_multiple_of(CHECKED_AGAIN)) {
         return known;
     }
     let Some(number) = look.learn_in_room(Store::at(&ledger.pages, store), way, hash) else {
@@ -308,13 +358,6 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     #[inline(always)]
-    fn hash_by_chain(self) -> Option<Walked> {
-        let mut hash = Hash::new(0);
-        let end = walk::walk(self.start, self.bounds, |address| hash = hash.add(address));
-        Some(Walked { hash: hash.finish(), end })
-    }
-
-    #[inline(always)]
     fn hash_by_rules(self) -> Option<Walked> {
         if let Some(replay) = self.replay()
             && let Some(walked) =
@@ -327,7 +370,7 @@ impl<'a> Look<'a> {
         Some(Walked { hash: hash.finish(), end })
     }
 
-    /// Returns the thread's last walk, which is kept from the [`WALKS_BEFORE_REPLAY`]th walk on.
+    /// Returns the thread's last walk, which is kept after [`WALKS_BEFORE_REPLAY`] walks or a multiple of it.
     #[inline(always)]
     fn replay(self) -> Option<&'a mut Replay> {
         // relaxed, all: only the lane's thread writes them.
@@ -336,7 +379,7 @@ impl<'a> Look<'a> {
             // SAFETY: R1, the lane belongs to this thread, and while its gate is closed no signal handler comes here.
             return Some(unsafe { Replay::at(replay) });
         }
-        if self.walker.taken.load(Ordering::Relaxed) == WALKS_BEFORE_REPLAY {
+        if self.walker.taken.load(Ordering::Relaxed).is_multiple_of(WALKS_BEFORE_REPLAY) {
             let _errno = KeptErrno::keep();
             self.walker.replay.store(Replay::open(&self.ledger.pages), Ordering::Relaxed);
         }
@@ -346,13 +389,6 @@ impl<'a> Look<'a> {
     #[inline(always)]
     fn by_rules(self, visit: impl FnMut(u64)) -> Option<End> {
         self.rules.walk(self.start, self.bounds, |address| self.discover(address), visit)
-    }
-
-    /// Returns whether the walk of a known stack is checked again.
-    #[inline(always)]
-    fn is_due(self) -> bool {
-        // relaxed: only the lane's thread writes it.
-        self.walker.taken.load(Ordering::Relaxed).is_multiple_of(CHECKED_AGAIN)
     }
 
     /// Finds the unwind rule for an address that is not in the table. Returns `None` if the mode does not allow the

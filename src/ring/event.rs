@@ -179,7 +179,13 @@ pub(crate) const fn is_pair(alloc: u64, behind: u64) -> bool {
 /// Whether an address and a size fit a narrow record.
 #[inline(always)]
 pub(crate) const fn is_narrow(address: u64, size: u64) -> bool {
-    (address >> ADDRESS_BITS) | (size >> 32) == 0
+    excess(address, size) == 0
+}
+
+/// Returns the bits of an address and a size for which a narrow record has no room; 0 if there are none.
+#[inline(always)]
+pub(crate) const fn excess(address: u64, size: u64) -> u64 {
+    (address >> ADDRESS_BITS) | (size >> 32)
 }
 
 #[inline(always)]

@@ -99,6 +99,18 @@ struct NearRule {
     bp_below: u32,
 }
 
+impl NearRule {
+    /// Returns the frame pointer of the caller of the function in which a walk starts.
+    #[inline(always)]
+    fn bp_after(&self, start: Registers) -> u64 {
+        match u64::from(self.bp_below) {
+            0 => start.bp,
+            // SAFETY: K1, in the frame of the function: the rule was applied, which checks its distances.
+            below => unsafe { read(start.sp + u64::from(self.cfa) - below) },
+        }
+    }
+}
+
 /// A thread's last walk. All zero bytes are a valid walk of no frames. Only its thread uses it, while the thread's gate
 /// is closed.
 #[repr(C)]
@@ -158,9 +170,17 @@ impl Replay {
         self.len = 0;
     }
 
-    /// Walks the stack. Returns `None` if the stack is too deep or too irregular to be kept; the caller then walks by
-    /// rules alone.
+    /// Walks the stack by near rules to an unchanged frame. Returns `None` if they do not suffice; [`Replay::walk`] does then.
     #[inline(always)]
+    pub(crate) fn walk_near(&mut self, start: Registers) -> Option<Walked> {
+        if self.rest > 0 || self.cleared != Rules::cleared() {
+            return None;
+        }
+        self.by_near_rules(start, self.unchanged(start.sp))
+    }
+
+    /// Walks the stack by full rules to an unchanged frame. Returns `None` if the stack is too deep or too irregular to be
+    /// kept; the caller then walks by rules alone.
     pub(crate) fn walk(
         &mut self,
         rules: Rules,
@@ -176,10 +196,7 @@ impl Replay {
             self.begin_anew();
         }
         let unchanged = self.unchanged(start.sp);
-        match self.by_near_rules(start, unchanged) {
-            Some(walked) => Ok(Some(walked)),
-            None => self.by_rules(rules, start, bounds, unchanged, discover),
-        }
+        self.by_rules(rules, start, bounds, unchanged, discover)
     }
 
     #[cold]
@@ -200,13 +217,19 @@ impl Replay {
         }
         // SAFETY: K1, not below the stack pointer, and where an earlier walk of this thread has read.
         let change = |word: &Word| unsafe { read(word.at) } ^ word.value;
-        let mut unchanged = 0;
-        while let [a, b, c, d, rest @ ..] = words
-            && change(a) | change(b) | change(c) | change(d) == 0
+        let kept = words.len();
+        while let [a, b, c, d, e, f, g, h, rest @ ..] = words
+            && change(a) | change(b) | change(c) | change(d) | change(e) | change(f) | change(g) | change(h)
+                == 0
         {
-            (words, unchanged) = (rest, unchanged + 4);
+            words = rest;
         }
-        unchanged + words.iter().take_while(|word| change(word) == 0).count()
+        while let [first, rest @ ..] = words
+            && change(first) == 0
+        {
+            words = rest;
+        }
+        kept - words.len()
     }
 
     /// Returns the unchanged kept frame at which the walk has arrived, if any.
@@ -229,10 +252,11 @@ impl Replay {
     fn by_near_rules(&mut self, start: Registers, unchanged: usize) -> Option<Walked> {
         let mut joint = unchanged.checked_sub(1)?;
         let mut stands_at = self.words.get(joint)?.at;
-        let Registers { mut ip, mut sp, .. } = start;
-        let mut fresh = 0;
+        let innermost = self.near_rule(start.ip)?;
+        let (mut rule, mut sp) = (innermost, start.sp);
+        let (mut fresh, mut stored) = (0, 0);
         loop {
-            sp += u64::from(self.near_rule(ip)?.cfa);
+            sp += u64::from(rule.cfa);
             let at = sp - 8;
             while stands_at < at {
                 joint = joint.checked_sub(1)?;
@@ -245,10 +269,12 @@ impl Replay {
             let value = unsafe { read(at) };
             (*self.fresh_at.get_mut(fresh)?, *self.fresh.get_mut(fresh)?) = (at, value);
             fresh += 1;
-            ip = value.wrapping_sub(1);
+            rule = self.near_rule(value.wrapping_sub(1))?;
+            stored |= rule.bp_below;
         }
         let mut frame = *self.frames.get(joint)?;
-        if frame.bp != NEEDLESS && self.bp_after(start, fresh) != Some(frame.bp) {
+        // The frame pointer is known if no function but the innermost has stored it.
+        if frame.bp != NEEDLESS && (stored != 0 || innermost.bp_after(start) != frame.bp) {
             return None;
         }
         let len = joint + 1;
@@ -262,20 +288,6 @@ impl Replay {
         #[cfg(test)]
         (self.near_walks += 1);
         Some(self.walked(frame))
-    }
-
-    /// Returns the frame pointer after a walk by near rules that read `fresh` return addresses, if no function but the
-    /// innermost has stored it. That one is often large and uses every register.
-    #[inline(never)]
-    fn bp_after(&self, start: Registers, fresh: usize) -> Option<u64> {
-        let innermost = self.near_rule(start.ip)?;
-        let bp = match u64::from(innermost.bp_below) {
-            0 => start.bp,
-            // SAFETY: K1, in the frame of the innermost function: the rule was applied, which checks its distances.
-            below => unsafe { read(start.sp + u64::from(innermost.cfa) - below) },
-        };
-        let keeps = |ip| self.near_rule(ip).is_some_and(|rule| rule.bp_below == 0);
-        self.fresh.get(..fresh)?.iter().all(|address| keeps(address.wrapping_sub(1))).then_some(bp)
     }
 
     #[inline(always)]

@@ -6,7 +6,8 @@
 //! walk cannot notice. The walk only stays within the stack: each frame must lie above the frame before it, and below
 //! the stack's end.
 
-use super::{End, STACK_FRAMES_MAX};
+use super::replay::Walked;
+use super::{End, Hash, STACK_FRAMES_MAX};
 use crate::sys::frame::{Bounds, Registers, read};
 
 /// Calls `visit` with each return address, innermost first.
@@ -28,6 +29,14 @@ pub(crate) fn walk(start: Registers, bounds: Bounds, mut visit: impl FnMut(u64))
         at = next;
     }
     End::Truncated
+}
+
+/// Returns the hash of the stack, and the way in which the walk ended.
+#[inline(always)]
+pub(crate) fn hash(start: Registers, bounds: Bounds) -> Walked {
+    let mut hash = Hash::new(0);
+    let end = walk(start, bounds, |address| hash = hash.add(address));
+    Walked { hash: hash.finish(), end }
 }
 
 #[cfg(test)]

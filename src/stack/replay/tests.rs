@@ -13,6 +13,20 @@ fn kept(replay: &Replay) -> Vec<u64> {
     kept.rev().filter(|(_, frame)| frame.bp != NO_FRAME).map(|(word, _)| word.value).collect()
 }
 
+/// Walks as an allocation does: by near rules, or by full rules if they do not suffice.
+fn walk(
+    replay: &mut Replay,
+    rules: Rules,
+    start: Registers,
+    bounds: Bounds,
+    discover: impl FnMut(u64) -> Option<Rule>,
+) -> Result<Option<Walked>, NoRule> {
+    match replay.walk_near(start) {
+        Some(walked) => Ok(Some(walked)),
+        None => replay.walk(rules, start, bounds, discover),
+    }
+}
+
 struct Made {
     words: Vec<u64>,
     low: u64,
@@ -124,7 +138,7 @@ fn a_replayed_walk_is_the_walk_by_rules_whatever_was_called_and_returned_between
             assert_eq!(frames, truth, "the walk by rules");
             // SAFETY: there is no other reference.
             let replay = unsafe { Replay::at(replay) };
-            let Some(walked) = replay.walk(rules, start, bounds, discover).unwrap() else { continue };
+            let Some(walked) = walk(replay, rules, start, bounds, discover).unwrap() else { continue };
             replayed += 1;
             assert_eq!(walked.end, end);
             let known = hashes.entry(walked.hash).or_insert_with(|| (frames.clone(), end));
@@ -172,7 +186,7 @@ fn a_frame_pointer_that_leads_elsewhere_is_followed() {
             let mut frames = Vec::new();
             rules.walk(start, bounds, discover, |frame| frames.push(frame)).unwrap();
             assert_eq!(frames, [2_000, 3_000, if target == 8 { 4_000 } else { 5_000 }]);
-            replay.walk(rules, start, bounds, discover).unwrap().unwrap();
+            walk(replay, rules, start, bounds, discover).unwrap().unwrap();
             assert_eq!(kept(replay), frames, "{saves} {target}");
         }
     }
@@ -193,16 +207,16 @@ fn what_was_kept_is_forgotten_with_the_rules() {
         |address| Some(if address == 2_999 { Rule::OUTERMOST } else { Rule::step(false, 16, None).unwrap() });
     // SAFETY: there is no other reference.
     let replay = unsafe { Replay::at(Replay::open(pages)) };
-    let first = replay.walk(rules, start, bounds, small).unwrap().unwrap();
+    let first = walk(replay, rules, start, bounds, small).unwrap().unwrap();
     assert_eq!((replay.len, first.end), (2, End::Outermost));
     let ends = |_| Some(Rule::UNKNOWN);
     let all_but_innermost = |address| if address == 1_000 { small(address) } else { ends(address) };
-    assert_eq!(replay.walk(rules, start, bounds, all_but_innermost).unwrap(), Some(first));
+    assert_eq!(walk(replay, rules, start, bounds, all_but_innermost).unwrap(), Some(first));
     rules.clear();
-    let second = replay.walk(rules, start, bounds, all_but_innermost).unwrap().unwrap();
+    let second = walk(replay, rules, start, bounds, all_but_innermost).unwrap().unwrap();
     assert_eq!((replay.len, second.end), (1, End::Truncated));
     assert_ne!(second.hash, first.hash);
-    assert_eq!(replay.walk(rules, Registers { ip: 1, ..start }, bounds, |_| None), Err(NoRule));
+    assert_eq!(walk(replay, rules, Registers { ip: 1, ..start }, bounds, |_| None), Err(NoRule));
     Pages::release(region);
 }
 
