@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const MANIFEST: &str = "\
 [workspace]
@@ -78,6 +79,7 @@ const FILES: &[(&str, &str)] = &[
     (".gitignore", "/target\n/elsewhere\n"),
     (".cargo/config.toml", "[build]\nbuild-dir = \"elsewhere\"\n"),
     ("wrapper", "#!/bin/sh\necho called >>\"$WRAPPER_LOG\"\nexec \"$@\"\n"),
+    ("browser", "#!/bin/sh\nmv \"$1\" target/opened.html\n"),
 ];
 
 const OWN: &str = "\
@@ -118,8 +120,10 @@ fn package(directory: &Path) {
         fs::create_dir_all(path.parent().expect("a directory")).expect("created");
         fs::write(path, text).expect("written");
     }
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(directory.join("wrapper"), executable).expect("set");
+    for name in ["wrapper", "browser"] {
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(directory.join(name), executable).expect("set");
+    }
     let git = |arguments: &[&str]| assert_eq!(run(directory, "git", arguments, &[]).0, 0);
     assert_eq!(run(directory, env!("CARGO"), &["generate-lockfile", "--offline"], &[]).0, 0);
     git(&["init", "-q"]);
@@ -145,9 +149,15 @@ fn a_package_is_recorded_without_an_edit() {
     let calls = fs::read_to_string(&log).expect("the wrapper was called").lines().count();
     assert!(calls > 20, "{calls}");
 
-    let (code, text) = heapledger(path, "run --offline --release --html target/page.html", &chained);
-    assert_eq!(code, 0, "{text}");
-    assert!(!text.contains("Compiling") && path.join("target/page.html").is_file(), "{text}");
+    let browser = path.join("browser");
+    let opened = [&chained[..], &[("BROWSER", browser.to_str().expect("text"))]].concat();
+    let (code, text) = heapledger(path, "run --offline --release --html target/page.html --open", &opened);
+    assert!(code == 0 && !text.contains("Compiling"), "{text}");
+    let started = Instant::now();
+    while !path.join("target/opened.html").is_file() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{text}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 
     let (code, text) = heapledger(path, "test --offline --width 160", &[]);
     assert_eq!(code, 0, "{text}");

@@ -14,8 +14,9 @@ const README: &str = include_str!("../../README.md");
 const CARGO: &str = include_str!("../../.cargo/config.toml");
 
 /// Commands that this test does not run, each with the test that covers it.
-const RUN_ELSEWHERE: [(&str, &str); 4] = [
+const RUN_ELSEWHERE: [(&str, &str); 5] = [
     ("cargo heapledger run --release", "`cli/tests/cargo_command.rs`"),
+    ("cargo heapledger run --release --html heap.html --open", "`cli/tests/cargo_command.rs`"),
     ("cargo heapledger test", "`cli/tests/cargo_command.rs`"),
     ("cargo install --path ../heapledger/cli", "the command has been built for this test"),
     ("cargo test --all-features", "it runs this test; `.ci/run` calls it"),
