@@ -73,11 +73,14 @@ impl Diff {
     }
 
     /// Returns the figure of the processes that changed most, in relation to what it was before: the peak, unless the
-    /// live bytes, the bytes allocated or the number of blocks changed more.
+    /// live bytes, the bytes allocated or the number of blocks changed more. The live bytes count in relation to the peak: at
+    /// the end of a program few are left, and a few more or less say nothing.
     pub fn most_changed(&self) -> SiteOrder {
         let share = |order: &SiteOrder| {
             let (before, after) = (self.before.of(*order), self.after.of(*order));
-            change(before, after).unsigned_abs().saturating_mul(1_000_000) / u128::from(before.max(1))
+            let peak = if *order == SiteOrder::Live { self.before.of(SiteOrder::Peak) } else { 0 };
+            change(before, after).unsigned_abs().saturating_mul(1_000_000)
+                / u128::from(before.max(peak).max(1))
         };
         let orders = [SiteOrder::Count, SiteOrder::Total, SiteOrder::Live, SiteOrder::Peak];
         orders.into_iter().max_by_key(share).unwrap_or(SiteOrder::Peak)
@@ -115,6 +118,19 @@ mod tests {
     fn compared(before: &Profile, after: &Profile) -> Diff {
         let origin = Origin::default();
         diff(Side { profile: before, origin: &origin }, Side { profile: after, origin: &origin })
+    }
+
+    #[test]
+    fn a_few_live_bytes_at_the_end_do_not_hide_what_changed() {
+        let (mut before, mut after) =
+            (profile([(10, 100), (0, 0), (0, 0)]), profile([(10, 107), (0, 0), (0, 0)]));
+        for (profile, live_bytes) in [(&mut before, 8), (&mut after, 1)] {
+            (profile.totals.live_bytes, profile.peak.bytes, profile.totals.peak_bytes) =
+                (live_bytes, 3_000, 3_000);
+        }
+        assert_eq!(compared(&before, &after).most_changed(), SiteOrder::Count);
+        after.totals.live_bytes = 2_000;
+        assert_eq!(compared(&before, &after).most_changed(), SiteOrder::Live);
     }
 
     #[test]
