@@ -45,9 +45,11 @@ impl Fold<'_> {
                     self.book_free(event::address_of(word), event::check_of(word), index);
                     index += 1;
                 }
-                _ => {
+                tag => {
                     self.book_rare(words, word, index);
                     index += record_words(word);
+                    // The loop cannot begin between the two halves of a realloc.
+                    rest += u64::from(tag == TAG_BEGIN && rest == 0);
                 }
             }
         }

@@ -216,16 +216,18 @@ impl Replay {
             words = rest;
         }
         // SAFETY: K1, not below the stack pointer, and where an earlier walk of this thread has read.
-        let change = |word: &Word| unsafe { read(word.at) } ^ word.value;
+        let is_same = |word: &Word| unsafe { read(word.at) } == word.value;
         let kept = words.len();
-        while let [a, b, c, d, e, f, g, h, rest @ ..] = words
-            && change(a) | change(b) | change(c) | change(d) | change(e) | change(f) | change(g) | change(h)
-                == 0
+        while let [a, b, c, d, rest @ ..] = words
+            && is_same(a)
+            && is_same(b)
+            && is_same(c)
+            && is_same(d)
         {
             words = rest;
         }
         while let [first, rest @ ..] = words
-            && change(first) == 0
+            && is_same(first)
         {
             words = rest;
         }
