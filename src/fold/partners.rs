@@ -15,6 +15,8 @@
 //! has no block there, the free means this one. Otherwise both go to the shared table, which chooses and counts the ambiguity.
 //! So a pairing is counted as ambiguous as it is without partners.
 //!
+//! The lane's own block that its nursery has pushed out, and that is still in the outbox, counts as if it were in the nursery.
+//!
 //! A block whose thread is reallocating it has left its address, so it is not taken.
 //!
 //! # Latches
@@ -115,6 +117,12 @@ impl Fold<'_> {
         Some((self.partners.first_mut()?.as_mut()?, place))
     }
 
+    /// Whether a block at the address is on its way from the lane's own nursery to the shared table.
+    fn has_sent(&self, address: u64) -> bool {
+        let mut sent = self.state.outbox.iter().take(self.state.outbox_len);
+        sent.any(|entry| entry.address == address && !entry.meta.is_waiting())
+    }
+
     /// Books a free of a block in a partner's nursery, if there is one; otherwise returns `false`.
     #[inline(never)]
     pub(super) fn is_booked_with_partner(&mut self, address: u64, check: u64, index: u64) -> bool {
@@ -133,6 +141,9 @@ impl Fold<'_> {
             return false;
         }
         let is_certain = at_ns >= young.at_ns + error_ns;
+        if !is_certain && self.has_sent(address) {
+            return false;
+        }
         if !is_certain && self.ledger.live.has_any_at(&self.ledger.pages, address) {
             // First into the outbox: the block is in one of the two at any time.
             self.send_survivor(young);

@@ -85,6 +85,8 @@ struct Usual {
 #[derive(Clone, Copy)]
 struct Remote {
     places: Option<Places>,
+    /// Whether blocks of the lane are on their way to the shared table.
+    has_sent: bool,
     /// The thread of the blocks of the current run of remote frees: see `remote_frees`.
     allocated_by: u32,
     time_error_ns: u64,
@@ -202,6 +204,7 @@ impl Fold<'_> {
         let partner = if goes_on { self.places_of_partner() } else { None };
         let time_error_ns = Meta(self.batch.dates.meta).time_error_ns();
         Remote {
+            has_sent: self.state.outbox_len > 0,
             places: partner.map(|(places, _)| places),
             allocated_by: run.allocated_by,
             time_error_ns,
@@ -441,7 +444,8 @@ impl Usual {
         }
         let error_ns = self.remote.time_error_ns + meta.time_error_ns();
         let is_certain = at_ns >= young.at_ns + error_ns;
-        if !is_certain && (at_ns + error_ns < young.at_ns || !ledger.live.is_empty_around(address)) {
+        let may_be_other = || self.remote.has_sent || !ledger.live.is_empty_around(address);
+        if !is_certain && (at_ns + error_ns < young.at_ns || may_be_other()) {
             return false;
         }
         let Some(at) = self.delta_of::<SITES>(meta.stack()) else { return false };

@@ -361,3 +361,21 @@ fn a_free_does_not_take_a_block_whose_own_free_is_not_booked_yet() {
         assert_eq!(ledger.live.anomalies.unmatched.load(SeqCst), 0);
     }
 }
+
+#[test]
+fn a_free_means_the_own_block_that_the_nursery_has_just_pushed_out() {
+    // At some of these numbers the block waits in the outbox when its free is booked.
+    for others in 20..100 {
+        let ledger = ledger();
+        let [mut own, mut partner] = [(); 2].map(|()| Producer::new(ledger, 8));
+        own.alloc(64, 48, PLAIN, 0);
+        (0..others).for_each(|number| own.alloc(128 + 64 * number, 48, PLAIN, 0));
+        own.free(64, 48);
+        [64, 1 << 20].into_iter().for_each(|address| partner.alloc(address, 48, PLAIN, 0));
+        ledger.clock.set_by_hand(1_000);
+        assert!(ledger.try_fold_with(own.lane, Part::ALL, std::iter::once(partner.lane), Part::ALL));
+        let counters = lane_counters_of(own.lane);
+        let freed = [&counters.freed_blocks, &counters.cross_thread_frees].map(|count| count.load(SeqCst));
+        assert_eq!(freed, [1, 0], "{others} other blocks");
+    }
+}
