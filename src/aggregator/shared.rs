@@ -10,7 +10,7 @@ use crate::sys::latch::{Latch, Taken};
 use crate::sys::platform;
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// Maximum number of pauses that a thread makes for those that wait.
+/// Maximum number of pauses in one call of [`Shared::let_others`], in which waiting threads can take the value.
 const LET_PAUSES_MAX: u32 = 20;
 /// Length of such a pause, in nanoseconds: about that of a step of waiting.
 const PAUSE_NS: u64 = 50_000;

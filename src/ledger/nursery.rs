@@ -1,22 +1,24 @@
 //! The nursery of a lane: blocks that its thread has allocated and will most likely free soon.
 //!
-//! The nursery is a table for the holder of the lane's latch, in which an address has two places, side by side in one
-//! cache line. Most blocks die young on the thread that made them, so most frees find their block here and access no
-//! shared state. A block that finds both its places taken pushes the older block out to the shared table.
+//! The nursery is a hash table that only the holder of the lane's latch accesses. An address has two places, side by side
+//! in one cache line. Most blocks die young on the thread that made them, so most frees find their block here and access
+//! no shared state. If both places of a new block are taken, the older of the two blocks there is pushed out to the shared
+//! table.
 //!
 //! Neighbours in memory are neighbours in the table: blocks that were allocated one after the other often lie one
-//! behind the other, and are freed in that order, so the processor prefetches their places. Each stretch of memory as
-//! long as the table begins at a pseudo-random place, so that blocks at equal distances do not collide.
+//! behind the other, and are freed in that order, so the processor prefetches their places. The table covers a stretch of
+//! memory of 16 bytes for each entry. Each further stretch begins at a pseudo-random place of the table, so that blocks at
+//! equal distances do not collide.
 //!
 //! The table starts inside the lane's pages and grows when many blocks are pushed out, up to 32,768 entries. If a table
 //! of that size still pushes most blocks out, because far more blocks live than fit, the table is made small again for
 //! a while: a table that fits the processor's cache costs such a program less.
 //!
-//! In a nursery, `Entry::size` has the size in its low 32 bits and the running number of the allocation in its high 32
-//! bits, which gives the number of later allocations of the thread.
+//! In a nursery, the low 32 bits of `Entry::size` hold the size, and the high 32 bits hold the running number of the
+//! allocation. At the free, that number tells how many allocations the thread has made since.
 //!
-//! Invariant **N1**: a place is below the number of entries, a power of two; the table is accessed under the latch of
-//! its lane only. **N2**: an address is in the table no more than once.
+//! Invariant **N1**: the index of a place is less than the number of entries, which is a power of two; the table is
+//! accessed under the latch of its lane only. **N2**: an address is in the table no more than once.
 
 use super::entry::Entry;
 use crate::sys::compiler_barrier::compiler_barrier;
@@ -210,7 +212,7 @@ impl Places {
         if beside == address { None } else { Some(first) }
     }
 
-    /// Whether the table exceeds the first-level cache, so that prefetching its places is worth its cost.
+    /// Whether the table exceeds the second-level cache, so that prefetching its places is worth its cost.
     #[inline(always)]
     pub(crate) fn are_far(&self) -> bool {
         self.offsets >= ENTRIES_FAR * ENTRY_BYTES

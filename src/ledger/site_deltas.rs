@@ -33,7 +33,7 @@ pub(crate) struct SiteDeltas {
 }
 
 impl SiteDeltas {
-    /// Returns the page and the number of deltas of the table.
+    /// Returns the page of the table and its size as a number of deltas, which is 0 while there is no table.
     pub(crate) fn place(&self) -> (u32, u32) {
         (self.page, self.slots)
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use super::model::{HeapStats, Interval, Profile, Site};
 use super::scopes::Scope;
 
-/// A law that a profile breaks.
+/// A conservation law that does not hold for a profile, with the values of both sides of its equation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The law, as an equation.

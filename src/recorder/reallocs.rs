@@ -107,7 +107,7 @@ pub(super) fn end_slow(
     }
 }
 
-/// Records the second half of a realloc from `old` to `new`.
+/// Records the second half of a successful realloc: the block is now at `new`. The first half left `old`.
 #[cold]
 pub(super) fn end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: Traits, stack: u32) {
     let traits = with_internal_mark(lane, traits, sampling::note_internal_alloc(lane, new));

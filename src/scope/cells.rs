@@ -8,7 +8,7 @@ use crate::recorder::internal::InternalScope;
 
 /// Number of slots, of which a key has one.
 const SLOTS: usize = 4096;
-/// Maximum number of further keys, whose slot another one has.
+/// Maximum number of keys in `further`: keys whose slot is taken by another key.
 const KEYS_MAX: usize = 65_536;
 
 pub(super) struct Cells {

@@ -70,7 +70,7 @@ fn serving(work: impl FnOnce(SocketAddr)) {
     serving_arguments(0, work);
 }
 
-/// Runs `work` beside a server of a process with a further argument of this length.
+/// Runs `work` beside a server whose process has an extra command-line argument of this many bytes; 0 adds none.
 fn serving_arguments(argument_bytes: usize, work: impl FnOnce(SocketAddr)) {
     let address = Address::parse("127.0.0.1:0").unwrap();
     let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -56,7 +56,8 @@ pub(crate) const STACK_FRAMES_MAX: usize = 256;
 pub(crate) enum End {
     /// The walk reached the outermost frame.
     Outermost,
-    /// The walk stopped early, at too many frames or at a frame without a rule.
+    /// The walk stopped before the outermost frame: after [`STACK_FRAMES_MAX`] frames, at code without an unwind rule, or
+    /// where a rule leads outside the thread's stack.
     Truncated,
 }
 

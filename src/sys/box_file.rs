@@ -61,7 +61,7 @@ mod real {
     use super::super::descriptors::OwnFile;
     use super::BoxError;
 
-    /// A file of its full length, before and after it is mapped.
+    /// The file of a black box. Its full length is allocated when it is created, before it is mapped.
     #[derive(Debug)]
     pub(crate) struct BoxFile {
         file: OwnFile,

@@ -66,7 +66,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Replays a span. Calls `passed` with the current offset in the file, once a frame.
+    /// Replays the trace up to the end of the span. Calls `passed` before it reads a frame, with the frame's offset in the
+    /// file.
     ///
     /// # Errors
     ///

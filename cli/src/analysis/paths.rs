@@ -290,7 +290,7 @@ impl<'p> Paths<'p> {
         }
     }
 
-    /// Adds the place of a frame, and evaluates every filter on it.
+    /// Adds a frame to `places`, with the result of every filter for it. Returns its index there.
     fn add(&mut self, frame: &Frame<'_>) -> u32 {
         let module = frame.module;
         let owner = self.owners.owner(frame);

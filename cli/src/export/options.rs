@@ -1,4 +1,4 @@
-//! Choices within formats.
+//! Options of the export formats, such as the version of `json` or the number of rows of `csv`.
 
 use crate::analysis::SiteOrder;
 
@@ -13,7 +13,7 @@ pub enum JsonVersion {
     Two,
 }
 
-/// Choices within a format.
+/// Options of the export formats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExportOptions {

@@ -57,7 +57,7 @@ impl Styles {
         Styles::default()
     }
 
-    /// Returns the colours of the `heapledger` command.
+    /// Returns the styles that the `heapledger` command uses for coloured output.
     pub fn colour() -> Self {
         use anstyle::{AnsiColor, Style};
         const HEADING: Style = Style::new().bold();

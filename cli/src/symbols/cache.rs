@@ -22,7 +22,7 @@ pub const ADDRESSES_REMEMBERED_MAX: usize = 1 << 20;
 /// ```
 #[derive(Debug, Default)]
 pub struct NameCache {
-    /// Texts of all names, with the numbers that `objects` refers to.
+    /// Names of functions and source files. The frames in `objects` hold indices into this list.
     strings: Vec<String>,
     /// By build id, the functions at each return address, with the object at address 0. An address without names has
     /// an empty list.

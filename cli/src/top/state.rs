@@ -90,7 +90,7 @@ pub struct Second {
 pub struct Screen {
     /// Newest figures.
     pub live: Live,
-    /// Names of stacks.
+    /// Functions of each stack by name, as far as they have been looked up.
     pub names: LiveNames,
     /// Table that is shown.
     pub table: Table,

@@ -179,8 +179,8 @@ impl Crew {
     }
 }
 
-/// Returns once every worker has run a task and has room to defer the tasks of all users, or after a second. A worker
-/// that started inside the window would allocate there.
+/// Waits, at most [`WARM_UP_LIMIT`], until every worker has run a task and has room to defer the tasks of all users.
+/// Otherwise a worker could start, or make that room, while the run is measured, and its allocations would count.
 fn warm_up_workers(runtime: &Runtime, workers: usize, users: usize) -> WarmUp {
     let (begun, limit) = (Arc::new(AtomicUsize::new(0)), Instant::now() + WARM_UP_LIMIT);
     let task = |_| {
