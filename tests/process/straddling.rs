@@ -4,7 +4,7 @@
 use std::alloc::{Layout, realloc};
 use std::ffi::c_void;
 use std::ptr::{null_mut, without_provenance_mut};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use heapledger::{DataQualityMode, Degradation, LossReason};
 
@@ -75,9 +75,22 @@ pub const CASES: &[Case] = &[
         },
     )
     .heap(Heap::Bump),
-    Case::new("a_handler_at_every_instruction_of_a_sampling_thread_is_accounted_for", step_and_sample, obeys)
-        .heap(Heap::Bump)
-        .variables(&[("HEAPLEDGER_STACKS", "auto")]),
+    // Its blocks are drawn.
+    Case::new(
+        "a_handler_at_every_instruction_of_a_sampling_thread_is_accounted_for",
+        || step_and_sample(4_000),
+        obeys,
+    )
+    .heap(Heap::Bump)
+    .variables(&[("HEAPLEDGER_STACKS", "auto")]),
+    // Its blocks are sampled out, and their frees are not, because blocks recorded earlier live.
+    Case::new(
+        "a_handler_with_small_blocks_at_every_instruction_of_a_sampling_thread_is_accounted_for",
+        || step_and_sample(24),
+        obeys,
+    )
+    .heap(Heap::Bump)
+    .variables(&[("HEAPLEDGER_STACKS", "auto")]),
 ];
 
 const OLD_BYTES: usize = 4_242;
@@ -355,8 +368,12 @@ pub fn stop_traps(context: *mut c_void) {
     }
 }
 
+/// Size of the handler's blocks.
+static HANDLERS_BYTES: AtomicUsize = AtomicUsize::new(0);
+
 extern "C" fn allocate(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut c_void) {
-    free(block(4_000), 4_000);
+    let size = HANDLERS_BYTES.load(SeqCst);
+    free(block(size), size);
 }
 
 pub fn handle_traps(handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void)) {
@@ -386,9 +403,11 @@ fn fork_in_steps() {
     println!("children={}", CHILDREN.load(SeqCst));
 }
 
-/// Blocks that are sampled more often than not, with their stacks, and a handler that makes one at each instruction; then
-/// the same while everything is recorded again.
-fn step_and_sample() {
+/// Blocks that are sampled more often than not, with their stacks, and a handler that makes one of this size at each
+/// instruction; then the same while everything is recorded again. Of each of the handler's blocks both events are counted
+/// or both are lost.
+fn step_and_sample(handlers_bytes: usize) {
+    HANDLERS_BYTES.store(handlers_bytes, SeqCst);
     let (blocks, _) = live();
     heapledger::set_sampling_bytes(1 << 10);
     only_sample();
