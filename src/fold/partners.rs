@@ -9,10 +9,11 @@
 //! # Order
 //!
 //! A free ends a block of a partner's nursery if the sizes agree, the free is not older than the block, and the partner's
-//! events are booked up to the time of the free: otherwise one of those may end the block, and the free may mean the next block
-//! at the address. If the times decide that, no other block comes before this one: it is the youngest that its thread allocated
-//! at the address. If the times leave it open, the free could also mean an older block at this address, which the shared table would have. If the shared table
-//! has no block there, the free means this one. Otherwise both go to the shared table, which chooses and counts the ambiguity.
+//! events are booked up to the time of the free: otherwise one of those may end the block, and the free may mean the next
+//! block at the address. If the times decide that, no other block comes before this one: it is the youngest that its thread
+//! allocated at the address. If the times leave it open, the free could also mean an older block at this address, which the
+//! shared table would have. If the shared table has no block there, the free means this one. Otherwise both go to the shared
+//! table, which chooses and counts the ambiguity.
 //! So a pairing is counted as ambiguous as it is without partners.
 //!
 //! The lane's own block that its nursery has pushed out, and that is still in the outbox, counts as if it were in the nursery.

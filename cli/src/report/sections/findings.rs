@@ -62,8 +62,8 @@ fn without_stacks(profile: &Profile) -> String {
         ("" | "off", "" | "asked for") => {
             "none: no call stacks were taken (HEAPLEDGER_STACKS=auto takes them)".into()
         }
-        ("off", why) => format!("none: no call stacks were taken ({why})"),
-        (walker, why) => format!("none: no block has a call stack ({walker}: {why})"),
+        ("off", why) => format!("none: no call stacks were taken ({})", escaped(why)),
+        (walker, why) => format!("none: no block has a call stack ({}: {})", escaped(walker), escaped(why)),
     }
 }
 
@@ -234,6 +234,7 @@ mod tests {
             without_stacks(&profile)
         };
         assert!(said("off", "asked for").contains("HEAPLEDGER_STACKS=auto"));
+        assert!(!said("\u{1b}[31m", "\n").contains(['\u{1b}', '\n']), "a damaged file may say anything");
         assert!(said("off", "there was no memory for them").contains("(there was no memory for them)"));
         let none_taken = said("frame pointers", "no stack has been compared with the unwind tables yet");
         assert!(
