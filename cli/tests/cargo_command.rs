@@ -191,7 +191,7 @@ fn refuses_another_allocator(path: &Path) {
     assert_eq!(changes(path), "");
 }
 
-/// Cargo finds what was written, and nothing of it is left afterwards, in the lock file either.
+/// Checks that cargo accepts what `init` writes, and that `init --undo` restores every file, the lock file among them.
 fn initialises(path: &Path) {
     let offline = [("CARGO_NET_OFFLINE", "true")];
     let (code, text) = heapledger(path, "init", &offline);

@@ -35,6 +35,15 @@ fn git(directory: &Path, arguments: &[&str]) {
     assert!(status.expect("git starts").success(), "{arguments:?}");
 }
 
+/// Makes a repository with a dump, which has grown since the commit.
+fn grow(path: &Path) {
+    git(path, &["init", "-q"]);
+    write_dump(&path.join("dump"), 1_000);
+    git(path, &["add", "-A"]);
+    git(path, &["commit", "-q", "-m", "base"]);
+    write_dump(&path.join("dump"), 5_000);
+}
+
 fn compare(directory: &Path, command: &str, flags: &str) -> (Option<i32>, String) {
     let out = directory.join("out.md");
     let mut script = Command::new("bash");
@@ -51,11 +60,7 @@ fn compare(directory: &Path, command: &str, flags: &str) -> (Option<i32>, String
 fn two_revisions_are_compared_and_growth_fails_where_asked_for() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path();
-    git(path, &["init", "-q"]);
-    write_dump(&path.join("dump"), 1_000);
-    git(path, &["add", "-A"]);
-    git(path, &["commit", "-q", "-m", "base"]);
-    write_dump(&path.join("dump"), 5_000);
+    grow(path);
     let (code, text) = compare(path, COMMAND, "");
     assert_eq!(code, Some(0), "{text}");
     assert!(text.starts_with("### Heap: ") && text.contains("+3.9 KiB"), "{text}");
@@ -92,11 +97,7 @@ fn step(directory: &Path, name: &str, variables: &[(&str, &str)]) -> (Option<i32
 fn the_steps_of_the_action_write_a_summary_and_one_comment() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path();
-    git(path, &["init", "-q"]);
-    write_dump(&path.join("dump"), 1_000);
-    git(path, &["add", "-A"]);
-    git(path, &["commit", "-q", "-m", "base"]);
-    write_dump(&path.join("dump"), 5_000);
+    grow(path);
     fs::write(path.join("gh"), GH).expect("written");
     fs::set_permissions(path.join("gh"), fs::Permissions::from_mode(0o755)).expect("set");
 
