@@ -143,8 +143,8 @@ pub(crate) struct Walker {
     pub(crate) floor: AtomicU64,
     /// Number of slow paths since the stack was looked for first.
     pub(crate) tries: AtomicU64,
-    /// Page of the cache from hashes to stacks; `cache_start` is its address, and `cache_shift` the number of bits by
-    /// which a hash is shifted to give a place. All are 0 while there is no cache.
+    /// Page of the cache from hashes to stacks; `cache_start` is its address, and the number of its places is 2 to the
+    /// power of 64 - `cache_shift`. All are 0 while there is no cache.
     cache_page: AtomicU32,
     pub(crate) cache_shift: AtomicU32,
     cache_start: AtomicU64,
@@ -166,13 +166,25 @@ pub(crate) struct Walker {
 }
 
 impl Walker {
-    /// Returns an entry of the cache. `place` is a hash shifted by `cache_shift`.
+    /// Returns an entry of the cache. `place` is below the number of entries, 2 to the power of 64 - `cache_shift`.
     #[inline(always)]
     pub(crate) fn cache_entry(&self, place: usize) -> &AtomicU64 {
         // relaxed: only the thread uses it.
         let start = self.cache_start.load(Ordering::Relaxed) as usize;
-        // SAFETY: I6, the cache has as many entries as a hash so shifted can name, and stays mapped.
+        // SAFETY: I6, the place is one of the cache, which stays mapped.
         unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(start + 8 * place) }
+    }
+
+    /// Returns all entries of the cache: none while there is no cache.
+    pub(crate) fn cache_entries(&self) -> &[AtomicU64] {
+        // relaxed: only the thread uses it.
+        match self.cache_shift.load(Ordering::Relaxed) {
+            0 => &[],
+            // SAFETY: I6, a cache has a place for each value that a word so shifted can have, and stays mapped.
+            shift => unsafe {
+                std::slice::from_raw_parts(self.cache_entry(0), 1usize << (u64::BITS - shift))
+            },
+        }
     }
 
     /// Makes a run of zeroed pages the cache, and returns the page of the previous cache.

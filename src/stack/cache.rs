@@ -2,16 +2,21 @@
 //!
 //! An entry is one word: a signal handler of the same thread that changes the entry in between cannot pair a hash with
 //! another stack's number. A stack has two places, which are neighbours: a new stack takes the first, and the entry that
-//! was there moves to the second. So two stacks that fall on one place do not push each other out by turns. The table
-//! grows while stacks are pushed out.
+//! was there moves to the second. So two stacks that fall on one place do not push each other out by turns.
 //!
 //! ```text
-//!  63                        20 19                0
-//! │ 44 bits of the hash        │ number of the stack │
+//!  hash    63      52 51                    44 43            0
+//!         │ not used │ pair in the first table │ in the entry │
+//!  entry   63                        20 19                   0
+//!         │ 44 bits of the hash        │ number of the stack  │
 //! ```
 //!
-//! An entry and its pair of places identify 52 bits of the hash or more. The probability that two of a million
-//! stacks agree in 52 bits is 1 in 9,000 over the life of a process; such stacks would be shown as one.
+//! The table grows while stacks are pushed out. The place in a larger table is the place in the smaller one, followed by
+//! further bits of the hash that the entry has. So all entries move to the larger table, and no stack is looked up
+//! in the store again.
+//!
+//! An entry and its pair of places identify 52 bits of the hash. The probability that two of a million stacks agree in
+//! 52 bits is 1 in 9,000 over the life of a process; such stacks would be shown as one.
 
 use crate::ring::lane::Walker;
 use crate::sys::pages::{For, PAGE_BYTES, Pages};
@@ -28,6 +33,14 @@ const CACHE_ENTRIES_MAX: u32 = 1 << 15;
 const SECOND: usize = 1;
 /// The factor by which a table grows.
 const GROWTH: u32 = 8;
+/// A table grows when one stack was pushed out for so many entries. Each costs a walk in full, thousands of instructions.
+const ENTRIES_PER_PUSHED_OUT: u32 = 8;
+/// Bits at the top of a hash that do not count.
+const NOT_USED_BITS: u32 = 12;
+/// Bits of a place that the entry does not have: those of the pair in the smallest table.
+const PAIR_BITS: u32 = ENTRIES_MIN.trailing_zeros() - 1;
+
+const _: () = assert!(NOT_USED_BITS + PAIR_BITS == NUMBER_BITS);
 
 /// The cache of a thread, which only that thread uses.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +61,7 @@ impl<'a> Cache<'a> {
         if shift == 0 {
             return 0;
         }
-        match self.at((hash >> shift) as usize, hash) {
+        match self.at(place_of(hash, shift), hash) {
             0 => self.get_second(shift, hash),
             number => number,
         }
@@ -57,7 +70,7 @@ impl<'a> Cache<'a> {
     #[cold]
     #[inline(never)]
     fn get_second(&self, shift: u32, hash: u64) -> u32 {
-        self.at((hash >> shift) as usize ^ SECOND, hash)
+        self.at(place_of(hash, shift) ^ SECOND, hash)
     }
 
     /// Returns the number that is stored at a place if it belongs to this hash, or 0.
@@ -74,13 +87,14 @@ impl<'a> Cache<'a> {
         if shift == 0 {
             return;
         }
-        let first: &AtomicU64 = self.walker.cache_entry((hash >> shift) as usize);
+        let place = place_of(hash, shift);
+        let first: &AtomicU64 = self.walker.cache_entry(place);
         let before = first.load(Ordering::Relaxed);
         // The number of a known stack that was checked again stays where it is.
         let moves = before != 0 && (before ^ hash << NUMBER_BITS) >> NUMBER_BITS != 0;
         let mut pushes_out = 0;
         if moves {
-            let second = self.walker.cache_entry((hash >> shift) as usize ^ SECOND);
+            let second = self.walker.cache_entry(place ^ SECOND);
             pushes_out = u32::from(second.load(Ordering::Relaxed) != 0);
             second.store(before, Ordering::Relaxed);
         }
@@ -91,27 +105,50 @@ impl<'a> Cache<'a> {
 
     /// Removes all stacks.
     pub(crate) fn clear(&self) {
-        let shift = self.walker.cache_shift.load(Ordering::Relaxed);
-        let entries = if shift == 0 { 0 } else { 1usize << (u64::BITS - shift) };
-        (0..entries).for_each(|place| self.walker.cache_entry(place).store(0, Ordering::Relaxed));
+        self.walker.cache_entries().iter().for_each(|entry| entry.store(0, Ordering::Relaxed));
     }
 
     fn grow_if_crowded(&self, pages: &Pages) {
         let shift = self.walker.cache_shift.load(Ordering::Relaxed);
-        let entries = if shift == 0 { 0 } else { 1u32 << (u64::BITS - shift) };
-        let is_crowded = entries == 0 || self.walker.cache_crowded.load(Ordering::Relaxed) > entries;
+        let entries = self.walker.cache_entries().len() as u32;
+        let crowded = self.walker.cache_crowded.load(Ordering::Relaxed);
+        let is_crowded = entries == 0 || crowded > entries / ENTRIES_PER_PUSHED_OUT;
         if !is_crowded || entries >= CACHE_ENTRIES_MAX {
             return;
         }
         self.walker.cache_crowded.store(0, Ordering::Relaxed);
         let wanted = (entries * GROWTH).clamp(ENTRIES_MIN, CACHE_ENTRIES_MAX);
         let Some(page) = pages.take(pages_of(wanted), For::Stacks) else { return };
-        let before = self.walker.set_cache(pages, page, u64::BITS - wanted.trailing_zeros());
-        // The entries of the old table are found again in the store.
+        let before = self.walker.cache_entries();
+        let page_before = self.walker.set_cache(pages, page, u64::BITS - wanted.trailing_zeros());
         if entries > 0 {
-            pages.give_back(before, pages_of(entries), For::Stacks);
+            self.take_over(before, shift);
+            pages.give_back(page_before, pages_of(entries), For::Stacks);
         }
     }
+
+    /// Stores the entries of the previous table, which had places of this shift.
+    fn take_over(&self, before: &[AtomicU64], shift: u32) {
+        let shift_now = self.walker.cache_shift.load(Ordering::Relaxed);
+        for (place, entry) in before.iter().enumerate() {
+            let entry = entry.load(Ordering::Relaxed);
+            if entry == 0 {
+                continue;
+            }
+            let pair = (place as u64) << shift >> (u64::BITS - PAIR_BITS);
+            let hash = pair << (u64::BITS - NUMBER_BITS) | entry >> NUMBER_BITS;
+            let first = place_of(hash, shift_now);
+            let is_free = self.walker.cache_entry(first).load(Ordering::Relaxed) == 0;
+            let taken = if is_free { first } else { first ^ SECOND };
+            self.walker.cache_entry(taken).store(entry, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Returns the first place of a stack in a table with this shift.
+#[inline(always)]
+fn place_of(hash: u64, shift: u32) -> usize {
+    (hash << NOT_USED_BITS >> shift) as usize
 }
 
 fn pages_of(entries: u32) -> u32 {
@@ -130,25 +167,53 @@ mod tests {
         assert!(u64::from(STACKS_MAX) <= NUMBER_MASK);
     }
 
-    #[test]
     #[allow(unsafe_code, reason = "a lane's walker begins as zeroed memory")]
-    fn two_stacks_of_one_place_are_both_kept() {
+    fn with_cache(work: impl FnOnce(&Pages, &Cache<'_>)) {
         let region: NonNull<Pages> = Pages::reserve(1 << 24, size_of::<Pages>()).unwrap();
         // SAFETY: freshly reserved, released last.
         let pages = unsafe { region.as_ref() };
         // SAFETY: all fields are integers.
         let walker: Walker = unsafe { std::mem::zeroed() };
-        let cache = Cache::of(&walker);
-        let (one, other, third) = (0x5 << 60 | 1, 0x5 << 60 | 2, 0x5 << 60 | 3);
-        cache.put(pages, one, 11);
-        cache.put(pages, other, 12);
-        for _ in 0..3 {
-            assert_eq!([cache.get(one), cache.get(other), cache.get(third)], [11, 12, 0]);
-        }
-        assert_eq!(walker.cache_crowded.load(Ordering::Relaxed), 0);
-        cache.put(pages, third, 13);
-        assert_eq!([cache.get(one), cache.get(other), cache.get(third)], [0, 12, 13]);
-        assert_eq!(walker.cache_crowded.load(Ordering::Relaxed), 1);
+        work(pages, &Cache::of(&walker));
         Pages::release(region);
+    }
+
+    #[test]
+    fn two_stacks_of_one_place_are_both_kept() {
+        with_cache(|pages, cache| {
+            let (one, other, third) = (0x5 << 48 | 1, 0x5 << 48 | 2, 0x5 << 48 | 3);
+            cache.put(pages, one, 11);
+            cache.put(pages, other, 12);
+            for _ in 0..3 {
+                assert_eq!([cache.get(one), cache.get(other), cache.get(third)], [11, 12, 0]);
+            }
+            assert_eq!(cache.walker.cache_crowded.load(Ordering::Relaxed), 0);
+            cache.put(pages, third, 13);
+            assert_eq!([cache.get(one), cache.get(other), cache.get(third)], [0, 12, 13]);
+            assert_eq!(cache.walker.cache_crowded.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    /// Each stack is new once, apart from those that were pushed out, whatever places the stacks fall on.
+    #[test]
+    fn a_table_that_grows_keeps_what_it_has() {
+        for seed in 0..50u64 {
+            with_cache(|pages, cache| {
+                let stacks = 300;
+                let hash = |stack: u64| crate::stack::Hash::new(seed).add(stack).finish();
+                let mut learned = 0;
+                for round in 0..10 {
+                    for stack in 0..stacks {
+                        let expected = stack as u32 + 1;
+                        match cache.get(hash(stack)) {
+                            0 => (learned, ()) = (learned + 1, cache.put(pages, hash(stack), expected)),
+                            known => assert_eq!(known, expected, "round {round}"),
+                        }
+                    }
+                }
+                assert!(cache.walker.cache_entries().len() > ENTRIES_MIN as usize);
+                assert!(learned < 2 * stacks, "{learned} of {stacks}, seed {seed}");
+            });
+        }
     }
 }
