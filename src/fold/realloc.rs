@@ -42,7 +42,7 @@ impl Fold<'_> {
         index: u64,
     ) {
         count_up(&mut self.batch.recorded, 1);
-        let Some((before, number)) = self.take_reallocated(old, index) else {
+        let Some((before, number)) = self.take_reallocated(old, traits.is_own(), index) else {
             return self.start_afresh(new, size, stack, traits, index);
         };
         let own = before.meta.is_own();
@@ -77,7 +77,7 @@ impl Fold<'_> {
 
     /// Removes the block at the old address from the nursery or the shared table, and returns it with its running
     /// number. Returns `None` when its allocation is not booked yet; a free then waits for it.
-    fn take_reallocated(&mut self, old: u64, index: u64) -> Option<(Entry, u32)> {
+    fn take_reallocated(&mut self, old: u64, internal: bool, index: u64) -> Option<(Entry, u32)> {
         let meta = Meta::of_waiting_free(self.state.row, self.time_error_ns());
         let begun = self.begun(old);
         let free = begun.unwrap_or(Entry { address: old, size: 0, at_ns: self.time_of(index), meta });
@@ -91,7 +91,7 @@ impl Fold<'_> {
                 }
                 // The block has outlived a nursery, so it is too old to be temporary.
                 let number = self.state.allocs.wrapping_sub(TEMPORARY_ALLOCS + 1);
-                let before = self.take_from_shared(Entry { meta: free.meta.by_realloc(), ..free });
+                let before = self.take_from_shared(Entry { meta: free.meta.by_realloc(internal), ..free });
                 before.map(|block| (block, number))
             }
         }

@@ -91,7 +91,8 @@ pub(crate) fn is_unlisted(free: &Entry, block: &Entry) -> bool {
 /// An internal block has the sampling period in which it was listed in place of the alignment, or 0.
 ///
 /// A waiting free has the round of its arrival in place of the stack, and the number of further equal frees in place of
-/// alignment and reallocs.
+/// alignment and reallocs. If it is the first half of a realloc, `own` is set, and `sampled` if heapledger made the
+/// realloc.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Meta(pub(crate) u64);
@@ -174,7 +175,7 @@ impl Meta {
 
     /// Returns the maximum error of the entry's time in nanoseconds, rounded up; 0 for an exact stamp.
     pub(crate) const fn time_error_ns(self) -> u64 {
-        if self.0 & Self::SAMPLED != 0 {
+        if self.0 & (Self::SAMPLED | Self::WAITING) == Self::SAMPLED {
             return SAMPLED_TIME_ERROR_NS;
         }
         match self.0 >> Self::TIME_ERROR_SHIFT & 31 {
@@ -248,9 +249,15 @@ impl Meta {
         Meta(cleared | (more & 31) << Self::ALIGN_SHIFT | (more >> 5) << Self::REALLOCS_SHIFT)
     }
 
-    /// Returns the fields of the free, marked as the first half of a realloc.
-    pub(crate) const fn by_realloc(self) -> Meta {
-        Meta(self.0 | Self::OWN)
+    /// Returns the fields of the free, marked as the first half of a realloc, by heapledger itself or by the program.
+    pub(crate) const fn by_realloc(self, internal: bool) -> Meta {
+        Meta(self.0 | Self::OWN | if internal { Self::SAMPLED } else { 0 })
+    }
+
+    /// Whether a waiting free is the first half of a realloc by heapledger of a block of the program, or the other way
+    /// round: it means such a block only if there is no other.
+    pub(crate) const fn is_by_other_side(self, block: Meta) -> bool {
+        self.is_by_realloc() && (self.0 & Self::SAMPLED != 0) != block.is_own()
     }
 
     /// Whether a waiting free is the first half of a realloc.

@@ -120,7 +120,7 @@ impl LiveTable {
                 others += 1;
             } else if can_be_end(&entry, &block)
                 && !self.is_kept_from(&block, &entry)
-                && waiting.is_none_or(|best| rank_of_free(&entry) < rank_of_free(&best))
+                && waiting.is_none_or(|best| rank_of_free(&entry, &block) < rank_of_free(&best, &block))
             {
                 waiting = Some(entry);
             }
@@ -501,13 +501,18 @@ fn is_equal_free(entry: &Entry, free: &Entry) -> bool {
 }
 
 /// The rank of a waiting free for a block that has just been booked; the lowest is paired.
-fn rank_of_free(free: &Entry) -> (bool, u64) {
-    (whole_size(free).is_some(), free.at_ns)
+fn rank_of_free(free: &Entry, block: &Entry) -> (bool, bool, u64) {
+    (whole_size(free).is_some(), free.meta.is_by_other_side(block.meta), free.at_ns)
 }
 
-/// Whether `a` is a better match for the free than `b`. The best match is the youngest block born before the free;
-/// without one, it is the oldest block that seems to be born after the free.
+/// Whether `a` is a better match for the free than `b`. heapledger reallocates its own blocks, and the program its own.
+/// The best match is the youngest block born before the free; without one, it is the oldest block that seems to be born
+/// after the free.
 fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
+    let by_others = |block: &Entry| free.meta.is_by_other_side(block.meta);
+    if by_others(a) != by_others(b) {
+        return by_others(b);
+    }
     match (a.at_ns <= free.at_ns, b.at_ns <= free.at_ns) {
         (true, true) => a.at_ns > b.at_ns,
         (false, false) => a.at_ns < b.at_ns,

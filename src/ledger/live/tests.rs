@@ -112,6 +112,37 @@ fn size_bits_decide_and_a_choice_that_they_leave_open_is_counted() {
     }
 }
 
+/// The two halves of a realloc say whose block it is, where the clock leaves it open.
+#[test]
+fn a_realloc_by_heapledger_means_its_own_block_and_one_by_the_program_means_the_programs() {
+    let of = |own, at_ns| Entry { meta: Meta::of_block(0, 1, 4, own, 1000), ..block(64, 8, at_ns) };
+    let realloc =
+        |internal| Entry { meta: Meta::of_waiting_free(2, 1000).by_realloc(internal), ..free(64, 8, 115) };
+    for (internal, younger_is_own) in [(true, true), (true, false), (false, true), (false, false)] {
+        let blocks = [of(!younger_is_own, 100), of(younger_is_own, 110)];
+        let room = Room::new(1 << 24);
+        blocks.map(|block| room.table.place(room.pages(), block));
+        let taken = room.table.free(room.pages(), realloc(internal));
+        assert!(matches!(taken, Freed::Block(block) if block.meta.is_own() == internal), "{taken:?}");
+        // The frees come first.
+        let room = Room::new(1 << 24);
+        for internal in [internal, !internal] {
+            assert_eq!(room.table.free(room.pages(), realloc(internal)), Freed::Waits);
+        }
+        for block in blocks {
+            let by = room.table.place(room.pages(), block);
+            assert!(
+                matches!(by, Placed::FreedBy(free) if !free.meta.is_by_other_side(block.meta)),
+                "{by:?} of {block:?}"
+            );
+        }
+        // A program may reallocate what a query gave it.
+        let room = Room::new(1 << 24);
+        room.table.place(room.pages(), of(!internal, 100));
+        assert!(matches!(room.table.free(room.pages(), realloc(internal)), Freed::Block(_)));
+    }
+}
+
 /// A block or a free of thread `thread`, with a stack of the same number, whose time the clock does not tell exactly.
 fn by_thread(thread: u32, entry: Entry) -> Entry {
     let meta = match entry.meta.is_waiting() {
