@@ -87,7 +87,7 @@ unsafe impl GlobalAlloc for Switch {
 }
 
 /// The checked figures.
-const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
+const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../instructions.txt");
 /// Share by which a figure may exceed its check.
 const TOLERANCE: f64 = 0.05;
 /// Number of runs, of which the lowest counts.
@@ -278,7 +278,6 @@ fn hand_over(pairs: u64) {
 }
 
 /// Spans of `tracing`, entered and exited [`PAIRS`] times.
-#[cfg(feature = "tracing")]
 mod spans {
     use std::hint::black_box;
 
@@ -313,24 +312,6 @@ mod spans {
                 (0..super::PAIRS).for_each(|_| drop(black_box(&span).enter()));
             });
         });
-    }
-}
-
-/// Without the feature there is nothing to measure.
-#[cfg(not(feature = "tracing"))]
-mod spans {
-    pub struct Nothing;
-
-    pub fn with_nothing() -> Nothing {
-        Nothing
-    }
-
-    pub fn with_scopes() -> Nothing {
-        Nothing
-    }
-
-    pub fn measure(_dispatch: Option<Nothing>) {
-        panic!("spans are measured with the feature `tracing`: --all-features");
     }
 }
 
