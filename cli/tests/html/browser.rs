@@ -29,6 +29,11 @@ pub struct Browser {
     pub messages: Vec<String>,
 }
 
+/// Number of key presses that the page got, before any listener of its own.
+const KEYS_PRESSED: &str = "window.keysPressed";
+const COUNT_KEYS: &str =
+    "window.keysPressed = 0; addEventListener('keydown', () => { window.keysPressed += 1; }, true);";
+
 /// Returns the browser of this machine, if there is one.
 pub fn find() -> Option<&'static str> {
     NAMES.into_iter().find(|name| {
@@ -64,6 +69,7 @@ impl Browser {
         for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
             browser.call(domain, json!({}));
         }
+        browser.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": COUNT_KEYS}));
         browser
     }
 
@@ -128,6 +134,8 @@ impl Browser {
     }
 
     fn open_until(&mut self, path: &std::path::Path, width: u32, dark: bool, condition: &str) -> Duration {
+        // A window that is not in front would take no keys.
+        self.call("Emulation.setFocusEmulationEnabled", json!({"enabled": true}));
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
         self.call("Emulation.setDeviceMetricsOverride", size);
         let scheme = if dark { "dark" } else { "light" };
@@ -199,11 +207,19 @@ impl Browser {
             " " | "/" => name,
             _ => "",
         };
-        for kind in ["keyDown", "keyUp"] {
-            let key = json!({"type": kind, "key": name, "windowsVirtualKeyCode": code, "modifiers": modifiers,
-                "text": if kind == "keyDown" { text } else { "" }});
-            self.call("Input.dispatchKeyEvent", key);
+        // A press that the page never got is made again: a busy browser drops one now and then.
+        let pressed = self.number(KEYS_PRESSED);
+        for _ in 0..3 {
+            for kind in ["keyDown", "keyUp"] {
+                let key = json!({"type": kind, "key": name, "windowsVirtualKeyCode": code, "modifiers": modifiers,
+                    "text": if kind == "keyDown" { text } else { "" }});
+                self.call("Input.dispatchKeyEvent", key);
+            }
+            if self.number(KEYS_PRESSED) > pressed {
+                return;
+            }
         }
+        panic!("the page got no press of {name}");
     }
 
     /// Types into the focused element.
