@@ -121,7 +121,9 @@ fn a_realloc_by_heapledger_means_its_own_block_and_one_by_the_program_means_the_
     for (internal, younger_is_own) in [(true, true), (true, false), (false, true), (false, false)] {
         let blocks = [of(!younger_is_own, 100), of(younger_is_own, 110)];
         let room = Room::new(1 << 24);
-        blocks.map(|block| room.table.place(room.pages(), block));
+        for block in blocks {
+            room.table.place(room.pages(), block);
+        }
         let taken = room.table.free(room.pages(), realloc(internal));
         assert!(matches!(taken, Freed::Block(block) if block.meta.is_own() == internal), "{taken:?}");
         // The frees come first.
