@@ -17,7 +17,8 @@ pub(super) const STEP_BITS: u32 = 16;
 /// replace each other there.
 pub(super) const INTERVALS_HELD: usize = if cfg!(test) { 2 } else { 8 };
 
-/// A part of the words that wait in a lane: windows that begin in the next `words` words, and not after `until_ns`.
+/// A part of the words that wait in a lane: the windows that begin within the next `words` words and not after
+/// `until_ns`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part {
     pub(crate) words: u64,
@@ -38,9 +39,11 @@ impl Part {
 pub(super) struct Partner {
     pub(super) state: NonNull<FoldState>,
     pub(super) places: Places,
-    /// All events of the lane before this time are booked: a later free may mean a block that follows one of the nursery.
+    /// All events of the lane before this time are booked. A later free may mean a block that the nursery does not
+    /// have yet.
     pub(super) booked_until_ns: u64,
-    /// Whether the lane's thread has left the address of a block that is still in the nursery.
+    /// Whether a realloc of the lane's thread is booked by half: its old block is still in the nursery, although the
+    /// block may have left its address.
     pub(super) is_reallocating: bool,
 }
 
@@ -137,23 +140,23 @@ pub(super) struct Batch {
     pub(super) frees_sent: u32,
     /// Minimum number of bytes that the frees in the outbox free, if each finds its block.
     pub(super) outbox_bytes_min: u64,
-    /// Highest live bytes, less `outbox_bytes_min`, at the allocations that `Fold::stays_below` did not count as a
-    /// high-water mark.
+    /// Highest live bytes, less `outbox_bytes_min`, at the allocations that `Fold::stays_below` excluded as
+    /// high-water marks.
     pub(super) skipped_high_water: i64,
     /// Number of blocks and frees delivered to the shared table.
     pub(super) sent: u64,
-    /// Whether a free was booked whose block another thread has allocated, or that did not find its block.
+    /// Whether the batch has a free of a block that another thread allocated, or a free that did not find its block.
     pub(super) has_remote_frees: bool,
     /// Number of frees that found their block in a partner's nursery.
     pub(super) matched: u64,
-    /// Blocks, and bytes, of frees that were booked for other threads.
+    /// Number of frees that were booked for other threads, and their bytes.
     pub(super) for_others: (u64, u64),
     /// A run of remote frees that is not in the shared figures yet.
     pub(super) remote_frees: RemoteFreeRun,
     /// Highest live bytes of the current interval of the timeline.
     pub(super) high_water: i64,
-    /// Highest live bytes that the batch may have had before: the marks of earlier intervals, and the highest possible
-    /// height of uncounted allocations if a free found no block.
+    /// Highest live bytes that the batch may have had besides `high_water`: at the marks of earlier intervals, or, if
+    /// a free found no block, at the allocations of `skipped_high_water`.
     pub(super) high_water_at_most: i64,
     /// The highest mark above the process's peak, if there is one.
     pub(super) top: Option<HighWater>,
@@ -164,7 +167,7 @@ pub(super) struct Batch {
     pub(super) dates: Dates,
 }
 
-/// The dates of the current window, which are linear from its first word.
+/// The dates of the words of the current window. They increase by `step` from word to word.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Dates {
     pub(super) first: u64,
@@ -177,7 +180,7 @@ pub(super) struct Dates {
 }
 
 impl Dates {
-    /// Returns the fields of a free that is made in this window.
+    /// Returns the fields of a free in this window.
     #[inline(always)]
     pub(super) fn meta_of_free(&self) -> Meta {
         Meta(self.meta).as_waiting()
@@ -197,17 +200,17 @@ impl Dates {
 
 /// Minimum number of words for which the loop is worth its start and its end.
 const WORTH_WORDS: u64 = 6;
-/// Number of records that the general code books after the loop was not worth it once, and after it was never worth it
-/// several times.
+/// Number of records that the general code books after the loop was not worth it once. The number doubles each
+/// further time, up to `REST_RECORDS_MOST`.
 const REST_RECORDS: u64 = 4;
 const REST_RECORDS_MOST: u64 = 256;
 
-/// A rest of the loop of usual events, in which the general code books.
+/// A pause of the loop of usual events, during which the general code books.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     /// Number of records before the loop is tried again.
     pub(super) records: u64,
-    /// Length of the last rest after the loop was not worth it; 0 after it was.
+    /// Length of the last pause if the loop was not worth it before that pause; otherwise 0.
     last: u64,
 }
 

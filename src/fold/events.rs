@@ -224,7 +224,7 @@ impl Fold<'_> {
         self.raise_high_water(live, of_delta, index);
     }
 
-    /// Books a free: of its block in the nursery, otherwise through the outbox.
+    /// Books a free. If neither this nursery nor that of a partner has the block, the free goes to the outbox.
     #[inline(always)]
     fn book_free(&mut self, address: u64, check: u64, index: u64) {
         count_up(&mut self.batch.recorded, 1);
@@ -253,14 +253,14 @@ impl Fold<'_> {
         }
     }
 
-    /// Books a free that carries its whole size. It ends no block of another size, during a transition none in the
-    /// nursery either, and no internal block that it cannot mean: W3 and W5 of `flush`.
+    /// Books a free that carries its whole size. The free does not end a block of another size, an internal block to
+    /// which W5 applies, or, during a transition, a block of the nursery to which W3 applies: see `flush`.
     fn book_whole_free(&mut self, address: u64, size: u64, period: u64, index: u64) {
         let check = unlisted_in(period, with_whole_size(size));
         let free = Entry { address, size: check, at_ns: 0, meta: Meta::of_waiting_free(0, 0) };
         let found = self.places.find(address).map(|place| (place, *self.places.look_at(place)));
         let stale = match found {
-            // It stays where it is.
+            // The block stays in the nursery.
             Some((_, young))
                 if self.ledger.live.is_kept_from(&young, &free) || is_unlisted(&free, &young) =>
             {
@@ -276,9 +276,9 @@ impl Fold<'_> {
         self.send_free(stale, address, check, index);
     }
 
-    /// Sends a free whose block is not in this nursery. If the nursery has a block of another size at the address
-    /// (`found`), another thread has freed that block before, and this free means a third thread's block: the block in
-    /// the nursery goes to the outbox first.
+    /// Sends a free whose block is not in this nursery. `found` is a block of another size that the nursery had at
+    /// the address: another thread has freed that block before, and this free means a third thread's block. So
+    /// `found` goes to the outbox first.
     #[cold]
     fn send_free(&mut self, found: Option<Entry>, address: u64, check: u64, index: u64) {
         let at_ns = self.batch.dates.at(index);

@@ -3,60 +3,64 @@
 //! A remote free waits in the shared table while its block is still in the nursery of the thread that allocated it.
 //! Emptying all nurseries ends the wait.
 //!
-//! A free that still waits after that, although its allocation must have been booked, shows a mix-up. Thread A's
-//! nursery still had its old block of an address, which thread B had freed, when A freed a block of thread C at the
-//! same address. So A's old block was taken for the freed one. The flush pairs the waiting free with the block that
-//! remains, which makes every sum correct (where size bits distinguish the blocks); the two swapped lifetimes are
-//! counted as ambiguous.
+//! If a free still waits after that, although its allocation must have been booked, there was a mix-up. For example,
+//! thread B freed a block of thread A, and A was given the same address again as a block of thread C. When A freed
+//! C's block, A's nursery still had the old block, so the fold ended the old block instead of C's. The flush pairs
+//! the waiting free with the block that remains. Then every sum is correct, as far as size bits distinguish the
+//! blocks; the two swapped lifetimes are counted as ambiguous.
 //!
 //! # Rounds
 //!
 //! An allocation is published before its block reaches the thread that frees it. So once a free was seen in its ring,
 //! every head that is read *afterwards* covers the allocation: one more round over all lanes books it. Dates cannot
-//! decide which frees these are: a free after a long time off the processor is dated too early. So rounds are numbered,
-//! and a free that begins to wait notes the number. A fold of a lane after a round has visited it sees that round's
-//! number. So a free with a smaller number was seen in its ring before the round ended, and is old enough after the
-//! next round.
+//! decide which frees these are: a free after a long time off the processor is dated too early. So rounds are
+//! numbered, and a free that begins to wait notes the number. Once a round has visited a lane, every later fold of
+//! the lane sees the number of that round. So a free with a smaller number was seen in its ring before the round
+//! ended, and is old enough after the next round.
 //!
-//! That holds for the block that the free means, but not for the block that remains after a mix-up: the free that took
-//! the wrong block may have come late in the last round, and the block that it meant may not be booked yet. Meanwhile
-//! yet another block can lie at the address. So a free is paired only with a block of its size, with two exceptions: no
-//! thread recorded anything during the rounds, or the free has waited for [`PATIENCE`] rounds. In both cases the
-//! program did free with another layout than it allocated with.
+//! That holds for the block that the free means, but not for the block that remains after a mix-up: the free that
+//! took the wrong block may have come late in the last round, and the block that it meant may not be booked yet. By
+//! then, a third block can lie at the address. So a free is paired only with a block of its size, with two
+//! exceptions: no thread recorded anything during the rounds, or the free has waited for [`PATIENCE`] rounds. In both
+//! cases the program freed a block with another layout than it allocated the block with.
 //!
-//! A free that has waited for that long and has no block at its address never finds one: the block was lost, or is
-//! older than the ledger. The free is counted as unmatched and removed, so that later flushes do not search for its
-//! block again.
+//! A free that has waited for [`PATIENCE`] rounds and has no block at its address never finds one: the block was
+//! lost, or is older than the ledger. The flush counts the free as unmatched and removes it, so that later flushes do
+//! not search for its block again.
 //!
 //! # Sampled-out blocks
 //!
-//! A block that is sampled out is in no table; only its size is in the totals. Its free says nothing of that, and may
+//! A block that is sampled out is in no table; only its size is in the totals. Its free does not tell this, and may
 //! find another block at its address: an older one whose free is still in a ring, or a younger one. The block that is
-//! ended wrongly has a free too, which then finds nothing. The sums are right if that free counts the same bytes. Five
-//! rules, together the invariant **W**, make each free count the size of its block exactly once, whatever it finds:
+//! ended wrongly has a free too, which then finds nothing. The sums are right if this second free counts the same
+//! bytes. Five rules, together the invariant **W**, make each free count the size of its block exactly once, whatever
+//! it finds:
 //!
-//! * **W1** A free is recorded with its whole size unless its thread has read a level at which blocks neither are nor
-//!   were sampled out. The level is a part of the epoch word, so a thread that receives a block after another thread
-//!   has acted on a level acts on that level or a later one.
-//! * **W2** A free with its whole size ends only a block of exactly that size. If it ends none, it is counted with its
-//!   own size when it is dropped. So of two such frees and one block it does not matter which one is paired.
-//! * **W3** A free without its whole size has a recorded block, and no free with its whole size takes that block away.
-//!   For the narrow free comes first: it was published before its address could be given to the sampled-out block. So
-//!   while such frees may be in a ring (the *transition*: `LiveTable::is_in_transition`), a free with its whole size ends a
-//!   block at once only if the block was allocated after all threads saw the change. Otherwise it waits, and a flush
-//!   pairs it, after the rounds have booked all that was published before it.
-//! * **W4** A free is dropped only after the rounds, and after it was offered every block at its address. Dates do not
-//!   decide here either: a block that loses its free in this way would stay live for ever.
-//! * **W5** A free that was not found in the sampled set, an *unlisted* one, never ends an internal block that was in the
-//!   set. Such a block is in no sum, so with W2 alone the sums would lack the freed block until heapledger frees its own,
-//!   which may be late. The set is cleared when a sampling period begins; so the free carries the number of its period,
-//!   the record of the block that in which it was listed, and the rule holds for a block of the same period or the next
-//!   one. The address of an internal block enters the set before its record is written, so a free that does mean the
-//!   block finds it there, or belongs to a later period and ends the block as before.
+//! * **W1** A free is recorded with its whole size unless its thread has read a level at which no block is or was
+//!   sampled out. The level is a part of the epoch word, so a thread that receives a block after another thread has
+//!   acted on a level acts on that level or a later one.
+//! * **W2** A free with its whole size ends only a block of exactly that size. If it ends none, it is counted with
+//!   its own size when it is dropped. So if two such frees may mean one block, it does not matter which of them is
+//!   paired.
+//! * **W3** A free without its whole size, a *narrow* free, has a recorded block, and no free with its whole size may
+//!   take that block away. If a sampled-out block gets the same address later, the narrow free was published before
+//!   that. So while narrow frees may be in a ring (the *transition*: `LiveTable::is_in_transition`), a free with its
+//!   whole size ends a block at once only if the block was allocated after all threads saw the change. Otherwise it
+//!   waits, and a flush pairs it, after the rounds have booked all that was published before it.
+//! * **W4** A free is dropped only after the rounds, and after it was offered every block at its address. Dates do
+//!   not decide here either: a block whose free was dropped would stay live for ever.
+//! * **W5** A free that was not found in the sampled set, an *unlisted* free, never ends an internal block that was
+//!   in the set. Internal blocks are in no sum, so with W2 alone the sums would lack the freed block until heapledger
+//!   frees its own block, which may be late. The set is cleared when a sampling period begins. So the record of the
+//!   free has the number of its period, the record of the block has the number of the period in which the block was
+//!   listed, and the rule holds if the block's period is that of the free or the next one. The address of an internal
+//!   block enters the set before its record is written. So a free that does mean the block finds it there, or belongs
+//!   to a later period and may end the block.
 //!
-//! The transition ends when a flush sees, some time after the change ([`SEEN_NS`]), that no thread is inside a record that
-//! it began before, and has then booked all lanes, and no realloc that began before is under way. The way back, from
-//! whole sizes to short records, is in `recorder::state`: it waits until no sampled-out block lives.
+//! A flush ends the transition if two conditions hold. Before its rounds, a time of [`SEEN_NS`] has passed since the
+//! change, and no thread is inside a record that it began before the change. After its rounds, no realloc is under
+//! way. The way back, from whole sizes to short records, is in `recorder::state`: it waits until no sampled-out block
+//! is live.
 
 use super::state::Fold;
 use crate::ledger::Ledger;
@@ -80,7 +84,7 @@ impl Ledger {
             return self.flush_in_order();
         }
         let written = self.words_written();
-        // Before the rounds, which book what a thread has published until then.
+        // Checked first, because the rounds book only what threads have published before them.
         let transition =
             self.live.transition_since_ns().filter(|since_ns| self.is_change_seen(own, *since_ns));
         for lane in self.lanes() {
@@ -118,11 +122,12 @@ impl Ledger {
         }
     }
 
-    /// Whether every thread has seen the change of the level at `since_ns`, or sees it at its next event: it writes no
-    /// record, it records at a level with whole sizes, or it works for heapledger, which frees with whole sizes.
+    /// Whether every thread has seen the change of the level at `since_ns`, or will see it at its next event. The
+    /// latter holds for a thread that writes no record, that records at a level with whole sizes, or that works for
+    /// heapledger, which frees with whole sizes.
     fn is_change_seen(&self, own: &Lane, since_ns: u64) -> bool {
         let others = || self.lanes().filter(|lane| !std::ptr::eq(*lane, own));
-        // The caller's own lane needs no time.
+        // The caller itself has seen the change.
         if others().next().is_none() {
             return true;
         }
@@ -130,7 +135,8 @@ impl Ledger {
             && others().all(Lane::is_outside_plain_records)
     }
 
-    /// Whether a thread has begun a realloc and not ended it: its free without the whole size is booked at the end.
+    /// Whether a thread has begun a realloc and not ended it. The free of such a realloc lacks the whole size and is
+    /// booked at the end.
     fn is_realloc_under_way(&self) -> bool {
         self.lanes().any(|lane| {
             let _taken = lane.folder.latch.take();

@@ -8,13 +8,14 @@
 //!
 //! # Frees in the outbox
 //!
-//! A free of a block in the shared table waits in the outbox, and lowers the sums when the outbox is delivered; a
-//! fuller outbox overlaps more cache misses. Until the delivery the live bytes are too high. But the size bits of a
-//! free give a lower bound of its block's size ([`event::least_size`](crate::ring::event::least_size)). An allocation
-//! that stays below the mark after the subtraction of these bounds is no high-water mark, so it requires no delivery.
-//! That is exact where every free finds its block, so it is done only where the lane has lost no event and sampled none
-//! out. Where a remote free finds its block not booked yet, the height that the allocation may have reached is added to
-//! the uncertainty of the peak.
+//! A free of a block in the shared table waits in the outbox, and lowers the sums when the outbox is delivered.
+//! Delivering a fuller outbox overlaps more cache misses. Until the delivery the live bytes are too high. But the
+//! size bits of a free give a lower bound of its block's size
+//! ([`event::least_size`](crate::ring::event::least_size)). An allocation that stays below the mark after the
+//! subtraction of these bounds is no high-water mark, so it requires no delivery. This is exact only if every free
+//! finds its block. So a fold does this only while its lane has lost no event and no block was sampled out. If the
+//! block of a remote free is not booked yet, the uncertainty of the peak includes the height that the allocation may
+//! have reached.
 
 use super::state::Fold;
 use crate::ledger::fold_state::LaneCounters;
@@ -79,7 +80,7 @@ impl Fold<'_> {
             (delta.sums.live_bytes(), delta.sums.live_blocks());
     }
 
-    /// Raises the peak of the process to the highest mark of this batch, if that is higher.
+    /// Raises the peak of the process to the highest mark of this batch, if the mark is higher.
     pub(super) fn raise_peak(&mut self) {
         let Some(top) = self.batch.top.take() else { return };
         let (bytes, blocks) = (self.ledger.booked.bytes(), self.ledger.booked.blocks());

@@ -31,9 +31,10 @@
 //!
 //! A free of an address is never booked before its allocation, nor after the next allocation of that address. In one
 //! thread the ring gives the order. Between threads, a free is published before the block can be given out again, and
-//! an allocation after it was given out; so when both are folded, their times decide. Until then the free waits in the
-//! shared table (`flush`). Where the clocks allow two pairings, one is chosen and counted (`ambiguous_pairings`). With
-//! a time stamp on every event, all lanes are folded together (`ordered`), and no pairing is ambiguous.
+//! an allocation is published after its block was given out. So as soon as both are folded, their times decide. Until
+//! then the free waits in the shared table (`flush`). Where the clocks allow two pairings, the ledger chooses one and
+//! counts it (`ambiguous_pairings`). With a time stamp on every event, all lanes are folded together (`ordered`), and
+//! no pairing is ambiguous.
 
 pub(crate) mod batch;
 mod events;
@@ -85,8 +86,8 @@ impl Ledger {
         true
     }
 
-    /// Books as [`Ledger::try_fold`] does; a remote free may find its block in the nurseries of `others`, of which the
-    /// part `ahead` is booked before: see `partners`.
+    /// Like [`Ledger::try_fold`], but a remote free may find its block in the nursery of one of the `others`. The
+    /// part `ahead` of each of these lanes is booked first: see `partners`.
     #[inline(never)]
     pub(crate) fn try_fold_with<'a>(
         &self,

@@ -120,10 +120,10 @@ impl Fold<'_> {
         }
     }
 
-    /// Adds the end of a block to the sums, after its pairing in the shared table.
+    /// Adds the end of a block to the sums, after the block was paired with `free`.
     pub(crate) fn count_pairing(&mut self, block: &Entry, free: &Entry) {
         if block.meta.is_excluded() {
-            // A realloc has counted itself, but not the end of a sample, which it did not know.
+            // The realloc was counted with its new block. But if the old block was sampled, its end was not.
             if !free.meta.is_by_realloc() || block.meta.rate() != 0 {
                 self.end_excluded(block.meta, block.size);
             }
@@ -140,7 +140,7 @@ impl Fold<'_> {
         self.count_remote_free(block, free);
     }
 
-    /// Subtracts an allocation for which the shared table has no room, which makes the event lost instead of recorded.
+    /// Subtracts an allocation for which the shared table has no room. The event counts as lost instead of recorded.
     #[cold]
     fn take_back(&mut self, block: &Entry) {
         self.batch.recorded = self.batch.recorded.wrapping_sub(1);

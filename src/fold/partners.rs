@@ -1,29 +1,32 @@
 //! Remote frees that find their block in the nursery of another lane.
 //!
-//! Where one thread allocates and another frees, nearly every block would go to the shared table and come back from there. So
-//! a fold of such a lane also takes the latches of others, its *partners*, and looks in their nurseries for blocks that
-//! the lane's own nursery lacks. Such a block never reaches shared memory. A thread that books its own lane books the partners
-//! first: an allocation is published before its block reaches the thread that frees it, so the blocks of all its frees are
-//! booked then. The background thread books lanes one after the other, up to about the same time.
+//! Where one thread allocates and another frees, nearly every block would go to the shared table and come back from
+//! there. So a fold of such a lane also takes the latches of other lanes, its *partners*, and looks in their
+//! nurseries for blocks that the lane's own nursery lacks. Such a block never reaches the shared table. A thread that
+//! books its own lane books the partners first: an allocation is published before its block reaches the thread that
+//! frees it, so by then the blocks of all its frees are booked. The background thread books lanes one after the
+//! other, up to about the same time.
 //!
 //! # Order
 //!
-//! A free ends a block of a partner's nursery if the sizes agree, the free is not older than the block, and the partner's
-//! events are booked up to the time of the free: otherwise one of those may end the block, and the free may mean the next
-//! block at the address. If the times decide that, no other block comes before this one: it is the youngest that its thread
-//! allocated at the address. If the times leave it open, the free could also mean an older block at this address, which the
-//! shared table would have. If the shared table has no block there, the free means this one. Otherwise both go to the shared
-//! table, which chooses and counts the ambiguity.
-//! So a pairing is counted as ambiguous as it is without partners.
+//! A free ends a block of a partner's nursery only if the sizes agree, the free is not older than the block, and the
+//! partner's events are booked up to the time of the free. Without the last condition, an event that is not booked
+//! yet might end the block, and the free might mean the next block at the address. If the clocks tell that the free
+//! is younger, it means this block, which is the youngest that its thread allocated at the address. If they do not,
+//! the free could also mean an older block at this address, which the shared table would have. If the shared table
+//! has no block there, the free means this one. Otherwise the block and the free go to the shared table, which
+//! chooses and counts the ambiguity. So a pairing is counted as ambiguous if and only if it would be without
+//! partners.
 //!
-//! The lane's own block that its nursery has pushed out, and that is still in the outbox, counts as if it were in the nursery.
+//! If the clocks do not decide, and a block of the lane at the address is still in the outbox, the free follows it
+//! there.
 //!
 //! A block whose thread is reallocating it has left its address, so it is not taken.
 //!
 //! # Latches
 //!
-//! A partner's latch is only tried, so that latches of lanes are waited for in one order. A fold without a partner's latch
-//! sends the free to the shared table.
+//! A fold takes a partner's latch only if the latch is open, so that latches of lanes are waited for in one order. If
+//! it is not, the free goes to the shared table.
 
 use super::batch::{Part, Partner};
 use super::state::Fold;
@@ -36,7 +39,7 @@ use crate::ring::event;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 
-/// Maximum number of partners of a fold. Each costs a free a search in a nursery.
+/// Maximum number of partners of a fold. A free may have to search the nursery of each.
 const PARTNERS_MAX: usize = 4;
 
 /// The partners of a fold, and their latches.
@@ -47,7 +50,8 @@ pub(super) struct Partners<'a> {
 }
 
 impl<'a> Partners<'a> {
-    /// Takes the latches of as many of the lanes as are open, up to [`PARTNERS_MAX`], and books the part `ahead` of each.
+    /// Takes the latches of those lanes whose latches are open, up to [`PARTNERS_MAX`], and books the part `ahead` of
+    /// each.
     pub(super) fn of_lanes(
         ledger: &Ledger,
         lanes: impl Iterator<Item = &'a Lane>,
@@ -72,7 +76,7 @@ impl<'a> Partners<'a> {
             let is_booked = lane.folder.tail.own() == lane.head().observe();
             let booked_until_ns = match is_booked {
                 false => of_state.span_ns,
-                // The thread that books its own lane has published all its words before.
+                // The calling thread books its own lane: every block that it has freed was published before.
                 true if ahead.words > 0 => u64::MAX,
                 true => observed_ns,
             };
@@ -124,7 +128,8 @@ impl Fold<'_> {
         sent.any(|entry| entry.address == address && !entry.meta.is_waiting())
     }
 
-    /// Books a free of a block in a partner's nursery, if there is one; otherwise returns `false`.
+    /// Books a free whose block is in a partner's nursery, if the free means no other block. Otherwise returns
+    /// `false`.
     #[inline(never)]
     pub(super) fn is_booked_with_partner(&mut self, address: u64, check: u64, index: u64) -> bool {
         let Some((partner, place)) = self.find_partner(address) else { return false };

@@ -13,8 +13,8 @@ impl Fold<'_> {
         let meta = Meta::of_waiting_free(self.state.row, self.time_error_ns());
         let begun = Entry { address, size: check, at_ns: self.time_of(index), meta };
         let under_way = &mut self.state.under_way;
-        // An entry of the same address has lost its second half, so it is overwritten. If all places are taken, signal
-        // handlers interrupted reallocs and never returned: the oldest is dropped.
+        // An entry of the same address has lost its second half, so it is overwritten. If all places are taken,
+        // signal handlers interrupted reallocs and never returned: the first entry is dropped.
         let place = under_way.iter().position(|entry| entry.address == 0 || entry.address == address);
         under_way[place.unwrap_or(0)] = begun;
     }
@@ -102,7 +102,8 @@ impl Fold<'_> {
         let own = traits.is_own();
         count_up(&mut self.batch.own_events, u64::from(own));
         if !traits.is_excluded() {
-            // The lane's counter of reallocs is raised when the old block is found, which may not be the program's.
+            // The lane's counter of reallocs is raised when the old block is found, because that block may be
+            // internal.
             self.count_alloc(size, stack, index);
             self.delta().sums.reallocs += 1;
         }

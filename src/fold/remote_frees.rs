@@ -11,10 +11,10 @@ use crate::ledger::timeline::{Flow, Timeline};
 use crate::sys::sync::Ordering;
 
 impl Fold<'_> {
-    /// Counts a free that was paired in the shared table.
+    /// Counts a paired free if another thread allocated the block, or if another lane's thread freed it.
     pub(super) fn count_remote_free(&mut self, block: &Entry, free: &Entry) {
         let (allocated_by, freed_by) = (block.meta.thread(), free.meta.thread());
-        // A realloc ends no block, whichever thread pairs its first half, and whenever.
+        // A realloc does not end its block, so the free of its first half is no remote free.
         let crosses = freed_by != allocated_by && !free.meta.is_by_realloc();
         let is_ours = freed_by == self.state.row;
         if !crosses && is_ours {

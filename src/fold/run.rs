@@ -10,11 +10,12 @@ use crate::ring::event::{self, TAG_MARK, TAG_SKIP, Tag, record_words};
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Maximum plausible span of a window in nanoseconds: a longer window ends at the next tick of the background thread.
+/// Maximum plausible span of a window in nanoseconds. A longer window is dated to end at the next tick of the
+/// background thread.
 const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
 
-/// Minimum number of words per block or free that is sent to the shared table, or matched with a partner: with fewer, a
-/// fold counts as costly, because each delivery is a cache miss or two.
+/// A fold is costly if it books fewer words than this for each entry that it sends to the shared table or matches
+/// with a partner: each such entry costs a cache miss or two.
 const COSTLY_SHARE: u64 = 8;
 
 impl Fold<'_> {
@@ -36,7 +37,8 @@ impl Fold<'_> {
             tail = self.step(tail, head);
         }
         self.lane.folder.note_reached(self.state.span_ns);
-        // Blocks that others have taken would have gone to the shared table, had this thread booked its words itself.
+        // If this thread had booked its own words, blocks taken by folds of other lanes would have gone to the shared
+        // table.
         let taken = u64::from(std::mem::take(&mut self.state.nursery.taken));
         let shared = self.batch.sent + self.batch.matched + taken;
         self.lane.folder.note_hand_over(self.batch.has_remote_frees, taken > 0);

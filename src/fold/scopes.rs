@@ -1,13 +1,13 @@
 //! Booking of events in scopes.
 //!
-//! The delta of a site in a scope carries a mark in its stack number, so that it never equals the stack of an event: an event
-//! in a scope selects its delta by the cold way through [`Fold::replace_delta`], and no event outside scopes pays for scopes.
-//! The delta stays selected for the events of its stack that follow. When the run of these events ends, the difference of the
-//! delta is added to the tally of the scope.
+//! The delta of a site in a scope carries a mark in its stack number, so that it never equals the stack of an event.
+//! An event in a scope therefore selects its delta through the cold function [`Fold::replace_delta`], and events
+//! outside scopes pay nothing for scopes. The delta stays selected for the next events of the same stack. When this
+//! run of events ends, the change of the delta during the run is added to the tally of the scope.
 //!
-//! While the delta is selected, its high-water mark is lowered to the scope's, so that an allocation above either one
-//! delivers the frees in the outbox first (see `high_water`). A mark above the lowered one is the highest of the run, so the
-//! scope's peak is exact to the event.
+//! While the delta is selected, its high-water mark is lowered to that of the scope. So an allocation above either
+//! mark first delivers the frees in the outbox (see `high_water`). If the lowered mark rises, it is the highest of
+//! the run, so the scope's peak is exact to the event.
 
 use super::batch::ScopedDelta;
 use super::state::Fold;

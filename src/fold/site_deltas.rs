@@ -101,8 +101,8 @@ impl Fold<'_> {
         }
     }
 
-    /// Replaces the table by a larger one, after committing all deltas of the old one. Without memory the old table
-    /// stays.
+    /// Replaces the table by a larger one, after committing all deltas of the old one. If there is no memory, the old
+    /// table stays.
     #[cold]
     fn grow_deltas(&mut self) {
         let before = self.state.deltas;

@@ -28,12 +28,12 @@ pub(crate) struct Fold<'a> {
     pub(super) peak_threshold: i64,
     /// Whether more words wait in the lane's ring than this fold has booked.
     pub(super) is_behind: bool,
-    /// Whether every free of the lane finds a block, as far as the lane can tell: see `high_water`.
+    /// What [`Fold::may_trust_frees`] returned at the start of the fold.
     pub(super) trusts_frees: bool,
     /// The selected site delta; `stack` is the stack of that delta.
     pub(super) at: *mut SiteDelta,
     pub(super) stack: u32,
-    /// The selected delta, if it is that of a scope; `tally` has the events of that scope.
+    /// The selected delta, if it belongs to a site in a scope; `tally` has the events of that scope.
     pub(super) scoped: Option<ScopedDelta>,
     pub(super) tally: ScopeTally,
 }

@@ -63,8 +63,8 @@ impl Fold<'_> {
         self.batch.interval_peak = i64::MIN;
     }
 
-    /// Returns the number of events that were lost on the lane since the last call. The thread counts them, without a
-    /// time stamp.
+    /// Returns the number of events that were lost on the lane since the last call. The lane's thread counts lost
+    /// events without a time stamp.
     fn newly_lost(&mut self) -> u64 {
         let lost = self.lane.lost_in_all();
         lost - std::mem::replace(&mut self.state.lost_told, lost)

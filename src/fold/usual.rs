@@ -1,24 +1,27 @@
 //! The usual events of a window, in a loop without calls.
 //!
-//! Nearly all events are of a few kinds: an allocation whose block finds a free place in the nursery, the free of a block in the
-//! nursery, a realloc of such a block; each at a site whose delta is in the lane's table. This loop books them with its state in
-//! registers, and ends at the first event of any other kind, which the general code (`events`, `realloc`) books.
+//! Nearly all events are of a few kinds: an allocation whose block finds a free place in the nursery, the free of a
+//! block in the nursery, and a realloc of such a block, each at a site whose delta is in the lane's table. This loop
+//! books them with its state in registers. It ends at the first event of any other kind, which the general code
+//! (`events`, `realloc`) books.
 //!
-//! Both codes book the same events in the same way: a test books random windows with and without this loop, and compares all
-//! figures. The figures of the batch are the same after each word, except for sums that the loop adds at its end.
+//! The loop and the general code book the same events in the same way: a test books random windows with and without
+//! this loop, and compares all figures. The figures of the batch are the same after each word, except for sums that
+//! the loop adds at its end.
 //!
 //! | not usual | because |
 //! | --- | --- |
 //! | an internal or sampled block | it has separate sums |
 //! | both places taken, or a block of this address in the nursery | a block goes to the outbox |
-//! | a block or the old block of a realloc that is not in the nursery, or of another size | it is in the shared table |
-//! | an allocation above the peak; above the mark of the batch or the site while frees are in the outbox | see `high_water` |
-//! | a site without a delta, or the first of a run of events in a scope | see `site_deltas`, `scopes` |
+//! | a free or realloc whose block is not in the nursery, or has another size there | the block is in the shared table |
+//! | an allocation above the peak, or above the mark of the batch or the site while frees are in the outbox | see `high_water` |
+//! | an event of a site without a delta, or the first of a run of events in a scope | see `site_deltas`, `scopes` |
 //!
 //! # Kills
 //!
-//! The loop stores the index of each word before it books it, as the general code does, except for pairs behind a pair, which
-//! both book at once. It empties or fills a place of the nursery with one store of its address.
+//! The reader of a killed process's black box needs the index of the next word to be booked. So the loop stores the
+//! index of each record before it books the record, as the general code does. In a run of pairs, both store only the
+//! index of the first pair. The loop empties or fills a place of the nursery with one store of its address.
 
 use super::batch::Dates;
 use super::state::{Fold, count_up};
@@ -67,11 +70,12 @@ struct Usual {
     stack: u32,
     /// Running number of the last allocation.
     allocs: u32,
-    /// Live bytes of the batch, their highest value in the loop, and the value that an allocation must not exceed.
+    /// Live bytes of the batch. `high_water` is their highest value in the loop, which an allocation must not raise
+    /// above `limit`.
     live: i64,
     high_water: i64,
     limit: i64,
-    /// Live bytes of the only delta above those of the batch.
+    /// Live bytes of the selected delta minus those of the batch, if there is only one delta.
     above: i64,
     /// Whether an allocation may raise the mark of a site.
     may_raise: bool,
@@ -85,7 +89,7 @@ struct Usual {
 #[derive(Clone, Copy)]
 struct Remote {
     places: Option<Places>,
-    /// Whether blocks of the lane are on their way to the shared table.
+    /// Whether the outbox has entries, which may be blocks of the lane.
     has_sent: bool,
     /// The thread of the blocks of the current run of remote frees: see `remote_frees`.
     allocated_by: u32,
@@ -99,7 +103,7 @@ struct Remote {
 /// Words of an allocation and the free directly behind it.
 pub(super) const PAIR_WORDS: u64 = ALLOC_WORDS + FREE_WORDS;
 
-/// Marks a way through the code that is rarely taken.
+/// Tells the compiler that the branch with this call is rarely taken.
 #[cold]
 fn is_rare() {}
 
@@ -115,8 +119,8 @@ impl Fold<'_> {
         }
     }
 
-    /// The loop. Without `SITES` all events are of the selected delta, whose sums are added at the end. With `PARTNERS` the
-    /// blocks of frees may be in the nursery of a partner.
+    /// The loop. Without `SITES`, all events belong to the selected delta, and their sums are added at the end. With
+    /// `PARTNERS`, the blocks of frees may be in the nursery of a partner.
     #[inline(never)]
     fn usual<const SITES: bool, const PARTNERS: bool>(
         &mut self,
@@ -173,7 +177,7 @@ impl Fold<'_> {
     fn begin_usual<const SITES: bool, const PARTNERS: bool>(&mut self, live: i64) -> Usual {
         let may_raise = self.batch.frees_sent == 0;
         let mut limit = if may_raise { self.peak_threshold } else { self.batch.high_water };
-        // Live bytes of the selected delta above those of the batch.
+        // Live bytes of the selected delta minus those of the batch.
         let above = self.delta().sums.live_bytes().wrapping_sub(live);
         if !SITES && !may_raise {
             limit = limit.min(self.delta().high_water_bytes.wrapping_sub(above));
@@ -223,7 +227,8 @@ impl Fold<'_> {
         self.note_matched(remote.blocks as u32);
     }
 
-    /// Adds what the loop has booked in `words` words, which began at `live` bytes of the batch.
+    /// Adds the sums of the loop, which has booked `words` words. `live` is the number of live bytes of the batch
+    /// before it.
     #[inline(always)]
     fn add_usual<const SITES: bool>(&mut self, usual: &Usual, live: i64, words: u64) {
         let Usual { reallocs, bytes, high_water, above, .. } = *usual;
@@ -345,8 +350,9 @@ impl Usual {
         true
     }
 
-    /// Books the pairs from `begun` on that resemble the pair before them, whose second word is `before`: of the same stack,
-    /// and with a block that is no larger, which can be no high-water mark then. Returns the index of the first other record.
+    /// Books the pairs from `begun` on that resemble the previous pair, whose second word is `before`: they have the
+    /// same stack and a block that is no larger, so it is no high-water mark. Returns the index of the first other
+    /// record.
     #[inline(always)]
     fn further_pairs<const SITES: bool>(
         &mut self,

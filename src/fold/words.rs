@@ -23,7 +23,7 @@ impl Words {
         word.load(Ordering::Relaxed)
     }
 
-    /// Returns the words of this segment, which holds `index`, for reads without the remainder of the index.
+    /// Returns the words of this segment, which holds `index`. Reads from them need no remainder of the index.
     #[inline(always)]
     pub(super) fn of_segment(&self, index: u64) -> SegmentWords {
         let first = index - index % SEGMENT_WORDS;
@@ -55,11 +55,12 @@ impl SegmentWords {
     pub(super) fn get(&self, index: u64) -> u64 {
         // SAFETY: F1, as in `Words::get`.
         let word = unsafe { &*self.zero.wrapping_add(index as usize) };
-        // relaxed: as there.
+        // relaxed: see `Words::get`.
         word.load(Ordering::Relaxed)
     }
 
-    /// Returns the end of the pairs from `index` on that equal the `pair` there in everything but the address of their block.
+    /// Returns the end of the run of pairs that begins at `index` with `pair` and differs only in the addresses of
+    /// the blocks.
     #[inline(always)]
     pub(super) fn end_of_equal(&self, mut index: u64, end: u64, pair: [u64; 3]) -> u64 {
         let [first, second, behind] = pair;

@@ -16,7 +16,7 @@ pub(crate) enum Subject {
     RingSegments = 4,
     FloorIntervalNs = 5,
     DrainThresholdWords = 6,
-    /// The reason for the tuner's next change: `from` is the pressure, `to` the figure that showed it.
+    /// The reason for the tuner's next change. `from` is the pressure; `to` is the figure that showed the pressure.
     Tuner = 7,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Opens the latch, in a copy of a killed process's region.
+    /// Opens the latch in a copy of a killed process's region, where no thread is left to open it.
     pub(crate) fn take_over(&self) {
         self.latch.open();
     }
@@ -75,7 +75,7 @@ impl Changes {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Appends the kept changes to `into`, oldest first, up to its capacity. Allocates nothing.
+    /// Appends the newest changes to `into`, as many as `into` has capacity for, oldest first. Allocates nothing.
     pub(crate) fn copy(&self, into: &mut Vec<Changed>) {
         let _taken = self.latch.take();
         let count = self.count.load(Ordering::Relaxed);

@@ -1,14 +1,15 @@
 //! Live bytes over time of the largest sites.
 //!
-//! A site that is large has a *curve*: the changes of its live bytes in [`POINTS`] spans of time, which merge as the
-//! intervals of the timeline do. A change has the date of its lane's deltas, which a lane commits before it enters
-//! another span, so a curve is right however late a fold comes.
+//! A large site has a *curve*: the change of its live bytes in each of [`POINTS`] spans of time. Spans merge as the
+//! intervals of the timeline do. Each change is dated with the time of the lane's deltas ([`Dated`]). A lane commits
+//! its deltas before it enters another span, so a late fold does not distort a curve.
 //!
-//! Each stripe of sites has room for [`CURVES_PER_STRIPE`] curves. When they are taken, a site that has become twice as
-//! large as the smallest one takes its curve over, and the curve begins anew. So a bounded number of curves is where
-//! the bytes are, and a site that keeps growing gets one.
+//! Each stripe of sites has room for [`CURVES_PER_STRIPE`] curves. When all are taken, a site that has become twice
+//! as large as the smallest site with a curve takes over the curve of that site, and the curve begins anew. So the
+//! number of curves is bounded, the largest sites have them, and a site that keeps growing gets one.
 //!
-//! A curve lies in the units of its site, and is accessed under the same latch: invariant **S2** of `site_units`.
+//! A curve lies in units of its site's stripe, and is accessed under the latch of the stripe: invariant **S2** of
+//! `site_units`.
 
 use super::site_units::Unit;
 use super::timeline::{INTERVAL_NS_MIN, INTERVALS};
@@ -24,9 +25,9 @@ pub(crate) const CURVES_PER_STRIPE: usize = 8;
 pub(super) const CURVE_UNITS: u32 = (size_of::<Curve>() / size_of::<Unit>()) as u32;
 /// Length of a span at the start of the process, in nanoseconds.
 const SPAN_NS_MIN: u64 = INTERVAL_NS_MIN * INTERVALS_PER_POINT;
-/// Bound of the number of merges, after which a span is longer than any process lives.
+/// Maximum number of merges of a curve. After that many, a span is longer than any process runs.
 const MERGES_BOUND: u32 = 40;
-/// A site has a curve if its live bytes are at least this share of those of the process.
+/// A site gets a curve if its live bytes are at least the live bytes of the process, divided by this number.
 const SHARE: u64 = 1024;
 /// Live bytes below which a site has no curve.
 const BYTES_MIN: u64 = 1024;
@@ -46,7 +47,7 @@ pub(crate) struct Curve {
 
 const _: () = assert!(size_of::<Curve>().is_multiple_of(size_of::<Unit>()));
 
-/// The date of the deltas of a lane, and the number of live bytes that makes a site large.
+/// The time of a lane's deltas, and the number of live bytes from which a site is large.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dated {
     pub(crate) at_ns: u64,
@@ -54,14 +55,13 @@ pub(crate) struct Dated {
 }
 
 impl Dated {
-    /// Returns the date, with the bound for a process with `booked_bytes` live bytes.
+    /// `booked_bytes` is the number of live bytes of the process.
     pub(crate) fn new(at_ns: u64, booked_bytes: i64) -> Dated {
         Dated { at_ns, large_bytes: (booked_bytes.max(0) as u64 / SHARE).max(BYTES_MIN) }
     }
 }
 
-/// Returns the end of the span that holds `at_ns`, of curves whose spans have `INTERVALS_PER_POINT` intervals of
-/// `interval_ns`.
+/// Returns the end of the span that contains `at_ns`. A span has `INTERVALS_PER_POINT` intervals of `interval_ns`.
 pub(crate) fn span_end_ns(at_ns: u64, interval_ns: u64) -> u64 {
     let length = interval_ns.saturating_mul(INTERVALS_PER_POINT).max(1);
     (at_ns / length).saturating_add(1).saturating_mul(length)
@@ -73,7 +73,7 @@ impl Curve {
         *self = Curve { site, merges: 0, start_bytes, since_ns, unused: [0; 5], changes: [0; POINTS] };
     }
 
-    /// Returns the curve in a copy of its units.
+    /// Decodes a curve from a copy of its units.
     pub(super) fn of_units(units: &[Unit]) -> Option<Curve> {
         let (head, changes) = units.as_flattened().split_at_checked(8)?;
         let changes: &[u64; POINTS] = changes.try_into().ok()?;
@@ -89,7 +89,7 @@ impl Curve {
         self.site
     }
 
-    /// Adds a change of the live bytes at a time.
+    /// Adds a change of the live bytes at `at_ns`. A change before the start of the curve changes `start_bytes`.
     pub(super) fn add(&mut self, at_ns: u64, bytes: i64) {
         if at_ns < self.since_ns {
             self.start_bytes = self.start_bytes.wrapping_add(bytes);
@@ -104,7 +104,7 @@ impl Curve {
         }
     }
 
-    /// Merges neighbours, which halves the resolution.
+    /// Merges each two neighbouring spans, which halves the resolution.
     fn merge(&mut self) {
         for point in 0..POINTS {
             self.changes[point] = match self.changes.get(2 * point..2 * point + 2) {
@@ -119,7 +119,7 @@ impl Curve {
         SPAN_NS_MIN << self.merges.min(MERGES_BOUND)
     }
 
-    /// Returns the curve with spans of `INTERVALS_PER_POINT` intervals of `interval_ns`, or longer ones if it has them.
+    /// Returns the curve, merged until a span has at least `INTERVALS_PER_POINT` intervals of `interval_ns`.
     fn aligned(&self, interval_ns: u64) -> Curve {
         let mut curve = *self;
         while curve.span_ns() / INTERVALS_PER_POINT < interval_ns && curve.merges < MERGES_BOUND {
@@ -142,7 +142,8 @@ impl Curve {
         (self.span_ns(), (self.since_ns / self.span_ns()).min(POINTS as u64 - 1) as u32)
     }
 
-    /// Returns the live bytes at the end of each span, from the one in which the curve begins up to that of `now_ns`.
+    /// Returns the live bytes at the end of each span, from the span in which the curve begins to the span of
+    /// `now_ns`.
     fn live_bytes(&self, now_ns: u64) -> impl Iterator<Item = u64> + '_ {
         let (span_ns, first) = self.spans();
         let end = ((now_ns / span_ns) as usize + 1).clamp(first as usize + 1, POINTS);

@@ -3,19 +3,19 @@
 use crate::profile::LiveBlock;
 use crate::ring::event;
 
-/// Number of rows of threads; the last row stands for all threads without a separate row.
+/// Number of rows of threads. All threads without a separate row share the last row.
 pub(crate) const ROWS_MAX: u32 = 1 << 14;
 /// The row that threads share when all other rows are taken.
 pub(crate) const ROW_OF_OTHERS: u32 = ROWS_MAX - 1;
 /// Maximum count of the reallocs of one block.
 pub(crate) const REALLOCS_MAX: u64 = 31;
 
-/// Maximum number of further frees that a waiting free stands for.
+/// Maximum number of further equal frees that the entry of one waiting free represents.
 pub(crate) const MORE_MAX: u64 = 1023;
 
-/// Number of sampling periods with different numbers: 1 to 15, then 1 again.
+/// Number of the last sampling period before the numbers start at 1 again.
 pub(crate) const PERIODS: u64 = 15;
-/// Place of the sampling period in the size bits of a waiting free.
+/// Position of the sampling period in the size bits of a waiting free.
 const PERIOD_SHIFT: u32 = 60;
 
 /// Time error of a sampled block, in nanoseconds: the entry of such a block has no room for an individual error.
@@ -49,7 +49,8 @@ impl Entry {
     }
 }
 
-/// Returns the size bits of a free that carries its whole size, with that size above the bits. No block has 2⁴⁸ bytes.
+/// Returns the size bits of a free that carries its whole size: the check bits, and above them the size plus one,
+/// which fits because no block has 2⁴⁸ bytes.
 pub(crate) fn with_whole_size(size: u64) -> u64 {
     without_period(event::check_bits(size) | (size + 1) << event::CHECK_BITS)
 }
@@ -62,7 +63,7 @@ pub(crate) fn whole_size(waiting: &Entry) -> Option<u64> {
     }
 }
 
-/// Returns the size bits of a free that was not in the sampled set in a period: an unlisted free, see W5 of
+/// Returns the size bits of an unlisted free: its address was not in the sampled set in this period. See W5 of
 /// `fold::flush`.
 pub(crate) fn unlisted_in(period: u64, size_bits: u64) -> u64 {
     size_bits | period << PERIOD_SHIFT
@@ -73,8 +74,9 @@ pub(crate) fn without_period(size_bits: u64) -> u64 {
     size_bits & ((1 << PERIOD_SHIFT) - 1)
 }
 
-/// Whether a free cannot mean an internal block, because it would have found the block in the sampled set: W5 of
-/// `fold::flush`. Such a block was listed in the period of the free, or in the next one, and so after the free.
+/// Whether an internal block is younger than an unlisted free, and so is not its block: W5 of `fold::flush`. This is
+/// so if the block was listed in the period in which the free did not find it in the sampled set, or in the next
+/// period.
 pub(crate) fn is_unlisted(free: &Entry, block: &Entry) -> bool {
     let (period, listed) = (free.size >> PERIOD_SHIFT, block.meta.listed_in());
     period != 0 && listed != 0 && (listed + PERIODS - period) % PERIODS <= 1
@@ -90,9 +92,9 @@ pub(crate) fn is_unlisted(free: &Entry, block: &Entry) -> bool {
 ///
 /// An internal block has the sampling period in which it was listed in place of the alignment, or 0.
 ///
-/// A waiting free has the round of its arrival in place of the stack, and the number of further equal frees in place of
-/// alignment and reallocs. If it is the first half of a realloc, `own` is set, and `sampled` if heapledger made the
-/// realloc.
+/// A waiting free has the round of its arrival in place of the stack, and the number of further equal frees in place
+/// of alignment and reallocs. In the first half of a realloc, `own` is set; `sampled` is set too if heapledger made
+/// the realloc.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Meta(pub(crate) u64);
@@ -128,30 +130,30 @@ impl Meta {
         Meta(Meta::of_block(0, thread, 0, false, time_error_ns).0 | Self::WAITING)
     }
 
-    /// Returns the fields of an internal block that is in the sampled set since this period.
+    /// Returns the fields of an internal block, with the sampling period in which the block was listed.
     pub(crate) const fn with_listed_in(self, period: u64) -> Meta {
         Meta(self.0 & !(31 << Self::ALIGN_SHIFT) | period << Self::ALIGN_SHIFT)
     }
 
-    /// Returns the sampling period in which an internal block was listed; 0 for one that is not, and for other blocks.
+    /// Returns the sampling period in which an internal block was listed; 0 for any other block.
     pub(crate) const fn listed_in(self) -> u64 {
         if self.is_own() { self.0 >> Self::ALIGN_SHIFT & 31 } else { 0 }
     }
 
-    /// Returns the alignment of a block, without other fields.
+    /// Returns a word with the alignment of a block and no other field.
     #[inline(always)]
     pub(crate) const fn of_align(align_log2: u64) -> Meta {
         // No block has an alignment of 2³¹ bytes.
         Meta((align_log2 & 31) << Self::ALIGN_SHIFT)
     }
 
-    /// Whether the fields are those of a block that was reallocated, internal or sampled, or of a waiting free.
+    /// Whether this is a waiting free, or a block that was reallocated, is internal, or is sampled.
     #[inline(always)]
     pub(crate) const fn is_unusual(self) -> bool {
         self.0 & (Self::WAITING | Self::OWN | Self::SAMPLED | REALLOCS_MAX << Self::REALLOCS_SHIFT) != 0
     }
 
-    /// Returns the fields of a waiting free with the thread and the time error of these.
+    /// Returns these fields, marked as those of a waiting free.
     #[inline(always)]
     pub(crate) const fn as_waiting(self) -> Meta {
         Meta(self.0 | Self::WAITING)
@@ -165,7 +167,7 @@ impl Meta {
         (self.0 >> Self::THREAD_SHIFT) as u32 & (ROWS_MAX - 1)
     }
 
-    /// Returns the alignment of a block; 0 for an internal one.
+    /// Returns the alignment of a block; 0 for an internal block.
     pub(crate) const fn align_log2(self) -> u8 {
         if self.is_own() {
             return 0;
@@ -186,8 +188,8 @@ impl Meta {
         }
     }
 
-    /// Returns the fields of a block after a realloc by the thread in `thread`, which is a part of such a word. The time
-    /// of the first allocation stays, with its error.
+    /// Returns the fields of a block after a realloc by the thread in `thread`, whose other fields are ignored. The
+    /// error of the time stays, because the entry keeps the time of the first allocation.
     #[inline(always)]
     pub(crate) const fn reallocated(self, thread: Meta, stack: u32, align_log2: u64) -> Meta {
         let kept = self.0 & (Self::OWN | 31 << Self::TIME_ERROR_SHIFT | REALLOCS_MAX << Self::REALLOCS_SHIFT);
@@ -206,8 +208,7 @@ impl Meta {
         if self.0 & Self::SAMPLED == 0 { 0 } else { self.0 >> Self::TIME_ERROR_SHIFT & 31 }
     }
 
-    /// Whether the block is excluded from the program's totals: a block of heapledger itself, or a sample that stands
-    /// for others.
+    /// Whether the block is excluded from the program's totals, because it is internal or sampled.
     #[inline(always)]
     pub(crate) const fn is_excluded(self) -> bool {
         self.0 & (Self::OWN | Self::SAMPLED) != 0
@@ -227,7 +228,7 @@ impl Meta {
         self.0 & Self::OWN != 0
     }
 
-    /// Returns the fields of the free, which has been waiting since this round.
+    /// Returns the fields of a free that began to wait in this round.
     pub(crate) const fn waiting_since(self, round: u32) -> Meta {
         Meta(self.0 & !(u32::MAX as u64) | Self::WAITING | round as u64)
     }
@@ -238,24 +239,25 @@ impl Meta {
         (self.0 as u32).wrapping_sub(round) > u32::MAX / 2
     }
 
-    /// Returns the number of further equal frees that a waiting free stands for.
+    /// Returns the number of further equal frees that the entry of a waiting free represents.
     pub(crate) const fn more(self) -> u64 {
         self.0 >> Self::ALIGN_SHIFT & 31 | (self.reallocs() << 5)
     }
 
-    /// Returns the fields of a waiting free that stands for this number of further equal ones, up to [`MORE_MAX`].
+    /// Returns the fields of a waiting free whose entry represents `more` further equal frees, up to [`MORE_MAX`].
     pub(crate) const fn with_more(self, more: u64) -> Meta {
         let cleared = self.0 & !(31 << Self::ALIGN_SHIFT) & !(REALLOCS_MAX << Self::REALLOCS_SHIFT);
         Meta(cleared | (more & 31) << Self::ALIGN_SHIFT | (more >> 5) << Self::REALLOCS_SHIFT)
     }
 
-    /// Returns the fields of the free, marked as the first half of a realloc, by heapledger itself or by the program.
+    /// Returns the fields of a free, marked as the first half of a realloc. `internal` means that heapledger made the
+    /// realloc.
     pub(crate) const fn by_realloc(self, internal: bool) -> Meta {
         Meta(self.0 | Self::OWN | if internal { Self::SAMPLED } else { 0 })
     }
 
-    /// Whether a waiting free is the first half of a realloc by heapledger of a block of the program, or the other way
-    /// round: it means such a block only if there is no other.
+    /// Whether a waiting free is the first half of a realloc by heapledger and `block` is the program's, or a realloc
+    /// by the program and `block` is internal. Such a free ends such a block only if it can end no other.
     pub(crate) const fn is_by_other_side(self, block: Meta) -> bool {
         self.is_by_realloc() && (self.0 & Self::SAMPLED != 0) != block.is_own()
     }
@@ -270,8 +272,8 @@ impl Meta {
     }
 }
 
-/// Time error in nanoseconds that stands for all errors above a second: longer than any process runs, and small enough
-/// that a time and two such errors can be added.
+/// Time error in nanoseconds that replaces every error above a second. It is longer than any process runs, and small
+/// enough that the sum of a time and two such errors does not overflow.
 const TIME_ERROR_NS_MAX: u64 = 1 << 61;
 
 /// Returns the exponent of the next power of two, limited to 31 (more than a second).

@@ -1,13 +1,15 @@
 //! Sampling without bias: the choice of recorded blocks, the weight of each, and the error of the estimate.
 //!
 //! Bytes are sampled by a Poisson process: a distance is drawn from an exponential distribution with mean *R*, the
-//! sizes of the blocks are counted off against it, and the block in which it ends is recorded. A block of size *s* is
-//! then recorded with probability *p* = 1 − e^(−s/R), whatever came before it. (tcmalloc and jemalloc use the same
-//! scheme; "Poisson sampling" in Särndal, Swensson, Wretman, *Model Assisted Survey Sampling*, section 3.5.)
+//! sizes of the blocks are subtracted from the distance, and the block in which the distance ends is recorded. A
+//! block of size *s* is then recorded with probability *p* = 1 − e^(−s/R), independently of all blocks before it.
+//! (tcmalloc and jemalloc use the same scheme; "Poisson sampling" in Särndal, Swensson, Wretman, *Model Assisted
+//! Survey Sampling*, section 3.5.)
 //!
-//! A recorded block stands for 1/*p* blocks and *s*/*p* bytes. The sums are unbiased (the Horvitz–Thompson estimator).
-//! The sum of s²(1−p)/p² over the recorded blocks is an unbiased estimate of their variance, or (1−p)/p² for the number
-//! of blocks. Each block is weighted before it is added to a sum.
+//! A recorded block represents 1/*p* blocks and *s*/*p* bytes. The sums of these are unbiased (the Horvitz–Thompson
+//! estimator). The sum of s²(1−p)/p² over the recorded blocks is an unbiased estimate of the variance of the bytes,
+//! and the sum of (1−p)/p² is one of the variance of the number of blocks. Each block is weighted before it is added
+//! to a sum.
 
 use crate::profile::Estimate;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -41,7 +43,7 @@ fn probability(size: u64, rate: u64) -> f64 {
     -(-(size as f64) / mean_bytes(rate) as f64).exp_m1()
 }
 
-/// The state of a thread's sampler: three words, which can lie in a lane.
+/// The state of a thread's sampler, which a lane stores in three words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sampler {
     /// Bytes until the next sample; 0 before the first distance is drawn.
@@ -70,12 +72,12 @@ impl Sampler {
             self.distance = rest;
             return false;
         }
-        // The distance to the next sample does not depend on the place in this block where the last one ended.
+        // The next distance does not depend on the place in this block where the last distance ended.
         self.draw(rate);
         true
     }
 
-    /// Returns the rest of a distance after a block of this size, unless the distance ends in the block.
+    /// Returns the rest of a distance after a block of this size, or `None` if the distance ends in the block.
     #[inline(always)]
     pub(crate) fn rest_behind(size: u64, distance: u64) -> Option<u64> {
         (size < distance).then(|| distance - size)
@@ -274,8 +276,8 @@ mod tests {
                 }
             }
         }
-        // The normal distribution gives 68.3, 95.4 and 99.7 %. Numbers of blocks approach it more slowly than bytes: a
-        // block of 8 bytes that is sampled once in 2,048 times stands for 2,048 blocks.
+        // The normal distribution gives 68.3, 95.4 and 99.7 %. Numbers of blocks approach it more slowly than bytes:
+        // a block of 8 bytes that is sampled once in 2,048 times represents 2,048 blocks.
         for n in 0..4 {
             let ([one, two, three], is_bytes) = (within[n], n % 2 == 0);
             assert!(

@@ -25,8 +25,8 @@ use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Entries of the outbox, which holds blocks and frees on their way to the shared table.
 pub(crate) const OUTBOX: usize = 48;
-/// Maximum number of reallocs of one thread whose second half is not booked yet: one, and those of signal handlers that
-/// interrupted it.
+/// Maximum number of reallocs of one thread whose second half is not booked yet: one by the thread itself, and those
+/// by signal handlers that interrupted it.
 pub(crate) const REALLOCS_UNDER_WAY: usize = 4;
 /// Pages of a lane with its counters and state.
 pub(crate) const LANE_PAGES: u32 = 2;
@@ -57,8 +57,8 @@ pub(crate) struct LaneCounters {
     pub(crate) freed_bytes: AtomicU64,
     pub(crate) reallocs: AtomicU64,
     pub(crate) cross_thread_frees: AtomicU64,
-    /// Number of blocks that another lane's thread freed, and whose frees this lane booked because they had waited in
-    /// the shared table. `freed_blocks` includes them.
+    /// Number of frees by threads of other lanes that folds of this lane paired with their blocks, after the free or
+    /// the block had waited in the shared table. `freed_blocks` includes them.
     pub(crate) freed_for_others_blocks: AtomicU64,
     pub(crate) freed_for_others_bytes: AtomicU64,
     /// Sums of the sampled blocks, and the estimates from them.
@@ -101,7 +101,7 @@ pub(crate) struct FoldState {
     pub(crate) order_head: u64,
     /// Latest time of a word below the tail, in nanoseconds.
     pub(crate) span_ns: u64,
-    /// Number of lost events of the lane that the timeline contains.
+    /// Number of the lane's lost events that the timeline already contains.
     pub(crate) lost_told: u64,
     /// The lane's figures at the moment when the present thread claimed the lane.
     pub(crate) inherited: LaneFigures,
@@ -115,15 +115,14 @@ pub(crate) struct FoldState {
     pub(crate) has_sent_excluded: u32,
     /// Number of times that the lane was booked up to its head.
     pub(crate) caught_up: u32,
-    /// Growth of live bytes by the words that were booked in parts, since the lane was last booked up to its head; at
-    /// least 0.
+    /// Growth of the live bytes since the lane was last booked up to its head; at least 0.
     pub(crate) behind_bytes: i64,
-    /// Number of entries of the outbox in delivery; `handed` is the number of delivered ones. Both serve the reader of
-    /// a killed process's black box, and are 0 between deliveries.
+    /// Number of entries of the outbox that are being delivered, of which `handed` are delivered. The reader of a
+    /// killed process's black box needs both numbers. Both are 0 between deliveries.
     pub(crate) handing: usize,
     pub(crate) handed: usize,
-    /// Index below which all words are in the nursery and the shared table; the sums may lack some of them. It serves
-    /// the reader of a killed process's black box.
+    /// Index below which every word is in the nursery or the shared table; the sums may lack some of these words. The
+    /// reader of a killed process's black box needs the index.
     pub(crate) applied_up_to: AtomicU64,
     pub(crate) outbox: [Entry; OUTBOX],
     pub(crate) youngest: [Entry; YOUNGEST],

@@ -34,12 +34,12 @@ pub(crate) struct LaneWords {
 }
 
 impl LaneWords {
-    /// Makes room for the words of one lane, before any latch is taken.
+    /// Returns an empty copy with room for `words` words. Allocates, so no latch may be held.
     pub(crate) fn with_room(words: usize) -> LaneWords {
         LaneWords { words: Vec::with_capacity(words), ..LaneWords::default() }
     }
 
-    /// Wraps words that were read elsewhere; `first` is the index of the first of them.
+    /// Wraps words that were read elsewhere; `first` is the index of the first word.
     pub(crate) fn of(first: u64, words: Vec<u64>, row: u32, until_ns: u64) -> LaneWords {
         LaneWords { first, words, row, until_ns }
     }
@@ -98,8 +98,8 @@ impl LaneWords {
         decoder.own
     }
 
-    /// Returns the row of the thread of the first words: that of the first thread-end record, if no thread-start record
-    /// precedes it.
+    /// Returns the row of the thread that wrote the first words. If the first thread record is that of an end, it
+    /// names the row; otherwise it is the row of the lane.
     fn first_row(&self) -> u32 {
         let mut index = 0;
         while let Some(word) = self.words.get(index) {

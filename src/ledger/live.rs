@@ -4,8 +4,8 @@
 //! (see `table`). A shard grows by a quarter, and its load stays between 65 and 81 %: 39 to 49 bytes per block,
 //! including the entry itself.
 //!
-//! An address can be in the table more than once for a while, because threads book at different times: a block that a
-//! thread has just allocated there, next to an older block whose free is still in another thread's ring.
+//! Threads book at different times, so an address can be in the table more than once for a while: with a block that
+//! was just allocated there, and with an older block whose free is still in another thread's ring.
 //!
 //! [`LiveTable::free`] decides by time which block a free means, and counts the free as ambiguous where the clocks do
 //! not decide. The size bits of the free must agree with the block's size. If they differ, most likely the free's
@@ -32,8 +32,8 @@ const SHARD_SHIFT: u32 = 16;
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
 /// Distance between the two prefetched places in the array of rests, in entries: a cache line or a little more.
 const REST_AHEAD: usize = 3;
-/// Time after which all threads see a change of the level, in nanoseconds, and after which the words that a thread wrote
-/// before it saw the change are seen by others. A processor takes less than a microsecond for both.
+/// Time after a change of the level, in nanoseconds, until all threads see the change, and all threads see the words
+/// that another thread wrote before it saw the change. A processor takes less than a microsecond for each.
 pub(crate) const SEEN_NS: u64 = 1_000_000;
 /// Maximum number of frees that wait in one shard; further frees are counted as unmatched at once.
 const WAITING_MAX: u32 = 1 << 16;
@@ -71,7 +71,7 @@ pub(crate) struct PairingAnomalies {
     pub(crate) sampled_out_freed_bytes: AtomicU64,
     /// Number of frees without a block, and of frees that found no room to wait.
     pub(crate) unmatched: AtomicU64,
-    /// The last ambiguous pairings, for those who ask whether they took part in one.
+    /// The last ambiguous pairings, in which a measurement looks for its blocks.
     pub(crate) doubts: Doubts,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct LiveTable {
     round: AtomicU32,
     /// Whether any block was ever sampled out.
     sampling_used: AtomicU32,
-    /// Time at which sampling began, until every free that was recorded before without its whole size is booked; then 0.
+    /// Time at which sampling began; 0 as soon as every free that was recorded without its whole size is booked.
     transition_since_ns: AtomicU64,
     pub(crate) anomalies: PairingAnomalies,
 }
@@ -94,18 +94,18 @@ pub(crate) struct LiveTable {
 struct Shard {
     latch: Latch,
     len: AtomicU32,
-    /// Page of the table, and in the upper half its capacity. Both are in one word, because the word may be read from a
-    /// file after the end of the process, and the place of the entries after their keys depends on the capacity.
+    /// Page of the table in the lower half, its capacity in the upper half. A reader may find both in a file after
+    /// the end of the process, and finds an entry by the capacity. They match because they are in one word.
     table: AtomicU64,
-    /// Number of waiting frees. An entry can stand for several; `len` counts each.
+    /// Number of waiting frees. One entry can represent several equal frees; `waiting` and `len` count each of them.
     waiting: AtomicU32,
-    /// Number of blocks at an address at which the shard has an older block too.
+    /// Number of blocks that were stored at an address at which the shard already had a block.
     overlaps: AtomicU32,
 }
 
 impl LiveTable {
-    /// Books an allocation: pairs it with a waiting free, or stores it. Of waiting frees, one without its whole size comes
-    /// first (W3 of `fold::flush`).
+    /// Books an allocation: pairs it with a waiting free, or stores it. A waiting free without its whole size is
+    /// paired before one that carries its size (W3 of `fold::flush`).
     pub(crate) fn place(&self, pages: &Pages, block: Entry) -> Placed {
         let shard = self.shard(block.address);
         let _taken = shard.latch.take();
@@ -126,7 +126,7 @@ impl LiveTable {
             }
         });
         if let Some(free) = waiting {
-            // The others are none that the free can mean, or it would not wait: it may mean one that is not booked yet.
+            // The free means none of the other blocks, or it would not wait. It may mean one that is not booked yet.
             let is_ambiguous = others > 0 && free.at_ns < block.at_ns;
             self.count_if_ambiguous(is_ambiguous, Doubt::with_unknown(&block));
             table.remove_one(&free);
@@ -179,7 +179,7 @@ impl LiveTable {
         );
         table.remove(place);
         add(&shard.len, -1);
-        // For any choice, and whether or not the others were candidates.
+        // There is one block fewer at the address, whichever was chosen.
         add(&shard.overlaps, -i32::from(blocks > 1));
         Freed::Block(block)
     }
@@ -203,7 +203,7 @@ impl LiveTable {
 
     /// Begins a round over all lanes and returns its number. See `fold::flush`.
     pub(crate) fn begin_round(&self) -> u32 {
-        // relaxed: the latch of a lane, which the round takes, lets every later fold of that lane see it.
+        // relaxed: the round takes the latch of each lane, so every later fold of that lane sees the number.
         self.round.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -227,7 +227,7 @@ impl LiveTable {
             }
         });
         match equal {
-            // The later time, of the two that may both be the end of one block.
+            // The later time is kept, because a free ends only blocks that were born before it.
             Some((place, first)) => {
                 table.write(place, Entry { meta: free.meta.with_more(first.meta.more() + 1), ..free });
             }
@@ -277,8 +277,8 @@ impl LiveTable {
         blocks
     }
 
-    /// Removes frees that have waited since before `round`, each with a block that remains at its address and that
-    /// `fits` the free: the oldest, if there are several. `fold::flush` explains the reason.
+    /// Removes each free that has waited since before `round`, together with the oldest block at its address that
+    /// `fits` the free, and stores the pair in `found`. A free without such a block stays. See `fold::flush`.
     pub(crate) fn take_left_over(
         &self,
         pages: &Pages,
@@ -316,7 +316,7 @@ impl LiveTable {
                 place += 1;
                 continue;
             };
-            // A removal may move entries of a row without a gap to an earlier place.
+            // A removal may move other entries of the same row without a gap to an earlier place.
             let again_from = table.start_of_row(place);
             table.remove_entry(&block);
             table.remove_one(&free);
@@ -333,7 +333,8 @@ impl LiveTable {
         }
     }
 
-    /// Counts a pair of a free that waited and the block that remained. A deferred free that fits is no anomaly.
+    /// Counts the anomaly of a waiting free and the block that was left over for it. It is none if the free carries
+    /// its whole size and can end the block.
     fn count_left_over(&self, block: &Entry, free: &Entry) {
         let anomaly = match agrees(block, free) {
             true if whole_size(free).is_some() && can_be_end(free, block) => return,
@@ -349,14 +350,14 @@ impl LiveTable {
         self.remove_waiting(pages, round, |free| whole_size(free).is_some(), |free| self.dismiss(free));
     }
 
-    /// Drops frees that have waited since before a round and counts them as unmatched, because their blocks were lost.
-    /// Without the drop, every flush would search for their blocks again.
+    /// Drops all frees that have waited since before a round: their blocks were lost. Otherwise, every flush would
+    /// search for their blocks again.
     pub(crate) fn give_up_waiting(&self, pages: &Pages, round: u32) {
         self.remove_waiting(pages, round, |_| true, |free| self.dismiss(free));
     }
 
-    /// Counts a free that is paired with no block: as that of a sampled-out block if it carries its whole size and
-    /// blocks were sampled out, otherwise as unmatched.
+    /// Counts a free that is paired with no block. It is the free of a sampled-out block if it carries its whole size
+    /// and blocks were sampled out; otherwise it is unmatched.
     fn dismiss(&self, free: &Entry) {
         // relaxed, all: counts for people, and a flag that is set before the first such free is recorded.
         match whole_size(free).filter(|_| self.sampling_used.load(Ordering::Relaxed) != 0) {
@@ -370,8 +371,8 @@ impl LiveTable {
         }
     }
 
-    /// Whether a block may have a free without its whole size that is not booked yet, so that a free with its whole size
-    /// must not end the block: see W3 of `fold::flush`.
+    /// Whether the free carries its whole size and must not end the block, because the block may have another free,
+    /// without its whole size, that is not booked yet: see W3 of `fold::flush`.
     pub(crate) fn is_kept_from(&self, block: &Entry, free: &Entry) -> bool {
         whole_size(free).is_some()
             && self.transition_since_ns().is_some_and(|since_ns| {
@@ -379,7 +380,7 @@ impl LiveTable {
             })
     }
 
-    /// Notes that blocks are sampled out; and the time of the change, if a transition begins.
+    /// Notes that blocks are sampled out from now on. If a transition begins, `transition_since_ns` is its time.
     pub(crate) fn begin_sampling(&self, transition_since_ns: Option<u64>) {
         if let Some(since_ns) = transition_since_ns {
             // relaxed: published by the next store.
@@ -395,7 +396,7 @@ impl LiveTable {
         self.sampling_used.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether frees without their whole size may not be booked yet although blocks are sampled out.
+    /// Whether blocks are sampled out while frees without their whole size may still not be booked: the transition.
     pub(crate) fn is_in_transition(&self) -> bool {
         self.transition_since_ns().is_some()
     }
@@ -454,7 +455,7 @@ impl LiveTable {
         self.shards.iter().map(|shard| u64::from(shard.waiting.load(Ordering::Relaxed))).sum()
     }
 
-    /// Returns the number of blocks at an address at which the table has an older block too.
+    /// Returns the number of blocks that were stored at an address at which the table already had a block.
     pub(crate) fn overlaps(&self) -> u64 {
         // relaxed: as above.
         self.shards.iter().map(|shard| u64::from(shard.overlaps.load(Ordering::Relaxed))).sum()
@@ -490,7 +491,7 @@ pub(crate) fn time_error(free: &Entry, block: &Entry) -> u64 {
     free.meta.time_error_ns() + block.meta.time_error_ns()
 }
 
-/// Whether two waiting frees differ in nothing but their times. One entry then stands for both, so that a search does
+/// Whether two waiting frees differ in nothing but their times. One entry then represents both, so that a search does
 /// not pass many frees of one address.
 fn is_equal_free(entry: &Entry, free: &Entry) -> bool {
     let same = |meta: Meta| (meta.thread(), meta.stack(), meta.is_by_realloc());
@@ -500,14 +501,14 @@ fn is_equal_free(entry: &Entry, free: &Entry) -> bool {
         && !free.meta.is_by_realloc()
 }
 
-/// The rank of a waiting free for a block that has just been booked; the lowest is paired.
+/// The rank of a waiting free for a block that has just been booked. The free with the lowest rank is paired.
 fn rank_of_free(free: &Entry, block: &Entry) -> (bool, bool, u64) {
     (whole_size(free).is_some(), free.meta.is_by_other_side(block.meta), free.at_ns)
 }
 
-/// Whether `a` is a better match for the free than `b`. heapledger reallocates its own blocks, and the program its own.
-/// The best match is the youngest block born before the free; without one, it is the oldest block that seems to be born
-/// after the free.
+/// Whether `a` is a better match for the free than `b`. If heapledger made the free's realloc, an internal block is
+/// better; if the program made it, a block of the program. Otherwise, the youngest block born before the free is the
+/// best; without one, the oldest block that seems to be born after the free.
 fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
     let by_others = |block: &Entry| free.meta.is_by_other_side(block.meta);
     if by_others(a) != by_others(b) {
@@ -531,7 +532,7 @@ pub(crate) fn agrees(block: &Entry, free: &Entry) -> bool {
 
 impl Shard {
     /// Makes room for one more entry: grows the table by a quarter, or doubles it while it is small. Returns `false`
-    /// without memory.
+    /// if there is no memory.
     fn make_room(&self, pages: &Pages) -> bool {
         // relaxed, all of it: the latch orders it.
         let (len, (old_page, capacity)) = (self.len.load(Ordering::Relaxed), self.place());
@@ -542,7 +543,7 @@ impl Shard {
             if capacity < 8 * CAPACITY_MIN { (capacity * 2).max(CAPACITY_MIN) } else { capacity / 4 * 5 };
         let wanted = wanted.next_multiple_of(CAPACITY_MIN);
         let Some(page) = pages.take_to_scatter(pages_of(wanted), For::LiveBlocks) else {
-            // Counts as full before the last empty places, which end every probe, are used up.
+            // The table is full before its last places are taken, because only an empty place ends a probe.
             return len + CAPACITY_MIN / 16 < capacity;
         };
         let new = Table::at(pages, page, wanted);
@@ -575,7 +576,7 @@ impl Shard {
     /// Returns the page and the capacity of the table.
     #[inline(always)]
     fn place(&self) -> (u32, u32) {
-        // relaxed: the latch orders it, if it is held; read from a file, nobody writes it.
+        // relaxed: the latch orders it, if it is held. Nobody writes to a file that is read.
         halves(self.table.load(Ordering::Relaxed))
     }
 

@@ -5,10 +5,10 @@
 //! no shared state. If both places of a new block are taken, the older of the two blocks there is pushed out to the shared
 //! table.
 //!
-//! Neighbours in memory are neighbours in the table: blocks that were allocated one after the other often lie one
-//! behind the other, and are freed in that order, so the processor prefetches their places. The table covers a stretch of
-//! memory of 16 bytes for each entry. Each further stretch begins at a pseudo-random place of the table, so that blocks at
-//! equal distances do not collide.
+//! Neighbours in memory are neighbours in the table. Blocks that are allocated one after the other often lie side by
+//! side, and are freed in the same order, so the processor prefetches their places. The table covers a stretch of
+//! memory of 16 bytes for each entry. Each further stretch begins at a pseudo-random place of the table, so that
+//! blocks at equal distances do not collide.
 //!
 //! The table starts inside the lane's pages and grows when many blocks are pushed out, up to 32,768 entries. If a table
 //! of that size still pushes most blocks out, because far more blocks live than fit, the table is made small again for
@@ -39,14 +39,14 @@ const ENTRIES_SMALL: u32 = 512;
 const ENTRIES_FAR: u64 = 8192;
 /// Bytes of an entry.
 const ENTRY_BYTES: u64 = size_of::<Entry>() as u64;
-/// Factor that makes stretches of memory begin at pseudo-random places. It fits the constant of a multiplication. Of 69 factors
-/// tried it is the one with which no block pushes another out in tables of all sizes, of blocks at twelve equal distances from 16
-/// bytes to 2 MiB.
+/// Factor by which stretches of memory begin at pseudo-random places. It fits into the constant operand of a
+/// multiplication. Blocks at twelve equal distances, from 16 bytes to 2 MiB, push no other block out in tables of all
+/// sizes. Of 69 factors that were tried, no other has this property.
 const SPREAD: u64 = 0x3C51_1AFB;
 const STRETCH_SHIFT: u32 = 27;
 /// Number of allocations per entry between two checks of the size.
 const ALLOCS_SEEN: u32 = 8;
-/// Share of the allocations between two checks that may push a block out before the table grows.
+/// The table grows if one in this many allocations between two checks pushes a block out.
 const CROWDED_SHARE: u32 = 32;
 /// Number of checks before a nursery that was made small may grow again. It may grow earlier if it pushes fewer blocks
 /// out.
@@ -73,9 +73,9 @@ pub(crate) struct Nursery {
 #[derive(Clone, Copy)]
 pub(crate) struct Places {
     start: *mut Entry,
-    /// Number of entries minus one, in bytes of the table: the offsets of its places.
+    /// Mask of the offsets of places, in bytes: the number of entries minus one, times the bytes of an entry.
     offsets: u64,
-    /// Bits of an address that number its stretch of memory.
+    /// Mask of the bits of an address that number its stretch of memory.
     stretches: u64,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct Places {
 pub(crate) struct Place(*mut Entry);
 
 impl Nursery {
-    /// Returns the page and the number of places of the nursery; page 0 stands for the first nursery.
+    /// Returns the page and the number of places of the nursery; page 0 means the first nursery.
     pub(crate) fn place(&self) -> (u32, u32) {
         halves(self.run)
     }
@@ -97,14 +97,14 @@ impl Nursery {
         Places::new(start, entries)
     }
 
-    /// Checks the size at intervals, and returns the number of entries to change to. `allocs` is the running number of
-    /// the last allocation.
+    /// Checks the size if enough allocations have passed since the last check. Returns the new number of entries if
+    /// the table must change its size. `allocs` is the running number of the last allocation.
     #[inline]
     pub(crate) fn look(&mut self, allocs: u32) -> Option<u32> {
         let (page, entries) = self.place();
         let entries = if page == 0 { YOUNGEST as u32 } else { entries };
         let seen = allocs.wrapping_sub(self.seen_at);
-        // The largest table is checked sooner, because it costs the most where it pushes most blocks out.
+        // The largest table is checked sooner: when it pushes most blocks out, it costs the most.
         let enough = if entries < ENTRIES_MAX { ALLOCS_SEEN * entries } else { 2 * entries };
         let is_crowded = self.pushed_out >= ALLOCS_SEEN * entries / CROWDED_SHARE;
         if seen < enough && !(is_crowded && entries < ENTRIES_MAX && self.checks_small == 0) {
@@ -121,9 +121,9 @@ impl Nursery {
         pushes_most_out.then_some(ENTRIES_SMALL)
     }
 
-    /// Copies the blocks to a table of another size, and returns it. A block that finds both its new places taken
-    /// pushes one out, to `push_out`. The old table stays unchanged, so that each block is in one of the two tables at
-    /// any time.
+    /// Copies the blocks to a table of another size, and returns that table. If both new places of a block are taken,
+    /// the older of the two blocks there goes to `push_out`. The old table stays unchanged, so that each block is in
+    /// one of the two tables at any time.
     pub(crate) fn resized(
         &self,
         pages: &Pages,
@@ -258,7 +258,7 @@ impl Places {
     }
 
     /// Stores a block in one of its places. A block that is there goes to `push_out` first, so that it is in the
-    /// nursery or in the shared table at any time: both may outlive the process.
+    /// nursery or in the shared table at any time: a reader may find both tables after the end of the process.
     #[inline(always)]
     pub(crate) fn bring(&self, block: Entry, push_out: impl FnOnce(Entry)) {
         let place = self.for_block(block.address);
@@ -352,7 +352,7 @@ impl Place {
     }
 }
 
-/// Marks a way through the code that is taken less often than the other.
+/// Tells the compiler that the branch with this call is the less usual one.
 #[cold]
 fn is_less_usual() {}
 
@@ -366,7 +366,7 @@ pub(crate) fn number_of_young(entry: &Entry) -> u32 {
     (entry.size >> 32) as u32
 }
 
-/// Returns the block with its size alone, as the shared table stores it.
+/// Returns the block without its running number, as the shared table stores it.
 pub(crate) fn as_survivor(entry: Entry) -> Entry {
     Entry { size: size_of_young(&entry), ..entry }
 }
@@ -464,7 +464,7 @@ mod tests {
         }
     }
 
-    /// Checks the size repeatedly while `percent` of the allocations push a block out, until another size is wanted.
+    /// Checks the size repeatedly until another size is wanted; `pushed_percent` of the allocations push a block out.
     fn looks(nursery: &mut Nursery, allocs: &mut u32, pushed_percent: u32) -> Option<u32> {
         for _ in 0..400_000 {
             *allocs = allocs.wrapping_add(100);

@@ -1,12 +1,12 @@
-//! The memory of the ledger, by what it is for.
+//! The memory of the ledger, by purpose.
 
 use super::Ledger;
 use crate::profile::OwnMemory;
 use crate::sys::pages::For;
 
 impl Ledger {
-    /// Returns the bytes of memory that the ledger has in use or keeps, and of the copies of unwind tables on the
-    /// program's heap.
+    /// Returns the bytes of memory that the ledger uses or keeps for later use, by purpose. They include the copies
+    /// of unwind tables, which are on the program's heap.
     pub(crate) fn own_memory(&self) -> OwnMemory {
         let held = self.pages.held_bytes_by_use();
         let of = |what: For| held[what as usize];

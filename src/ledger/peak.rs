@@ -4,9 +4,9 @@
 //! when they are folded. So the peak is exact to the event while one thread allocates. With several threads its error
 //! is bounded by the bytes that the other threads had not booked, and that bound is published with the peak.
 //!
-//! The figures of each site at the peak need no second pass: a site stores the number of the latest peak at the time of
-//! its last change. If a newer peak exists at the next change, the site held at that peak the figures from *before* the
-//! change. That costs a comparison per event instead of a scan of all sites at each new peak (the idea of memray's
+//! The figures of each site at the peak need no second pass. At a change, a site stores the number of the latest
+//! peak. If a newer peak exists at the next change, the figures *before* that change are those at the newer peak.
+//! That costs a comparison for each event instead of a scan of all sites at each new peak (the idea of memray's
 //! high-water-mark aggregator).
 
 use crate::sys::latch::Latch;
@@ -90,7 +90,7 @@ impl PeakCell {
         Some(number)
     }
 
-    /// Opens the latch, in a copy of a killed process's region.
+    /// Opens the latch in a copy of a killed process's region, where no thread is left to open it.
     pub(crate) fn take_over(&self) {
         self.latch.open();
     }

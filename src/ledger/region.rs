@@ -60,17 +60,18 @@ pub(crate) struct Ledger {
 pub(crate) struct Facts {
     pub(crate) started_unix_ns: AtomicU64,
     pub(crate) process_id: AtomicU32,
-    /// Id of the process from which this one was forked with a ledger open; 0 if there is none.
+    /// Id of the parent process, if this process was forked while the parent had a ledger; otherwise 0.
     pub(crate) forked_from: AtomicU32,
-    /// Page of the store of stacks; `rules_page` is that of the table of rules. Both are 0 while stacks are not walked.
+    /// Page of the store of stacks; 0 while there is none. `rules_page` is that of the table of rules; 0 while stacks
+    /// are not walked.
     stacks_page: AtomicU32,
     rules_page: AtomicU32,
     /// Number of events that no lane could record, by reason, since the ledger was opened.
     pub(crate) unlaned: [AtomicU64; LossReason::COUNT],
     /// Whether the recording ended normally.
     pub(crate) ended: AtomicU32,
-    /// Page of a black box's metadata, in the high half, and its length in bytes; 0 while there is none. Both are in
-    /// one word, because two threads may write it, and the process may be killed at any time.
+    /// Page of a black box's metadata in the high half, their length in bytes in the low half; 0 while there are
+    /// none. Both are in one word, because two threads may write it, and the process may be killed at any time.
     metadata: AtomicU64,
     /// Page of the live page; 0 while there is none.
     live_page: AtomicU32,
@@ -82,7 +83,7 @@ impl Facts {
     /// Returns the pages of the store of stacks and of the table of rules, if they exist.
     #[inline(always)]
     pub(crate) fn stacks(&self) -> Option<(u32, u32)> {
-        // relaxed: a thread that takes stacks has acquired the state in which they are taken, and these with it.
+        // relaxed: a thread that takes stacks has acquired the state that says how, and with it these pages.
         let store = self.stacks_page.load(Ordering::Relaxed);
         (store != 0).then(|| (store, self.rules_page.load(Ordering::Relaxed)))
     }
@@ -102,7 +103,7 @@ impl Facts {
 
     /// Publishes the live page.
     pub(crate) fn publish_live_page(&self, page: u32) {
-        // Release: pairs with the acquire in `live_page`; the page is seen begun.
+        // Release: pairs with the acquire in `live_page`; who sees the page sees its start.
         self.live_page.store(page, Ordering::Release);
     }
 
@@ -132,7 +133,7 @@ impl Facts {
         ]
     }
 
-    /// Returns the page of the store of stacks, to a thread that may not walk stacks.
+    /// Returns the page of the store of stacks, if there is one, also to a thread that may not walk stacks.
     pub(crate) fn store_of_stacks(&self) -> Option<u32> {
         // Acquire: pairs with the release in `offer_store`.
         Some(self.stacks_page.load(Ordering::Acquire)).filter(|page| *page != 0)
@@ -256,9 +257,10 @@ impl Ledger {
         (0..self.lanes.count()).filter_map(|index| self.lane(index))
     }
 
-    /// Notes that blocks are sampled out from now on; and whether frees were recorded without their whole size until now.
+    /// Notes that blocks are sampled out from now on. `begins` means that frees were recorded without their whole
+    /// size until now.
     pub(crate) fn use_sampling(&self, begins: bool) {
-        // An ordered fold books all lanes in the order of their stamps, so that there is no transition.
+        // An ordered fold books all lanes in the order of their stamps, so there is no transition.
         let begins = begins && !self.is_ordered();
         self.live.begin_sampling(begins.then(|| self.clock.now_ns().max(1)));
     }

@@ -40,7 +40,7 @@ pub(crate) struct RemoteFreePair {
 }
 
 impl RemoteFreeTable {
-    /// Adds blocks of one thread that another one freed.
+    /// Adds blocks that the thread of row `allocated_by` allocated and the thread of row `freed_by` freed.
     pub(crate) fn count(&self, allocated_by: u32, freed_by: u32, blocks: u64, bytes: u64) {
         let pair = (u64::from(allocated_by) + 1) << 32 | u64::from(freed_by);
         let first = (spread(pair) >> 40) as usize;
@@ -51,7 +51,7 @@ impl RemoteFreeTable {
         cell.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Returns every pair; the blocks of pairs without a cell are returned with the row `row_of_others` for both
+    /// Returns every pair. The pairs without a cell are returned as one pair, with the row `row_of_others` for both
     /// threads.
     pub(crate) fn all(&self, row_of_others: u32) -> impl Iterator<Item = RemoteFreePair> + '_ {
         self.cells.iter().chain(std::iter::once(&self.others)).filter_map(move |cell| {
@@ -70,7 +70,7 @@ impl RemoteFreeTable {
 impl Cell {
     /// Whether this is the pair's cell; the pair claims the cell if it is empty.
     fn is_or_becomes(&self, pair: u64) -> bool {
-        // relaxed, both: the word is all there is.
+        // relaxed, both: nothing is published with the word.
         match self.pair.load(Ordering::Relaxed) {
             0 => {
                 let taken = self.pair.compare_exchange(0, pair, Ordering::Relaxed, Ordering::Relaxed);

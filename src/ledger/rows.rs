@@ -40,10 +40,10 @@ pub(crate) struct Row {
     pub(crate) started_ns: AtomicU64,
     /// Time of the thread's end in nanoseconds, or 0 while the thread runs.
     pub(crate) ended_ns: AtomicU64,
-    /// Number of threads for which this row stands.
+    /// Number of threads that have this row.
     pub(crate) threads: AtomicU32,
     pub(crate) own: AtomicU32,
-    /// Sums of ended threads, and of frees that another thread paired late.
+    /// Sums of the threads that have ended, and of frees that folds of other lanes have paired.
     pub(crate) figures: RowFigures,
 }
 
@@ -129,7 +129,8 @@ impl Row {
         }
     }
 
-    /// Stores a name that the system has for the thread now. Keeps a longer name of which the system has the start.
+    /// Stores the name that the system has for the thread now, unless the system has only the start of the stored
+    /// name.
     pub(crate) fn set_system_name(&self, name: &[u8]) {
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         let name = &name[..length];

@@ -6,10 +6,10 @@
 //! sample and is counted. The table is sized for the samples, not for the heap: with one sample in 512 KiB its 130,808
 //! words cover a heap of 64 GiB.
 //!
-//! Counts of the addresses by a part of the hash lie in front of the buckets. These 2 KiB stay in the first-level cache
-//! beside the program's data, and rule out most addresses that are not in the table. Counts and buckets use the same
-//! hash, so the addresses of one count share 88 words, and a byte holds the count. The second buckets are not read
-//! before an address was inserted into one of them.
+//! In front of the buckets, a byte for each value of a part of the hash counts the addresses in the table with that
+//! value. These 2 KiB stay in the first-level cache beside the program's data, and rule out most addresses that are
+//! not in the table. Counts and buckets use the same hash, so the addresses of one count share 88 words, and a byte
+//! is enough. The second buckets are not read before an address was inserted into one of them.
 
 use super::entry::PERIODS;
 use super::table::spread;
@@ -30,11 +30,11 @@ const NEAR: usize = 256;
 /// A cache line of addresses.
 type Bucket = [AtomicU64; 8];
 
-/// Number of words that can hold the addresses of one count: in the near and in the far buckets, its part and the
-/// bucket in which the next part begins.
+/// Number of words that can hold the addresses of one count. Among the near and among the far buckets, these are the
+/// count's part of the buckets, and the bucket in which the next part begins.
 const WORDS_OF_A_COUNT: usize = (NEAR.div_ceil(COUNTS) + 1 + BUCKETS.div_ceil(COUNTS) + 1) * 8;
 
-// The other half is for threads that are inserting or removing an address of that part, one for each thread.
+// The other half of the byte is for threads that are inserting or removing an address: each may add one.
 const _: () = assert!(WORDS_OF_A_COUNT <= u8::MAX as usize / 2);
 const _: () = assert!(size_of::<SampledTable>() == PAGES as usize * PAGE_BYTES);
 
@@ -122,22 +122,22 @@ impl SampledSet {
         self.table(pages).is_some_and(|table| table.insert(address))
     }
 
-    /// Inserts the address of an internal block; returns a period in which or after which it was inserted, or 0 if it may
-    /// not be in the set.
+    /// Inserts the address of an internal block. Returns the period in which it was inserted, or an earlier one;
+    /// returns 0 if the address may be missing from the set.
     pub(crate) fn insert_in_period(&self, pages: &Pages, address: u64) -> u64 {
         // Acquire, and read first: pairs with the release at the end of `clear`, whose removals come before the insertion.
         let period = self.period.load(Ordering::Acquire);
         if self.insert(pages, address) { u64::from(period) } else { 0 }
     }
 
-    /// Removes an address. If it is not in the set, returns the period in which it is not, or 0 if the set is being
+    /// Removes an address. If it is not in the set, returns the period of the search, or 0 if the set is being
     /// cleared.
     #[inline]
     pub(crate) fn remove_or_period(&self, pages: &Pages, address: u64) -> Result<(), u64> {
         if self.remove(pages, address) {
             return Ok(());
         }
-        // Acquire: a thread that sees that `clear` has removed the address sees that it has ended the period.
+        // Acquire: a thread that sees that `clear` has removed the address sees that `clear` has ended the period.
         fence(Ordering::Acquire);
         Err(u64::from(self.period.load(Ordering::Relaxed)))
     }
@@ -209,7 +209,7 @@ impl SampledTable {
             if to == 0 {
                 return false;
             }
-            // Before the entry, which the hand-over orders as well.
+            // Before the insertion. The program's hand-over of the block orders this store as well.
             is_far.store(1, Ordering::Relaxed);
         }
         in_bucket(far)

@@ -17,15 +17,15 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 pub(crate) const SCOPES_MAX: u32 = 4095;
 /// Maximum number of cells with the same name.
 pub(crate) const SCOPES_PER_NAME_MAX: u32 = 64;
-/// Maximum number of nested scopes; a scope inside the last one is counted in that one.
+/// Maximum number of nested scopes; a deeper scope is counted in the innermost of these.
 pub(crate) const SCOPE_DEPTH_MAX: usize = 8;
 /// Maximum number of bytes of a name; a longer name loses its start.
 pub(crate) const SCOPE_NAME_BYTES_MAX: usize = 120;
 /// Maximum number of steps that a thread waits for the latch of the table to make a cell; about a second.
 const CELL_ROUNDS_MAX: u32 = 20_000;
-/// Number of threads whose shares of a scope are kept apart.
+/// Number of threads that have a separate [`Share`] of a scope.
 pub(crate) const SHARES: usize = 12;
-/// Number of the cell for scopes that have no cell.
+/// Number of the cell in which scopes without a separate cell are counted.
 pub(crate) const OTHERS: u32 = 1;
 /// Number of entries of the table that maps stacks to scopes.
 const STACKS: u32 = 1 << 20;
@@ -48,7 +48,7 @@ const TAKEN: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct Scopes {
     latch: Latch,
-    /// Page of the cells, then of their hash table, then of the scopes of stacks; 0 while there is no scope.
+    /// First page of the cells, which their hash table and the scopes of stacks follow; 0 while there is no scope.
     page: AtomicU32,
     /// Number of the last cell.
     count: AtomicU32,
@@ -79,7 +79,7 @@ pub(crate) struct ScopeCell {
     instance: u32,
     name_bytes: u32,
     name: [u8; SCOPE_NAME_BYTES_MAX],
-    /// Number of the stack that consists of the frames of scopes alone; 0 until it is known.
+    /// Number of the stack that consists of the frames of this scope and its parents alone; 0 until it is known.
     stack: AtomicU32,
     state: AtomicU32,
     /// Number of measurements that have used the cell.
@@ -138,7 +138,7 @@ impl ScopeSums {
         self.total_bytes.wrapping_sub(self.freed_bytes) as i64
     }
 
-    /// Adds `more`. Wrapping: an allocation that is subtracted again adds the two's complement of one.
+    /// Adds `more`. Wrapping, because a subtraction is the addition of a two's complement.
     pub(crate) fn add(&mut self, more: &ScopeSums) {
         for (sum, more) in self.each_with(more) {
             *sum = sum.wrapping_add(more);
@@ -184,8 +184,8 @@ impl ScopeAccount {
         share.live = share.live.wrapping_add(tally.sums.live_bytes());
     }
 
-    /// Returns the bytes by which the true peak can exceed `peak_bytes`: the highest that each thread's events rose
-    /// before they were booked. With more threads than shares, all bytes of the scope may have been live at one time.
+    /// Returns the bytes by which the true peak can exceed `peak_bytes`: the sum of the threads' `rise`. With more
+    /// threads than shares, all bytes of the scope may have been live at one time.
     pub(crate) fn uncertainty_bytes(&self) -> u64 {
         match self.threads as usize {
             0 | 1 => 0,
@@ -196,7 +196,7 @@ impl ScopeAccount {
         }
     }
 
-    /// Resets the peak and the threads for a measurement. No block of the cell lives.
+    /// Resets the peak and the threads for a measurement. The caller has checked that no block of the cell is live.
     fn begin(&mut self) {
         *self = ScopeAccount { sums: self.sums, ..ScopeAccount::default() };
     }
@@ -233,7 +233,8 @@ impl Scopes {
         (self.page.load(Ordering::Relaxed), self.count())
     }
 
-    /// Returns the bytes of the pages that hold cells and the tables that lead to them, if there are `sites` sites.
+    /// Returns the bytes of the pages that hold the cells, their hash table, and the scopes of the stacks of `sites`
+    /// sites.
     pub(crate) fn bytes(&self, sites: u32) -> u64 {
         let (page, count) = self.place();
         let pages_of = |items: u32, bytes: usize| (items as usize * bytes).div_ceil(PAGE_BYTES) as u32;
@@ -286,7 +287,8 @@ impl Scopes {
         if self.count() == SCOPES_MAX {
             return None;
         }
-        // Longer than a holder on a busy machine needs; a signal handler may have interrupted the holder itself.
+        // Longer than a holder on a busy machine needs. The wait must end: a signal handler may have interrupted the
+        // holder.
         let _taken = self.latch.take_in_rounds(CELL_ROUNDS_MAX)?;
         // relaxed: the latch orders it.
         if self.page.load(Ordering::Relaxed) == 0 {
@@ -351,7 +353,7 @@ impl Scopes {
         self.cell(pages, number).map_or(0, |cell| cell.parent)
     }
 
-    /// Returns a scope and the scopes around it, innermost first; 0 stands for none.
+    /// Returns a scope and the scopes around it, innermost first, and then zeros.
     pub(crate) fn chain(&self, pages: &Pages, number: u32) -> [u32; SCOPE_DEPTH_MAX] {
         let (mut chain, mut at) = ([0; SCOPE_DEPTH_MAX], number);
         for place in &mut chain {
@@ -361,7 +363,7 @@ impl Scopes {
         chain
     }
 
-    /// Returns the place of the number of the stack that consists of the frames of this scope alone.
+    /// Returns the place for the number of the stack that consists of the frames of this scope and its parents alone.
     pub(crate) fn stack_of_scope(&self, pages: &Pages, number: u32) -> Option<&AtomicU32> {
         self.cell(pages, number).map(|cell| &cell.stack)
     }
@@ -391,8 +393,8 @@ impl Scopes {
         self.scope_of_stack(pages, stack).map_or(0, |place| place.load(Ordering::Relaxed))
     }
 
-    /// Adds a lane's events to the accounts of their scope and of its parents. `row` is the lane's thread; `span`
-    /// changes when the lane was booked up to its head.
+    /// Adds a lane's events to the accounts of their scope and of its parents. `row` is the row of the lane's thread.
+    /// `span` is another number each time the lane was booked up to its head.
     pub(crate) fn commit(&self, pages: &Pages, tally: &ScopeTally, row: u32, span: u32) {
         for number in self.chain(pages, tally.scope) {
             self.account(pages, number, |account| account.add(tally, row, span));
@@ -412,8 +414,8 @@ impl Scopes {
         self.account(pages, number, |account| *account).unwrap_or_default()
     }
 
-    /// Takes a cell for one measurement if nobody uses it and no block of it lives. Resets the peak and the threads of
-    /// its account, and returns the account.
+    /// Takes a cell for one measurement if nobody uses the cell and none of its blocks is live. Resets the peak and
+    /// the threads of its account, and returns the account.
     pub(crate) fn take(&self, pages: &Pages, number: u32) -> Option<ScopeAccount> {
         let cell = self.cell(pages, number)?;
         // relaxed, where nothing else is said: the accounts are behind latches.
@@ -451,7 +453,8 @@ impl Scopes {
         self.chain(pages, number).into_iter().filter_map(|number| self.cell(pages, number))
     }
 
-    /// Notes that other threads may enter a scope. Returns the number of its uses, and of those of the scopes around it.
+    /// Notes that other threads may enter a scope. Returns the sum of the uses of the scope and of the scopes around
+    /// it.
     pub(crate) fn note_token(&self, pages: &Pages, number: u32) -> u32 {
         self.cells(pages, number).for_each(|cell| cell.has_tokens.store(1, Ordering::Relaxed));
         self.uses(pages, number)
@@ -468,8 +471,8 @@ impl Scopes {
         self.cells(pages, number).map(|cell| cell.uses.load(Ordering::SeqCst)).fold(0, u32::wrapping_add)
     }
 
-    /// Notes that a thread enters a scope by a token. Returns `false` if the use of the scope that the token is of has
-    /// ended.
+    /// Notes that a thread enters a scope by a token; `uses` is what `note_token` returned for the token. Returns
+    /// `false` if that use of the scope has ended.
     pub(crate) fn begin_inside(&self, pages: &Pages, number: u32, uses: u32) -> bool {
         // Sequentially consistent: see `take`.
         for cell in self.cells(pages, number) {
@@ -493,7 +496,7 @@ impl Scopes {
         }
     }
 
-    /// Makes the cells of a parent process's table, with their numbers and without figures.
+    /// Makes the cells of a parent process's table, with the same numbers and without figures.
     pub(crate) fn adopt(&self, pages: &Pages, parent: &Scopes, pages_of_parent: &Pages) {
         for number in 1..=parent.count() {
             let Some(cell) = parent.cell(pages_of_parent, number) else { return };

@@ -10,9 +10,9 @@ const FEW: usize = 9;
 /// Bits of a count in a cell. Above them is its bucket, plus one.
 const COUNT_BITS: u32 = 25;
 const COUNT_MASK: u32 = (1 << COUNT_BITS) - 1;
-/// Buckets of a group, which share a unit.
+/// Number of buckets in a group; their counts share a unit.
 pub(super) const GROUP: usize = 8;
-/// Groups of both histograms.
+/// Number of groups of both histograms.
 pub(super) const GROUPS: usize = 2 * BUCKETS / GROUP;
 
 const _: () = assert!(BUCKETS.is_multiple_of(GROUP) && 2 * BUCKETS < 1 << (u32::BITS - COUNT_BITS));
@@ -32,18 +32,19 @@ pub(crate) struct SiteCell {
     peak_number: u64,
     at_peak_bytes: i64,
     at_peak_blocks: i64,
-    /// Unit of the rare sums, and of the directory; 0 while there is none.
+    /// Unit of the rare sums; `directory` is that of the [`Directory`]. 0 while there is none.
     pub(super) rare: u32,
     pub(super) directory: u32,
-    /// First unit of the row of live bytes over time; 0 while there is none.
+    /// First unit of the site's curve; 0 while there is none.
     pub(crate) curve: u32,
-    /// Counts of the buckets that the site used first: sizes, then lifetimes.
+    /// Counts of the buckets that the site used before all others. The buckets of sizes come first, then those of
+    /// lifetimes.
     few: [u32; FEW],
 }
 
 const _: () = assert!(size_of::<SiteCell>() == 128);
 
-/// The numbers of the units of a site's groups of buckets; 0 for a group without counts behind those in the cell.
+/// The numbers of the units of a site's groups of buckets; 0 for a group whose counts are all in the cell.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Directory {
@@ -80,7 +81,8 @@ impl SiteCell {
             (self.at_peak_bytes, self.at_peak_blocks) = (bytes, blocks);
             self.peak_number = peak_number;
         }
-        // The delta too held its figures of that mark at the peak; all its figures, if it is unchanged since then.
+        // At the peak, the delta had its figures of the high-water mark. If unchanged since the mark, it still has
+        // them.
         let (more_bytes, more_blocks) = if delta.high_water_number == high_water_number {
             (delta.at_high_water_bytes, delta.at_high_water_blocks)
         } else {
@@ -89,7 +91,7 @@ impl SiteCell {
         self.at_peak_bytes += more_bytes;
         self.at_peak_blocks += more_blocks;
         self.own_peak_bytes = self.own_peak_bytes.max(bytes + delta.high_water_bytes);
-        // Wrapping: an allocation that is subtracted again adds the two's complement of one.
+        // Wrapping, because a subtraction is the addition of a two's complement.
         for (sum, value) in [
             (&mut self.total_blocks, delta.sums.total_blocks),
             (&mut self.total_bytes, delta.sums.total_bytes),
@@ -116,7 +118,7 @@ impl SiteCell {
         fits
     }
 
-    /// Returns the figures of the site. `unit` returns a unit by its number, which may be any number in a corrupt file.
+    /// Returns the figures of the site. `unit` returns a unit by its number; a corrupt file may ask for any number.
     pub(crate) fn figures(&self, unit: impl Fn(u32) -> Option<Unit>) -> SiteFigures {
         let unit = |number: u32| if number == 0 { None } else { unit(number) };
         let [cross_thread_frees, reallocs, moved, copied_bytes, chains, chain_links, longest_chain, _] =

@@ -23,7 +23,7 @@ pub(crate) struct Sums {
 
 impl Sums {
     pub(super) fn add(&mut self, more: &Sums) {
-        // Wrapping: an allocation that is subtracted again adds the two's complement of one.
+        // Wrapping, because a subtraction is the addition of a two's complement.
         let pairs = [
             (&mut self.total_blocks, more.total_blocks),
             (&mut self.total_bytes, more.total_bytes),
@@ -91,8 +91,8 @@ pub(crate) struct SiteDelta {
     pub(crate) lifetimes: [u32; BUCKETS],
 }
 
-/// Number of blocks at which a delta is committed, because its counts have 32 bits. It is small in tests, so that they
-/// reach it.
+/// Number of blocks at which a delta is committed, because its counts have 32 bits. It is small in tests, so that
+/// tests reach it.
 const HEAVY_BLOCKS: u64 = if cfg!(test) { 100 } else { 1 << 30 };
 
 impl SiteDelta {
@@ -119,7 +119,7 @@ impl SiteDelta {
         self.sums.total_blocks.max(self.sums.freed_blocks) >= HEAVY_BLOCKS
     }
 
-    /// Whether [`SiteDelta::is_heavy`] may be true, in fewer steps.
+    /// A cheaper form of [`SiteDelta::is_heavy`]: if it returns `false`, so does `is_heavy`.
     #[inline(always)]
     pub(crate) fn may_be_heavy(&self) -> bool {
         self.sums.total_blocks | self.sums.freed_blocks >= HEAVY_BLOCKS

@@ -24,11 +24,11 @@ pub(crate) struct SiteDeltas {
     pub(crate) pushed_out: u32,
     /// Number of high-water marks that the lane has reached.
     pub(crate) high_water_number: u64,
-    /// Number of the process's peak for which the latest mark stands.
+    /// Number of the process's peak that corresponds to the latest mark.
     pub(crate) peak_number: u64,
-    /// Date of the deltas: a time in the span of the sites' curves in which their events lie.
+    /// Date of the deltas: a time in the span of the sites' curves that contains the events of the deltas.
     pub(crate) dated_ns: u64,
-    /// End of that span. The deltas are committed before an event that is later.
+    /// End of that span. The deltas are committed before a later event is booked.
     pub(crate) dated_until_ns: u64,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct KnownDeltas {
 }
 
 impl SiteDeltas {
-    /// Returns the table, which has slots.
+    /// Returns the table. It must have slots.
     #[inline(always)]
     pub(crate) fn known(&self, pages: &Pages) -> KnownDeltas {
         let shift = (u32::BITS - self.slots.trailing_zeros()) % u32::BITS;
@@ -67,7 +67,7 @@ impl SiteDeltas {
 }
 
 impl KnownDeltas {
-    /// Returns the delta of a stack, if it is in the table and far from an overflow, as the latest high-water mark finds it.
+    /// Returns the delta of a stack after [`SiteDelta::follow_mark`], if it is in the table and far from an overflow.
     #[inline(always)]
     pub(crate) fn find(&self, stack: u32) -> Option<*mut SiteDelta> {
         let at = self.start.wrapping_add((stack.wrapping_mul(SPREAD) >> self.shift) as usize);

@@ -1,20 +1,20 @@
 //! Units of 64 bytes, in which a site keeps the figures that few sites have.
 //!
-//! Most sites allocate a few times, blocks of few sizes, which live about as long. Their counts fit into their
-//! [`SiteCell`](super::sites::SiteCell). A site takes a unit when it first needs one:
+//! Most sites allocate a few times: blocks of few sizes, with similar lifetimes. The counts of such a site fit into
+//! its [`SiteCell`](super::sites::SiteCell). A site takes a unit when it first needs one:
 //!
 //! * one for the sums of reallocs and of frees by other threads;
 //! * one, the *directory*, for the counts that do not fit into the cell: it has the number of a further unit for each
 //!   group of eight buckets that has such counts;
-//! * a row for live bytes over time, if the site is large (`curves`).
+//! * a run of units for its curve, if the site is large (`curves`).
 //!
-//! Units are never given back. Unit 0 is none. Invariant **S2**: a unit belongs to one site, and is accessed under the
-//! latch of that site's stripe, or under the latches of all lanes.
+//! Units are never given back. Number 0 means no unit. Invariant **S2**: a unit belongs to one site, and is accessed
+//! under the latch of that site's stripe, or under the latches of all lanes.
 
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// Maximum number of units; without a unit, a site's rare figures and further counts go to the last site.
+/// Maximum number of units. A site that gets no more units adds its rare sums and further counts to the last site.
 pub(crate) const SITE_UNITS_MAX: u32 = 1 << 22;
 /// Divisor of the region's pages: units may occupy one eighth of the region.
 const REGION_SHARE: u32 = 8;
@@ -71,7 +71,7 @@ impl Units {
         pages.at(self.page.load(Ordering::Relaxed)).cast::<Unit>().wrapping_add(unit as usize)
     }
 
-    /// Returns the first page, and the number of units in use, counting the one that is none.
+    /// Returns the first page, and the number of units in use, including unit 0.
     pub(crate) fn place(&self) -> (u32, u32) {
         // relaxed, both: a bound for readers.
         (self.page.load(Ordering::Relaxed), self.taken.load(Ordering::Relaxed).saturating_add(1))

@@ -1,10 +1,11 @@
 //! Sites, one for each call stack, which all threads share.
 //!
-//! A site has a cell of 128 bytes, with the sums that every site needs and room for nine counts of its histograms. What
-//! few sites have is in units that are taken when they are needed: see `site_units`.
+//! A site has a cell of 128 bytes, with the sums that every site needs and room for nine counts of its histograms.
+//! Rarer figures are in units, which a site takes when it first needs them: see `site_units`.
 //!
-//! Invariant **S1**: a site is accessed only under the latch of its stripe, or under the latches of all lanes, without
-//! which nobody commits; and when its pages are accessible. The run of sites is never given back.
+//! Invariant **S1**: a site is accessed only while its pages are accessible, and only under the latch of its stripe
+//! or under the latches of all lanes, because a commit needs the latch of a lane. The run of sites is never given
+//! back.
 
 use super::curves::{CURVE_UNITS, CURVES_PER_STRIPE, Curve, Dated};
 use super::site_cell::{Directory, GROUP, GROUPS, SiteCell};
@@ -15,7 +16,7 @@ use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// Maximum number of sites; further stacks share the last one. Limited memory reduces the number.
+/// Maximum number of sites. All further stacks share the last site. A small region has fewer sites.
 pub(crate) const SITES_MAX: u32 = 1 << 20;
 /// Divisor of the region's pages: sites may occupy one eighth of the region, and their units another.
 const REGION_SHARE: u32 = 8;
@@ -69,8 +70,8 @@ impl Sites {
         self.page.load(Ordering::Relaxed) + site / CELLS_PER_PAGE
     }
 
-    /// Adds a delta to its site and empties it. `high_water_number` is the lane's latest mark, which stands for the
-    /// peak with the number `peak_number`. `dated` is the date of the delta.
+    /// Adds a delta to its site and empties it. `high_water_number` is the number of the lane's latest mark, and
+    /// `peak_number` that of the corresponding peak. `dated` is the date of the delta.
     pub(crate) fn commit(
         &self,
         pages: &Pages,
@@ -103,7 +104,7 @@ impl Sites {
             (high_water_number, 0, 0);
     }
 
-    /// Adds to a site under the latch of its stripe.
+    /// Runs `work` on a site under the latch of its stripe.
     #[inline(always)]
     fn add<R>(&self, pages: &Pages, site: u32, work: impl FnOnce(&mut SiteCell) -> R) -> R {
         let _taken = self.stripes[site as usize % STRIPES].take();
@@ -111,8 +112,8 @@ impl Sites {
         work(unsafe { &mut *self.cell(pages, site) })
     }
 
-    /// Moves the rare sums and the counts of a delta to a site. Returns `false` if there were not units enough: what
-    /// stays behind is still in the delta.
+    /// Moves the rare sums and the counts of a delta to a site. Returns `false` if there were not enough units;
+    /// figures without a unit are then still in the delta.
     fn add_rest(&self, pages: &Pages, cell: &mut SiteCell, delta: &mut SiteDelta) -> bool {
         let mut is_whole = true;
         let sums = &delta.sums;
@@ -171,7 +172,8 @@ impl Sites {
         }
     }
 
-    /// Returns the units of a free curve, or of the smallest one of the stripe if the site is twice as large.
+    /// Returns unused units for a curve. If there are none, it takes the curve of the stripe's smallest site with a
+    /// curve, if the caller's site is twice as large.
     #[cold]
     fn curve_for(&self, pages: &Pages, site: u32, live: i64) -> Option<u32> {
         let curves = &self.curves[site as usize % STRIPES];
@@ -196,7 +198,7 @@ impl Sites {
         Some(units)
     }
 
-    /// Returns the curve in these units, for the holder of its stripe's latch.
+    /// Returns the curve in these units. The caller holds the latch of the curve's stripe.
     #[allow(clippy::mut_from_ref, reason = "the curve lies in the region, and the latch gives it to us")]
     fn curve(&self, pages: &Pages, units: u32) -> Option<&mut Curve> {
         // SAFETY: S2, the units were taken for a curve.
@@ -231,7 +233,7 @@ impl Sites {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Returns the sums of a site without the rare ones, or `None` if it had no event.
+    /// Returns the sums of a site without the rare ones, or `None` if the site's page is not accessible.
     pub(crate) fn sums(&self, pages: &Pages, site: u32) -> Option<Sums> {
         pages.is_reached(self.page_of(site), 1).then(|| self.add(pages, site, |cell| cell.sums()))
     }
@@ -296,7 +298,7 @@ pub(crate) struct SitesCopy {
 }
 
 impl SitesCopy {
-    /// Makes room for the sites of now, and for more.
+    /// Makes room for the present sites and for `more` others.
     pub(crate) fn reserve(&mut self, sites: &Sites, more: usize) {
         self.cells.reserve(sites.count() as usize + more);
         self.units.reserve(sites.units.place().1 as usize + 2 * more);

@@ -95,7 +95,7 @@ impl Table {
         }
     }
 
-    /// Removes one of the equal frees that an entry stands for.
+    /// Removes one of the equal frees that an entry represents.
     pub(super) fn remove_one(&self, waiting: &Entry) {
         let Some(left) = waiting.meta.more().checked_sub(1) else { return self.remove_entry(waiting) };
         let mut found = None;
@@ -116,7 +116,7 @@ impl Table {
         count
     }
 
-    /// Empties a place, and moves entries that it had displaced back, so that no probe ends early.
+    /// Empties a place, and moves later entries of the row back to fill the gap, so that no probe ends early.
     pub(super) fn remove(&self, mut hole: usize) {
         let mut place = hole;
         loop {

@@ -1,4 +1,5 @@
-//! The latest ticks of the background thread, which date the ends of windows that stayed open over a pause.
+//! The latest ticks of the background thread. A tick dates the end of a window that stayed open while its thread
+//! paused.
 
 use crate::sys::sync::{AtomicU64, Ordering};
 

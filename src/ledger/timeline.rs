@@ -15,7 +15,7 @@ pub(crate) const INTERVALS: usize = 512;
 /// Length of an interval at the start of the process, in nanoseconds.
 pub(super) const INTERVAL_NS_MIN: u64 = 1_000_000;
 
-/// Bound of the number of merges, after which an interval is longer than any process lives.
+/// Maximum number of merges. After that many, an interval is longer than any process runs.
 const MERGES_BOUND: u64 = 40;
 
 /// The timeline. All zero bytes are a valid, empty timeline.
@@ -23,7 +23,7 @@ const MERGES_BOUND: u64 = 40;
 #[derive(Debug)]
 pub(crate) struct Timeline {
     latch: Latch,
-    /// Number of times that neighbours have merged.
+    /// Number of times that neighbouring intervals have merged.
     merges: AtomicU64,
     slots: [Slot; INTERVALS],
 }
@@ -45,7 +45,7 @@ pub(crate) struct Flow {
     pub(crate) allocated_bytes: u64,
     pub(crate) freed_blocks: u64,
     pub(crate) freed_bytes: u64,
-    /// Highest number of live bytes, as booked.
+    /// Highest booked live bytes.
     pub(crate) peak_bytes: u64,
     pub(crate) lost: u64,
 }
@@ -63,7 +63,7 @@ impl Timeline {
         let slot = &self.slots[(at_ns / length) as usize];
         let values = [flow.allocated_blocks, flow.allocated_bytes, flow.freed_blocks, flow.freed_bytes];
         for (cell, value) in slot.flow.iter().zip(values) {
-            // Wrapping: a block that is subtracted again adds the two's complement of one.
+            // Wrapping, because a subtraction is the addition of a two's complement.
             cell.store(cell.load(Ordering::Relaxed).wrapping_add(value), Ordering::Relaxed);
         }
         slot.lost.store(slot.lost.load(Ordering::Relaxed) + flow.lost, Ordering::Relaxed);
@@ -82,8 +82,8 @@ impl Timeline {
         resident.store(resident.load(Ordering::Relaxed).max(bytes), Ordering::Relaxed);
     }
 
-    /// Returns the highest resident memory of each interval, up to the last one with a reading; 0 for an interval
-    /// without.
+    /// Returns the highest resident memory of each interval, up to the last interval with a reading; 0 for an
+    /// interval without a reading.
     pub(crate) fn resident_by_interval(&self) -> Vec<u64> {
         let mut resident = Vec::with_capacity(INTERVALS);
         {
@@ -95,8 +95,8 @@ impl Timeline {
         resident
     }
 
-    /// Returns the number and the bounds of the interval that holds `at_ns`. A later merge may make it a part of a
-    /// longer interval.
+    /// Returns the number and the bounds of the interval that holds `at_ns`. A later merge may join the interval with
+    /// its neighbour.
     pub(crate) fn around(&self, at_ns: u64) -> (u64, Range<u64>) {
         let length = self.interval_ns();
         let number = at_ns / length;
@@ -133,7 +133,7 @@ impl Timeline {
         length
     }
 
-    /// Opens the latch, in a copy of a killed process's region; `false` when the copy is damaged.
+    /// Opens the latch in a copy of a killed process's region. Returns `false` if the copy is damaged.
     pub(crate) fn take_over(&self) -> bool {
         self.latch.open();
         // relaxed: a copy that nobody else has.
@@ -144,7 +144,7 @@ impl Timeline {
         INTERVAL_NS_MIN << self.merges.load(Ordering::Relaxed)
     }
 
-    /// Merges neighbours, which halves the resolution.
+    /// Merges each two neighbouring intervals, which halves the resolution.
     fn merge(&self) {
         let take = |cell: &AtomicU64| {
             let value = cell.load(Ordering::Relaxed);
@@ -183,9 +183,9 @@ fn take_back(intervals: &mut [profile::Interval], figure: impl Fn(&mut profile::
     }
 }
 
-/// Returns the peak of an interval: the highest live bytes at the bookings in the interval, clamped to the bounds that
-/// its flows allow. A late fold sees other lanes' bytes of later intervals, and an interval without events is not
-/// booked at all.
+/// Returns the peak of an interval: `seen`, the highest live bytes when its events were booked, clamped to the bounds
+/// that its flows allow. `seen` is too high if a late fold saw bytes of later intervals, and 0 for an interval
+/// without events.
 fn peak_within(before: i128, allocated: u64, after: i128, seen: u64) -> u64 {
     let (low, high) = (before.max(after), before + i128::from(allocated));
     u64::try_from(i128::from(seen).min(high).max(low)).unwrap_or(0)

@@ -15,8 +15,9 @@
 //!
 //! A fold never waits for the trace. A thread that is about to fold its ring first checks whether few chunks are left
 //! ([`TraceBuffer::is_short`]), while it holds no latch, and waits for the writer as its mode allows. The remaining
-//! chunks are for folds that cannot wait, and for threads that checked at the same moment. Without any chunk, the
-//! window is missing from the trace and its events are counted; the ledger books them in any case.
+//! chunks are for folds that cannot wait, and for threads that checked at the same moment. If no chunk is left, the
+//! window is missing from the trace, and its events are counted as lost for the trace; the ledger books them in any
+//! case.
 //!
 //! Invariant **A1**: a chunk is in one stripe, in one list, or with the writer, and only its owner accesses it.
 
@@ -54,15 +55,15 @@ pub(crate) struct TraceBuffer {
     written: AtomicU32,
     /// Number of times that the writer has given a chunk back.
     spent: AtomicU64,
-    /// Value of [`TraceBuffer::spent`] plus one at the time when a thread last stopped waiting for it to rise; 0 if
-    /// none has.
+    /// Value of [`TraceBuffer::spent`], plus one, when a thread last gave up waiting for it to rise; 0 if no thread
+    /// has.
     stalled_at: AtomicU64,
     /// Number of times that threads waited for the writer; `waited_ns` is the total duration.
     waits: AtomicU64,
     waited_ns: AtomicU64,
 }
 
-/// The open chunk of some lanes.
+/// The open chunk of the lanes that share the stripe.
 #[repr(C, align(64))]
 #[derive(Debug)]
 struct Stripe {
@@ -128,7 +129,7 @@ impl Chunk {
 impl TraceBuffer {
     /// Opens the buffer, so that folds copy their windows.
     pub(crate) fn open(&self) {
-        // relaxed: a fold that sees it late books the window without a copy; it is opened before the first event.
+        // relaxed: a fold that sees the store late only omits a copy; the buffer is opened before the first event.
         self.open.store(1, Ordering::Relaxed);
     }
 
@@ -140,7 +141,7 @@ impl TraceBuffer {
         self.push_out(pages);
     }
 
-    /// Closes the buffer without a writer; its copies are dropped.
+    /// Closes the buffer when there is no writer; the copies in it are dropped.
     pub(crate) fn give_up(&self) {
         // relaxed: a fold that sees it late leaves a copy that is thrown away.
         self.open.store(0, Ordering::Relaxed);
@@ -154,7 +155,7 @@ impl TraceBuffer {
 
     /// Notes whether a writer takes filled chunks.
     pub(crate) fn set_written(&self, written: bool) {
-        // relaxed: read by threads that would wait; one that sees it late waits once more, or sheds.
+        // relaxed: a thread that sees the store late decides once wrongly whether to wait.
         self.written.store(u32::from(written), Ordering::Relaxed);
     }
 
@@ -209,7 +210,7 @@ impl TraceBuffer {
 
     /// Returns the number of chunks that wait for the writer.
     pub(crate) fn full_count(&self) -> u32 {
-        // relaxed: the writer asks, and only it makes them fewer.
+        // relaxed: only the writer calls this, and only the writer lowers the number.
         self.pool.full_count.load(Ordering::Relaxed)
     }
 
@@ -220,10 +221,10 @@ impl TraceBuffer {
         self.spent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a thread should wait before it folds its ring. The check allows for all `lanes` folding at this moment,
-    /// each with words for less than half a chunk.
+    /// Whether a thread should wait before it folds its ring. The check leaves room for all `lanes` to fold at this
+    /// moment, if each has words for less than half a chunk.
     pub(crate) fn is_short(&self, lanes: u32) -> bool {
-        // relaxed: what is free can change at once anyway.
+        // relaxed: both numbers may change right after the check in any case.
         let made = self.pool.made.load(Ordering::Relaxed);
         let free = TRACE_CHUNKS_MAX.saturating_sub(made) + self.pool.spent_count.load(Ordering::Relaxed);
         free < (CHUNKS_KEPT + lanes / 2).min(TRACE_CHUNKS_MAX / 4 * 3)
@@ -237,7 +238,7 @@ impl TraceBuffer {
             && self.stalled_at.load(Ordering::Relaxed) != self.spent_so_far() + 1
     }
 
-    /// Notes that the writer has given no chunk back for longer than threads wait.
+    /// Notes that a thread waited as long as threads wait, and the writer gave no chunk back: `spent` did not rise.
     pub(crate) fn note_stall(&self, spent: u64) {
         // relaxed: a hint for threads that would wait.
         self.stalled_at.store(spent + 1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! The last ambiguous pairings, with the stacks of the blocks that each chose between: a measurement asks whether one of
-//! its blocks was among them.
+//! The last ambiguous pairings, each with the stacks of the blocks that the free may have meant. A measurement checks
+//! whether one of its blocks was among them.
 
 use super::super::entry::Entry;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 const REMEMBERED: u64 = 64;
 /// Number of blocks of a pairing that are remembered.
 const BLOCKS: usize = 3;
-/// Value in the place of a block that there is not.
+/// Value of a place without a block.
 const NO_BLOCK: u32 = u32::MAX;
 
 /// The stacks of the blocks that a free may mean.
@@ -20,7 +20,7 @@ pub(crate) struct Doubt {
 impl Doubt {
     pub(super) const NONE: Doubt = Doubt { stacks: [NO_BLOCK; BLOCKS] };
 
-    /// Returns the doubt between a block and one that is not known, outside scopes.
+    /// Returns the doubt between a block and an unknown block, which counts as outside all scopes.
     pub(super) fn with_unknown(block: &Entry) -> Doubt {
         Doubt { stacks: [block.meta.stack(), 0, NO_BLOCK] }
     }
@@ -32,14 +32,14 @@ impl Doubt {
         }
     }
 
-    /// Whether it is one between blocks with such a stack and other blocks.
+    /// Whether `is_one` holds for the stacks of some of the blocks, but not of all.
     fn is_between(self, is_one: &impl Fn(u32) -> bool) -> bool {
         let blocks = || self.stacks.into_iter().filter(|stack| *stack != NO_BLOCK);
         blocks().any(is_one) && !blocks().all(is_one)
     }
 }
 
-/// The last ambiguous pairings. All zero bytes are none.
+/// The last ambiguous pairings. All zero bytes are a valid, empty list.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Doubts {
@@ -63,8 +63,8 @@ impl Doubts {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of ambiguous pairings since there were `before`, between blocks with such a stack and other
-    /// blocks. Pairings that are no longer remembered count.
+    /// Returns how many ambiguous pairings came after the first `before`, and were between blocks with a stack for
+    /// which `is_one` holds and other blocks. A pairing that is no longer remembered counts as such a one.
     pub(crate) fn since(&self, before: u64, is_one: impl Fn(u32) -> bool) -> u64 {
         let now = self.count();
         let first = before.max(now.saturating_sub(REMEMBERED));

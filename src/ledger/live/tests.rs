@@ -112,7 +112,7 @@ fn size_bits_decide_and_a_choice_that_they_leave_open_is_counted() {
     }
 }
 
-/// The two halves of a realloc say whose block it is, where the clock leaves it open.
+/// Where the clock does not decide, the halves of a realloc tell whether the block is heapledger's or the program's.
 #[test]
 fn a_realloc_by_heapledger_means_its_own_block_and_one_by_the_program_means_the_programs() {
     let of = |own, at_ns| Entry { meta: Meta::of_block(0, 1, 4, own, 1000), ..block(64, 8, at_ns) };
@@ -145,7 +145,7 @@ fn a_realloc_by_heapledger_means_its_own_block_and_one_by_the_program_means_the_
     }
 }
 
-/// A block or a free of thread `thread`, with a stack of the same number, whose time the clock does not tell exactly.
+/// A block or a free of thread `thread`, with an inexact time, and with a stack of the same number as the thread.
 fn by_thread(thread: u32, entry: Entry) -> Entry {
     let meta = match entry.meta.is_waiting() {
         true => Meta::of_waiting_free(thread, 1000),
