@@ -1,4 +1,4 @@
-//! Notifies the program, or its user, of a crossing of the target completeness.
+//! Notifies the program, or its user, when the completeness crosses its target.
 //!
 //! Only the background thread calls the program's callback. Allocations of the callback are recorded as heapledger's,
 //! because the whole life of that thread is an internal scope. A panic must not leave the thread, which has no Rust
@@ -51,7 +51,7 @@ impl Alarm {
         self.watch.observe(view.windowed_completeness)
     }
 
-    /// Prints a warning and calls the callback, both with the indicator of the moment.
+    /// Prints a warning and calls the callback, both with `quality`.
     pub(super) fn notify(&mut self, crossing: &ThresholdCrossing, quality: &QualityIndicator, now_ns: u64) {
         if self.warns {
             print(&format!("{crossing}{}", advice(quality)), now_ns);

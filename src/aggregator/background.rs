@@ -18,7 +18,7 @@ use crate::sys::sync::{AtomicU64, Ordering};
 /// current work.
 const PAUSE_ROUNDS_MAX: u32 = 2_000;
 
-/// Maximum number of steps that a request waits for the thread to take an earlier one.
+/// Maximum number of steps that a request waits for the background thread to take the earlier requests.
 const REQUEST_ROUNDS_MAX: u32 = 200;
 
 /// Minimum time between two queries that read the names of all running threads, in nanoseconds.
@@ -56,7 +56,7 @@ pub(super) struct Background {
     pub(super) requests: Shared<Requests>,
     /// The trace that is being written, if there is one.
     pub(super) trace: Shared<Option<TraceWriter>>,
-    /// The file of the live page, if the page has its own.
+    /// The file of the live page, if the page is in a separate file.
     pub(super) live_file: Shared<Option<LiveFile>>,
     /// Flushes, one at a time.
     pub(super) flushes: Joined,
@@ -70,7 +70,8 @@ pub(super) fn cpu_ns() -> u64 {
     BACKGROUND.cpu_ns.load(Ordering::Relaxed)
 }
 
-/// Reads the names of running threads again, unless a query has just done so and this is not the last one.
+/// Reads the names of running threads again, unless a query did so within the last [`NAMES_NS`] and `is_last` is
+/// false.
 pub(super) fn rename_threads(ledger: &Ledger, is_last: bool) {
     let now_ns = ledger.clock.now_ns();
     // relaxed, both: two queries may read them at one time.
@@ -97,7 +98,8 @@ pub(crate) fn flush(ledger: &Ledger, scope: &InternalScope) {
     });
 }
 
-/// Returns a snapshot that `make` makes after the call, in this thread or in another one that asks at the same time.
+/// Returns a snapshot that is begun after the call: `make` runs in this thread or in another that asks at the same
+/// time.
 pub(crate) fn snapshot(make: impl Fn() -> Profile) -> Profile {
     BACKGROUND.snapshots.take(make)
 }

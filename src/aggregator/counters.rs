@@ -63,8 +63,7 @@ fn coverage(ledger: &Ledger) -> Coverage {
     })
 }
 
-/// Subtracts the blocks and bytes that only the ledger freed and allocated again, and computes the live blocks and
-/// bytes.
+/// Subtracts the [`restored`] blocks and bytes from the totals, and computes the live blocks and bytes.
 pub(crate) fn finish_totals(stats: &mut HeapStats, (restored_blocks, restored_bytes): (u64, u64)) {
     for (sum, restored) in [
         (&mut stats.total_blocks, restored_blocks),
@@ -171,7 +170,7 @@ pub(super) fn end_sampling_if_over(ledger: &Ledger, marks: Marks, previous: Opti
     None
 }
 
-/// Returns the number of sampled-out blocks that live.
+/// Returns the number of live sampled-out blocks.
 fn blocks_left_out(ledger: &Ledger) -> i64 {
     // Frees are read before allocations, as in `stats`.
     let of_lanes: u64 = ledger.lanes().map(|lane| read(&lane.cold.sampled_out.frees.events)).sum();
@@ -180,7 +179,7 @@ fn blocks_left_out(ledger: &Ledger) -> i64 {
     allocs.wrapping_sub(frees) as i64
 }
 
-/// Returns the number of sampled blocks that live.
+/// Returns the number of live sampled blocks.
 fn live_samples(ledger: &Ledger) -> i64 {
     let of_lane = |lane: &Lane| {
         let sums = lane_counters_of(lane).sampled.read();

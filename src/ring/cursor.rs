@@ -1,5 +1,5 @@
-//! The three cursors of a lane and every ordering between the thread and the folder. The cursors hold indices, and do
-//! not know the storage.
+//! The three cursors of a lane and every ordering between the thread and the folder. The cursors are indices of
+//! words, and do not refer to the storage.
 
 use crate::sys::latch::wait;
 use crate::sys::sync::{AtomicU64, Ordering, fence};
@@ -114,7 +114,7 @@ impl Stamping {
     pub(crate) fn begin(&self) {
         // relaxed: the fence orders it.
         self.0.store(1, Ordering::Relaxed);
-        // SeqCst: pairs with the folder's in `fold::ordered`, where the argument is.
+        // SeqCst: pairs with the folder's fence in `fold::ordered`, which gives the reason.
         fence(Ordering::SeqCst);
     }
 

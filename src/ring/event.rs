@@ -17,11 +17,11 @@
 //! POINTER │ 9     │ the pointer event   │ number of a tracked pointer                     │  holders(32)·stack(32)
 //! ```
 //!
-//! A wide record has four more words: address, size, stack, old address. Every kind of record can be wide; it is, if an
-//! address has more than 48 bits or a size more than 32.
+//! A wide record has four more words: address, size, stack, old address. Every kind of record can be wide. A record
+//! is wide if one of its addresses has more than 48 bits, or its size more than 32.
 //!
-//! Booking a free does not need its size bits. The bits rule out wrong blocks, and reveal a free with another layout
-//! than that of the allocation.
+//! A free can be booked without its size bits. The bits rule out wrong blocks, and reveal a free whose layout differs
+//! from that of the allocation.
 
 /// Bits of an address in a narrow record.
 pub(crate) const ADDRESS_BITS: u32 = 48;
@@ -46,8 +46,8 @@ pub(crate) const POINTER_WORDS: u64 = 2;
 /// Words in a wide record.
 pub(crate) const WIDE_WORDS: u64 = 5;
 
-/// Length in the mark of a window that is still being written: the longest possible one. A reader stops at the head if
-/// the head comes first.
+/// Length in the mark of a window that is still being written: the maximum. A reader stops at the head if the head
+/// comes first.
 pub(crate) const MARK_OPEN: u64 = 127;
 
 /// The kind of a record.
@@ -130,8 +130,7 @@ impl Traits {
         (self.0 & Self::RATE) >> Self::RATE_SHIFT
     }
 
-    /// Whether the block is excluded from the program's totals: a block of heapledger itself, or a sample that stands
-    /// for others.
+    /// Whether the block is excluded from the program's totals, because it is internal or sampled.
     #[inline(always)]
     pub(crate) const fn is_excluded(self) -> bool {
         self.0 & (Self::OWN | Self::RATE) != 0
@@ -281,11 +280,11 @@ pub(crate) const fn wide_kind(word: u64) -> u64 {
     word & 0xff
 }
 
-/// The tag of a record, and the traits that a block of the program that is not sampled does not have: a rate, the
-/// internal mark, and an alignment of 2³² bytes or more.
+/// The bits of a first word by which a plain record is recognised: the tag, and the traits that an unsampled block of
+/// the program cannot have (a rate, the internal mark, an alignment of 2³² bytes or more).
 const PLAIN: u64 = (15 << TAG_SHIFT) | ((Traits::OWN | Traits::RATE | 32) << ADDRESS_BITS);
 
-/// Whether a word starts an allocation of the program that is not sampled.
+/// Whether a word starts an unsampled allocation of the program.
 #[inline(always)]
 pub(crate) const fn is_plain_alloc(word: u64) -> bool {
     word & PLAIN == Tag::Alloc.bits()

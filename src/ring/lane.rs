@@ -46,10 +46,11 @@ pub(crate) struct Lane {
     segments: [AtomicU32; SEGMENT_SLOTS as usize],
 }
 
-/// Number of folds after which a lane does not count as one whose blocks other threads free, if none has freed any.
+/// Number of folds for which [`Folder::gives_blocks`] stays true after other lanes' frees found blocks in the
+/// nursery.
 const HAND_OVER_FOLDS: u32 = 64;
 
-/// Number of times that a thread reads the level until it does not change.
+/// Maximum number of times that a thread reads the level anew because it has changed.
 const LEVEL_ROUNDS: u32 = 8;
 
 /// The cache line of the hot path.
@@ -63,9 +64,9 @@ pub(crate) struct Hot {
     epoch: AtomicU64,
     /// Address that word 0 would have if the current segment extended down to it.
     base: AtomicU64,
-    /// Number of events that the thread made on this lane, including lost ones, but not nested ones.
+    /// Number of events that the thread made on this lane, including lost events, but not nested events.
     attempted: AtomicU64,
-    /// Both words are 0 if an allocation of the thread has no stack. They are read as one.
+    /// What the stacks of the thread's allocations need. If they need nothing, both words are 0. One load reads both.
     needs: StackNeeds,
 }
 
@@ -108,8 +109,8 @@ pub(crate) struct Cold {
     pub(crate) slow_paths: AtomicU64,
     /// Number of folds by the lane's thread.
     pub(crate) folds_at_home: AtomicU64,
-    /// Number of events of signal handlers that found the gate closed. No other counter is incremented by nested
-    /// events.
+    /// Number of nested events: those of signal handlers that found the gate closed. A nested event increments no
+    /// other counter.
     pub(crate) nested: AtomicU64,
     /// Number of failed allocations, which are no events.
     pub(crate) failed: AtomicU64,
@@ -126,7 +127,8 @@ pub(crate) struct Cold {
     lost: [AtomicU64; LossReason::COUNT],
     /// State of the thread's stack walks.
     pub(crate) walker: Walker,
-    /// Total duration of timed slow paths in nanoseconds; `slow_path_ns` counts them by power of two of nanoseconds.
+    /// Total duration of timed slow paths in nanoseconds; `slow_path_ns` counts these paths by power of two of
+    /// nanoseconds.
     pub(crate) timed_ns: AtomicU64,
     pub(crate) slow_path_ns: [AtomicU32; SLOW_PATH_BUCKETS],
 }
@@ -141,7 +143,7 @@ pub(crate) struct Walker {
     pub(crate) high: AtomicU64,
     /// Lowest address that the stack can reach.
     pub(crate) floor: AtomicU64,
-    /// Number of slow paths since the stack was looked for first.
+    /// Number of slow paths since the thread first looked for its stack.
     pub(crate) tries: AtomicU64,
     /// Page of the cache from hashes to stacks; `cache_start` is its address, and the number of its places is 2 to the
     /// power of 64 - `cache_shift`. All are 0 while there is no cache.
@@ -150,9 +152,9 @@ pub(crate) struct Walker {
     cache_start: AtomicU64,
     /// Number of entries that were replaced in the cache since it last grew.
     pub(crate) cache_crowded: AtomicU32,
-    /// Number of times that addresses changed their object, when the cache was last found up to date.
+    /// Value of `stack::unwind::reused` when the cache was last found up to date.
     pub(crate) reused: AtomicU32,
-    /// Address of the thread's last walk; 0 while none is kept.
+    /// Address of the room for the thread's last walk (`stack::replay`); 0 while there is none.
     pub(crate) replay: AtomicU64,
     /// Bytes until the next sampled stack, if a subset of stacks is sampled.
     pub(crate) distance: AtomicU64,
@@ -221,8 +223,8 @@ pub(crate) struct Folder {
     in_order: AtomicU32,
     /// Whether the last fold was costly in proportion to its length.
     costly: AtomicU32,
-    /// Whether frees of the last fold did not find their blocks in the lane's nursery, in the lowest bit. Above it, the
-    /// number of further folds for which the lane counts as one whose blocks others free.
+    /// Lowest bit: whether frees of the last fold did not find their blocks in the lane's nursery. Other bits: the
+    /// number of further folds for which [`Folder::gives_blocks`] stays true.
     hand_over: AtomicU32,
     /// Number of costly folds minus the number of other folds, but at least 0.
     costly_balance: AtomicU32,
@@ -263,8 +265,8 @@ impl Folder {
         self.costly_balance.store(now, Ordering::Relaxed);
     }
 
-    /// Notes whether frees of the last fold did not find their blocks in the lane's nursery, and whether other lanes' frees
-    /// have found theirs in it. Called by the holder of the latch.
+    /// Notes whether frees of the last fold did not find their blocks in the lane's nursery, and whether frees of
+    /// other lanes found their blocks there. Called by the holder of the latch.
     pub(crate) fn note_hand_over(&self, has_remote_frees: bool, gives_blocks: bool) {
         // relaxed, both: a hint to the threads.
         let folds = self.hand_over.load(Ordering::Relaxed) >> 1;
@@ -278,7 +280,7 @@ impl Folder {
         self.hand_over.load(Ordering::Relaxed) & 1 != 0
     }
 
-    /// Whether other lanes' frees find their blocks in the lane's nursery, or are likely to.
+    /// Whether frees of other lanes have found their blocks in the lane's nursery in recent folds, or are likely to.
     pub(crate) fn gives_blocks(&self) -> bool {
         // relaxed: as above.
         self.hand_over.load(Ordering::Relaxed) > 1 || self.is_costly()
@@ -341,8 +343,8 @@ impl Lane {
         self.hot.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Whether the lane's thread writes no record that it began at level 0, and at which it records everything. For
-    /// other threads, some time after a change of the level: see `fold::flush`.
+    /// Whether the lane's thread is not inside a record that it began at level 0, at which it records everything.
+    /// Another thread can rely on the result only some time after a change of the level: see `fold::flush`.
     pub(crate) fn is_outside_plain_records(&self) -> bool {
         let cold = &self.cold;
         // relaxed, all: a thread that changes them later has seen the change.
@@ -351,8 +353,8 @@ impl Lane {
             || cold.own_depth.load(Ordering::Relaxed) != 0
     }
 
-    /// Stores the level at which the lane's thread records. Reads the level again afterwards, so that a thread that has
-    /// stored an old one is not taken for one that follows a newer one.
+    /// Stores the level at which the lane's thread records, until the level is unchanged after the store. So no
+    /// thread keeps an old level stored while others take it to follow the new one.
     pub(crate) fn store_level(&self, now: impl Fn() -> u32) {
         // A change takes longer than a round, so that there are two rounds at most.
         for _ in 0..LEVEL_ROUNDS {
@@ -377,8 +379,8 @@ impl Lane {
         self.hot.epoch.store(epoch, Ordering::Relaxed);
     }
 
-    /// Returns what the thread's allocations need: 0 if nothing, [`WALKS_ONLY`] for a stack outside scopes; with
-    /// another value the thread is in a scope.
+    /// Returns what the stacks of the thread's allocations need: 0 for nothing, [`WALKS_ONLY`] for a walk outside
+    /// scopes, any other value in a scope.
     #[inline(always)]
     pub(crate) fn stack_needs(&self) -> u64 {
         let both = (&raw const self.hot.needs).cast::<AtomicU64>();
@@ -404,7 +406,7 @@ impl Lane {
         self.hot.needs.scope.load(Ordering::Relaxed)
     }
 
-    /// Returns the place of the thread's scope.
+    /// Returns the address of the number of the thread's current scope.
     pub(crate) fn scope_word(&self) -> *const u32 {
         (&raw const self.hot.needs.scope).cast()
     }
@@ -425,8 +427,8 @@ impl Lane {
 
     /// Returns the number of events of the thread, including nested ones.
     pub(crate) fn attempted(&self) -> u64 {
-        // relaxed: monotone counters; what is booked of them was read before.
-        // They wrap where the lane is a killed process's, with anything in it.
+        // relaxed: monotone counters, and a fold has read the booked events before. Wrapping: a killed process's lane
+        // may contain any values.
         self.hot.attempted.load(Ordering::Relaxed).wrapping_add(self.cold.nested.load(Ordering::Relaxed))
     }
 

@@ -1,5 +1,5 @@
-//! The ring of a thread: the encoding of events as words, and the way of the words from the thread to the folder that
-//! books them.
+//! The ring of a thread: the encoding of events as words, and the path of the words from the thread to the folder
+//! that books them.
 //!
 //! # Picture
 //!
@@ -30,10 +30,10 @@
 //! * **I1** Words from `tail` to `head` are not written: the thread writes at `head` and above only.
 //! * **I2** Words at `head` and above are the thread's alone, up to `limit`.
 //! * **I3** A segment is reused only when all its words are below `tail`, and `oldest` has passed it first.
-//! * **I4** `head` and `tail` never leave a record or a mark half inside.
+//! * **I4** `head` and `tail` never lie inside a record.
 //! * **I5** Every segment starts with a mark; a record never crosses from one segment to the next.
-//! * **I6** A walker's cache is a run of pages as long as its shift says, used by its thread only.
-//! * **I7** What a thread's stacks need is accessed by that thread and its signal handlers only.
+//! * **I6** The run of a walker's cache is as long as its shift says, and only its thread uses the cache.
+//! * **I7** Only a thread and its signal handlers access the thread's `StackNeeds`.
 //!
 //! # Orderings
 //!

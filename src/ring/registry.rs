@@ -1,4 +1,4 @@
-//! The registry of lanes, in use and free.
+//! The registry of all lanes, those in use and the free ones.
 //!
 //! ```text
 //!            fresh ──publish──► in use ◄──reuse── free

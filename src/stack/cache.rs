@@ -1,8 +1,9 @@
 //! A thread's cache, which maps the hash of a stack to the stack's number.
 //!
-//! An entry is one word: a signal handler of the same thread that changes the entry in between cannot pair a hash with
-//! another stack's number. A stack has two places, which are neighbours: a new stack takes the first, and the entry that
-//! was there moves to the second. So two stacks that fall on one place do not push each other out by turns.
+//! An entry is one word. So a lookup never pairs a hash with another stack's number, even if a signal handler of the
+//! same thread changes the entry in between. A stack has two places, which are neighbours: a new stack takes the
+//! first, and the entry that was there moves to the second. So two stacks with the same first place do not keep
+//! pushing each other out.
 //!
 //! ```text
 //!  hash    63      52 51                    44 43            0
@@ -11,9 +12,9 @@
 //!         │ 44 bits of the hash        │ number of the stack  │
 //! ```
 //!
-//! The table grows while stacks are pushed out. The place in a larger table is the place in the smaller one, followed by
-//! further bits of the hash that the entry has. So all entries move to the larger table, and no stack is looked up
-//! in the store again.
+//! The table grows while stacks are pushed out. The place in a larger table is the place in the smaller table,
+//! followed by further bits of the hash, which the entry contains. So all entries move to the larger table, and no
+//! stack is looked up in the store again.
 //!
 //! An entry and its pair of places identify 52 bits of the hash. The probability that two of a million stacks agree in
 //! 52 bits is 1 in 9,000 over the life of a process; such stacks would be shown as one.
@@ -33,11 +34,12 @@ const CACHE_ENTRIES_MAX: u32 = 1 << 15;
 const SECOND: usize = 1;
 /// The factor by which a table grows.
 const GROWTH: u32 = 8;
-/// A table grows when one stack was pushed out for so many entries. Each costs a walk in full, thousands of instructions.
+/// A table grows when more than one stack for this many entries was pushed out. Each of these stacks costs a full
+/// walk, thousands of instructions.
 const ENTRIES_PER_PUSHED_OUT: u32 = 8;
-/// Bits at the top of a hash that do not count.
+/// Bits at the top of a hash that are not used.
 const NOT_USED_BITS: u32 = 12;
-/// Bits of a place that the entry does not have: those of the pair in the smallest table.
+/// Bits of a place that the entry does not contain: those of the pair in the smallest table.
 const PAIR_BITS: u32 = ENTRIES_MIN.trailing_zeros() - 1;
 
 const _: () = assert!(NOT_USED_BITS + PAIR_BITS == NUMBER_BITS);
@@ -90,7 +92,7 @@ impl<'a> Cache<'a> {
         let place = place_of(hash, shift);
         let first: &AtomicU64 = self.walker.cache_entry(place);
         let before = first.load(Ordering::Relaxed);
-        // The number of a known stack that was checked again stays where it is.
+        // An entry of the same hash is overwritten where it is: the stack was checked again.
         let moves = before != 0 && (before ^ hash << NUMBER_BITS) >> NUMBER_BITS != 0;
         let mut pushes_out = 0;
         if moves {
@@ -127,7 +129,7 @@ impl<'a> Cache<'a> {
         }
     }
 
-    /// Stores the entries of the previous table, which had places of this shift.
+    /// Stores the entries of the previous table, whose places were computed with `shift`.
     fn take_over(&self, before: &[AtomicU64], shift: u32) {
         let shift_now = self.walker.cache_shift.load(Ordering::Relaxed);
         for (place, entry) in before.iter().enumerate() {

@@ -68,7 +68,8 @@ fn pages_of(count: u32, bytes: usize) -> u32 {
     (count as usize * bytes).div_ceil(PAGE_BYTES) as u32
 }
 
-/// Returns the largest power of two of items of `bytes` bytes that fits into `pages`, limited to `most`.
+/// Returns how many items of `bytes` bytes may fill `pages`: the largest power of two that fits, or `most` if that is
+/// less.
 fn fitting(most: u32, bytes: usize, pages: u32) -> u32 {
     let mut count = most.next_power_of_two();
     while count > 1 && pages_of(count, bytes) > pages {
@@ -102,8 +103,9 @@ impl Store {
         unsafe { &*pages.at(page).cast::<Store>() }
     }
 
-    /// Returns the number of a stack (innermost frame first), and numbers a new stack; `Some(None)` when there is no
-    /// room, `None` when the latch did not open in time. `scopes` are the frames of scopes, outside all others.
+    /// Returns the number of a stack, and numbers a new stack. `frames` and `scopes` begin with the innermost frame;
+    /// all of `scopes` lie outside of `frames`. Returns `Some(None)` if there is no room, and `None` if the latch did
+    /// not open in time.
     pub(crate) fn intern(
         &self,
         pages: &Pages,

@@ -8,9 +8,9 @@
 //!                                    walk again, with frames ─┴─► store of all stacks ─► number
 //! ```
 //!
-//! A walk that finds a known stack writes only its number: it reads the thread's stack, and one word of the thread's
-//! cache. Only a stack that is new to the thread is written out, to a store that all threads share. In the store,
-//! stacks are branches of one tree, so common callers are stored once.
+//! If the thread knows the stack, the record gets the stack's number, and the walk has read nothing but the thread's
+//! stack and one word of the thread's cache. Only a stack that is new to the thread is written to a store that all
+//! threads share. In the store, stacks are branches of one tree, so common callers are stored once.
 //!
 //! # Two ways to walk
 //!

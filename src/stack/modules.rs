@@ -1,9 +1,9 @@
 //! The loaded objects (*modules*): their addresses, paths, build ids and unwind tables.
 //!
 //! The objects are found in `/proc/thread-self/maps` and read through `/proc/thread-self/mem`; the files of the same
-//! names under `/proc/self` are empty once the main thread has ended. That takes no lock of the loader, and
-//! reading from an object that is being unloaded fails instead of crashing. ELF headers are read from memory; files are
-//! not opened, because their content may have changed since.
+//! names under `/proc/self` are empty once the main thread has ended. This takes no lock of the loader, and reading
+//! from an object that is being unloaded fails instead of crashing. ELF headers are read from memory; files are not
+//! opened, because their content may have changed since they were loaded.
 //!
 //! The functions allocate, so they are called in internal scopes only.
 
@@ -51,7 +51,7 @@ pub(crate) struct Section {
 pub(crate) struct Module {
     /// Path of the object's file when it was loaded; bytes that are no UTF-8 are written as `\xff`.
     pub(crate) path: String,
-    /// Whether that path has the file no more, because it was removed or replaced.
+    /// Whether the file was removed from that path, or replaced there.
     pub(crate) is_deleted: bool,
     /// The build id in hexadecimal; empty if there is none.
     pub(crate) build_id: String,
@@ -60,8 +60,8 @@ pub(crate) struct Module {
     pub(crate) end: u64,
     /// The difference between an address in memory and the same address in the file.
     pub(crate) bias: u64,
-    /// 0 for an object that was there from the start. Another one has a number, which its addresses in stacks carry in
-    /// their upper 16 bits: its addresses may have been those of another object before, or become so.
+    /// 0 for an object that was loaded from the start. Any other object has a number, which its addresses in stacks
+    /// carry in their upper 16 bits, because another object may have the same addresses at another time.
     pub(crate) number: u16,
     /// Time at which the object was first seen, in nanoseconds; 0 if it was there from the start.
     pub(crate) since_ns: u64,
@@ -92,7 +92,7 @@ impl Memory {
     }
 }
 
-/// Opens the file of this process with this name. Kernels before 3.17 have only the name for the whole process.
+/// Opens a file of this process in `/proc`. Kernels before 3.17 have no `/proc/thread-self`.
 pub(crate) fn open_own(name: &str) -> io::Result<File> {
     File::open(format!("/proc/thread-self/{name}")).or_else(|_| File::open(format!("/proc/self/{name}")))
 }
@@ -173,8 +173,8 @@ fn first_mapping(line: &[u8]) -> Option<Mapping<'_>> {
 }
 
 impl<'a> Mapping<'a> {
-    /// Returns the path of the file, and whether the path has this file no more. A name can also contain what the
-    /// system inserts: if there is a file of the name as shown, and it is the mapped one, then that is its name.
+    /// Returns the path of the file, and whether the file is no longer there. A real path can contain what the system
+    /// inserts. So if the mapped file is at the path as shown, the path is returned as it is.
     fn path(&self) -> (Cow<'a, [u8]>, bool) {
         let is_plain = !self.shown.ends_with(DELETED.as_bytes()) && line_breaks(self.shown).next().is_none();
         if is_plain || self.is_at(self.shown) {
@@ -223,7 +223,7 @@ fn text_of(path: &[u8]) -> String {
     for chunk in path.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            // A string takes everything.
+            // Writing to a string does not fail.
             let _ = write!(text, "\\x{byte:02x}");
         }
     }
@@ -308,7 +308,7 @@ fn build_id(notes: &[u8]) -> Option<String> {
 }
 
 impl Module {
-    /// Whether this is the same object at the same place, whatever became of its file since.
+    /// Whether this is the same object at the same place. What became of its file since does not matter.
     pub(crate) fn is_same(&self, other: &Module) -> bool {
         let place = |module: &Module| (module.start, module.end, module.bias, module.fingerprint);
         place(self) == place(other) && (&self.path, &self.build_id) == (&other.path, &other.build_id)

@@ -1,10 +1,11 @@
 //! The walk by rules that reuses the result of the thread's last walk.
 //!
-//! From one allocation of a thread to the next, most of its stack stays the same: the outer functions are still waiting
-//! for the same calls. So the words of the stack that the last walk read are kept, outermost first, and a new walk
-//! first counts how many of them are unchanged. That costs two loads and a comparison per word, without dependencies,
-//! while a step by rules is a table lookup that waits for the step before it. Then the walk goes by rules from the
-//! inner end until it reaches an unchanged frame; the frames outside of that frame are known.
+//! From one allocation of a thread to the next, most of its stack stays the same: the outer functions are still
+//! waiting for the same calls. So the thread keeps the words of the stack that its last walk read, outermost first. A
+//! new walk first counts how many of these words are unchanged. That costs two loads and a comparison per word, which
+//! do not depend on each other, while a step by rules is a table lookup that waits for the previous step. Then the
+//! walk goes by rules from the inner end until it reaches an unchanged frame; the frames outside of that frame are
+//! known.
 //!
 //! ```text
 //!        inner                                                      outer
@@ -27,8 +28,8 @@
 //! The hash of a stack is computed from its outermost frame inwards, so the hash of the unchanged frames is known as
 //! well.
 //!
-//! A walk of more words than there is room for is not kept, nor is a walk that ended because of a word on the stack.
-//! After a walk that was too deep the thread keeps none for a while, so that it does not pay twice for each walk.
+//! A walk is not kept if it read more words than there is room for, or ended because of a word on the stack. After a
+//! walk that was too deep the thread keeps no walk for a while, so that it does not pay twice for each walk.
 //!
 //! Invariant **R1**: the room is a run of pages that is never given back, and only its thread uses it.
 
@@ -95,7 +96,8 @@ struct NearRule {
     ip: u64,
     /// Distance of the caller's stack pointer above this function's stack pointer, in bytes.
     cfa: u32,
-    /// Distance of the caller's frame pointer below that stack pointer, in bytes; 0 if it is still in its register.
+    /// Distance of the caller's saved frame pointer below the caller's stack pointer, in bytes; 0 if it is in its
+    /// register.
     bp_below: u32,
 }
 
@@ -117,7 +119,7 @@ impl NearRule {
 #[derive(Debug)]
 pub(crate) struct Replay {
     len: u32,
-    /// The count of clearings of rules when the walk was made.
+    /// Value of [`Rules::cleared`] when the walk was made.
     cleared: u32,
     is_truncated: u32,
     /// Number of further walks that are not kept.
@@ -149,7 +151,7 @@ pub(crate) struct Walked {
 pub(crate) struct NoRule;
 
 impl Replay {
-    /// Makes room for the last walk of a thread, and returns its address, or 0 without memory.
+    /// Makes room for the last walk of a thread, and returns its address, or 0 if there is no memory.
     #[cold]
     pub(crate) fn open(pages: &Pages) -> u64 {
         pages.take(REPLAY_PAGES, For::Stacks).map_or(0, |page| pages.at(page).expose_provenance() as u64)
@@ -170,7 +172,8 @@ impl Replay {
         self.len = 0;
     }
 
-    /// Walks the stack by near rules to an unchanged frame. Returns `None` if they do not suffice; [`Replay::walk`] does then.
+    /// Walks the stack by near rules to an unchanged frame. Returns `None` if near rules do not suffice; the caller
+    /// then tries [`Replay::walk`].
     #[inline(always)]
     pub(crate) fn walk_near(&mut self, start: Registers) -> Option<Walked> {
         if self.rest > 0 || self.cleared != Rules::cleared() {
@@ -248,8 +251,8 @@ impl Replay {
         None
     }
 
-    /// Walks by near rules to an unchanged frame, if near rules suffice: that frame needs no frame pointer, or it is known
-    /// there (`bp_after`).
+    /// Walks by near rules to an unchanged frame. Returns `None` if near rules do not suffice, for example if that
+    /// frame needs a frame pointer that is not known there (`bp_after`).
     #[inline(always)]
     fn by_near_rules(&mut self, start: Registers, unchanged: usize) -> Option<Walked> {
         let mut joint = unchanged.checked_sub(1)?;
@@ -359,7 +362,7 @@ impl Replay {
         }
     }
 
-    /// Keeps a walk without an unchanged frame, whose last step led to the outermost frame.
+    /// Keeps a walk that reached no unchanged frame. Its last step led to the outermost frame.
     #[cold]
     fn begin(&mut self, steps: usize, end: End) -> Option<Walked> {
         let last = *self.steps.get(steps - 1)?;

@@ -30,7 +30,7 @@ const ENTRIES: usize = 1 << 16;
 const PROBES: usize = 8;
 /// Number of pages of the table.
 pub(crate) const TABLE_PAGES: u32 = (ENTRIES * 8 / PAGE_BYTES) as u32;
-/// Bits of an address that the table distinguishes; no address of a process has others.
+/// Bits of an address that the table distinguishes. All other bits are 0 in the addresses of a process.
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
 /// An odd number, so that multiplication by it modulo 2⁴⁸ is invertible.
 const MIX: u64 = 0x9E37_79B9_7F4B;

@@ -23,7 +23,7 @@ pub(super) struct State {
     /// Number of times that the table of rules was cleared. Each walk reads it, so it shares no cache line with the
     /// latch.
     pub(super) rules_cleared: AtomicU32,
-    /// Number of times that an object was found at addresses of another one.
+    /// Number of refreshes that found a new object, at addresses that may have been those of another object.
     pub(super) reused: AtomicU32,
     pub(super) unwinder: Unwinder,
 }
@@ -75,7 +75,7 @@ pub(super) struct Asked {
     /// The objects, shared so that nothing is copied while the latch is held.
     pub(super) modules: Arc<Vec<Module>>,
     pub(super) gone: Arc<Vec<Gone>>,
-    /// Number of the next object that gets addresses of its own ([`Module::number`]).
+    /// Number that the last new object got ([`Module::number`]); 0 before the first.
     pub(super) next_number: u16,
     /// Time at which the list of objects was last found to be right, in nanoseconds.
     pub(super) seen_ns: u64,

@@ -1,9 +1,9 @@
 //! Rules from unwind tables, which `gimli` reads.
 //!
-//! A rule is made only of the table entry that covers the exact address. Without such an entry, or where the entry
-//! needs more than a rule can hold (an expression, a register that is not followed), the rule is unknown, and the walk
-//! ends there as truncated. Nothing is guessed, such as that the function keeps a frame pointer: a function written in
-//! assembler may use that register for anything, and a guess would show false callers.
+//! A rule is made only from the table entry that covers the exact address. Without such an entry, or where the entry
+//! needs more than a rule can hold (an expression, a register that is not followed), the rule is unknown, and the
+//! walk ends there as truncated. heapledger does not guess, for example, that the function keeps a frame pointer: a
+//! function written in assembler may use that register for anything, and a guess would show false callers.
 //!
 //! The tables lie behind a latch and serve all threads; each address in the code is looked up once. When modules are
 //! loaded, the tables are read and memory is allocated, in an internal scope. A lookup allocates nothing. It waits for
@@ -24,9 +24,9 @@ use crate::sys::sync::Ordering;
 
 /// Position of an object's number in the addresses of stacks; no address of a process has bits there.
 pub(crate) const NUMBER_SHIFT: u32 = 48;
-/// The last number of an object: the addresses of scopes have all bits there.
+/// The highest number of an object. The number with all bits set marks the addresses of scopes.
 const NUMBER_LAST: u16 = 0xFFFE;
-/// Maximum number of late objects whose memory is compared with what was loaded there.
+/// Maximum number of objects, of those that were loaded after the start, that are checked for being still loaded.
 const WATCHED_MAX: usize = 64;
 
 /// Lists the loaded objects and reads the unwind tables of new ones. Returns whether any object was loaded or unloaded.
@@ -108,8 +108,8 @@ pub(crate) fn number_frames(addresses: &mut [u64], patience: Patience) -> Option
     })
 }
 
-/// Returns whether an object that was loaded after the start is no longer what its addresses have. Allocates,
-/// so it is called in an internal scope.
+/// Returns whether an object that was loaded after the start is no longer at its addresses. Allocates, so it is
+/// called in an internal scope.
 pub(crate) fn has_lost_object(now_ns: u64) -> bool {
     let modules = modules();
     let mut late = modules.iter().filter(|module| module.number != 0).take(WATCHED_MAX).peekable();
@@ -184,8 +184,8 @@ pub(crate) struct Known {
     pub(crate) is_code: bool,
 }
 
-/// Finds the rule of an address: that of the instruction for the innermost frame, that of the call for other frames.
-/// Allocates nothing. Returns `None` when the latch did not open in time.
+/// Finds the rule of an address in the code: in the innermost frame that of the next instruction, in other frames one
+/// inside the call. Allocates nothing. Returns `None` when the latch did not open in time.
 pub(crate) fn discover(address: u64, patience: Patience) -> Option<Known> {
     with_asked(patience, |asked| Known {
         rule: asked.rule(address).unwrap_or(Rule::UNKNOWN),

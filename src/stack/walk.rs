@@ -44,7 +44,8 @@ mod tests {
     use super::super::Frames;
     use super::*;
 
-    /// Walks a stack that is an array of words. A number below 64 stands for the address of that word.
+    /// Walks a stack that is an array of words. A word below 64 is replaced by the address of the word with that
+    /// index.
     fn walk_words(words: &mut [u64], bp: u64) -> (Vec<u64>, End) {
         let low = (&raw const words[0]).expose_provenance() as u64;
         let address = |word: u64| if word < 64 { low + 8 * word } else { word };

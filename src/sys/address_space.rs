@@ -1,8 +1,8 @@
 //! The system's address space, for [`super::pages`]: chosen once, committed in steps, and populated page by page.
 //!
 //! The system counts every mapping as memory of the process, even an inaccessible one: `mlockall` fails where the sum
-//! exceeds the limit of locked memory. So uncommitted addresses have no mapping. They lie [`FAR_BYTES`] below those
-//! that the system gives out next, where it comes only when a program has mapped that much.
+//! exceeds the limit of locked memory. So uncommitted addresses have no mapping. They lie [`FAR_BYTES`] below the
+//! addresses that the system gives out next. The system reaches them only after the program has mapped that much.
 //!
 //! A system without virtual-memory calls provides one zeroed block of its allocator instead, of bounded size.
 
@@ -29,7 +29,7 @@ mod mapping {
         bytes.filter(|_| !failed && limit.rlim_cur != libc::RLIM_INFINITY)
     }
 
-    /// Whether uncommitted pages are no memory of the process.
+    /// Whether pages are committed in steps. An uncommitted page is then no memory of the process.
     pub(in crate::sys) const COMMITS: bool = true;
     /// `MADV_POPULATE_WRITE`, which `libc` has only in versions newer than the oldest that this package allows.
     const MADV_POPULATE_WRITE: libc::c_int = 23;
@@ -43,8 +43,8 @@ mod mapping {
 
     const ACCESSIBLE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
-    /// Chooses addresses for a region. Returns their start, and whether inaccessible memory is mapped there: it is,
-    /// unless far addresses are wanted and free.
+    /// Chooses addresses for a region. Returns their start, and whether inaccessible memory is mapped there. It is
+    /// not mapped if `is_far` is set and far addresses are free.
     pub(in crate::sys) fn reserve(bytes: usize, is_far: bool) -> Option<(NonNull<u8>, bool)> {
         let near = map(null_mut(), bytes, libc::PROT_NONE)?;
         let far = (0..FAR_TRIES).filter(|_| is_far).find_map(|number| {
@@ -98,9 +98,9 @@ mod mapping {
         unsafe { libc::madvise(start.cast(), bytes, MADV_POPULATE_WRITE) == 0 }
     }
 
-    /// Returns a range to the system; the range reads as zero afterwards. Only whole pages of the system are returned,
-    /// which may be larger than those of the region; the rest of the range is filled with zeros, so bytes outside the
-    /// range stay.
+    /// Returns a range to the system; the range reads as zero afterwards. The system takes only whole pages of its
+    /// own size, which may be larger than the region's. The rest of the range is filled with zeros, and bytes outside
+    /// the range stay.
     pub(in crate::sys) fn discard(start: *mut u8, bytes: usize) {
         let (front, whole) = whole_units(start.addr(), bytes, unit());
         let mut zeros = [(0, front), (front + whole, bytes - front - whole)];
@@ -194,7 +194,7 @@ mod block {
         Layout::from_size_align(bytes.checked_add(FRONT_BYTES)?, align_of::<usize>()).ok()
     }
 
-    /// Whether uncommitted pages are no memory of the process.
+    /// Whether pages are committed in steps.
     pub(in crate::sys) const COMMITS: bool = false;
 
     pub(in crate::sys) fn reserve(bytes: usize, _is_far: bool) -> Option<(NonNull<u8>, bool)> {

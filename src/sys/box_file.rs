@@ -12,7 +12,7 @@ pub(crate) use twin::BoxFile;
 /// First bytes of a black-box file, by which a reader recognises it. The file of a live page has others.
 pub(crate) const MAGIC: [u8; 8] = *b"HLBOX\r\n\x1a";
 
-/// Whether a process holds the lock that its writer holds as long as it lives.
+/// Whether the process that writes the file still lives: it holds the file's lock.
 #[cfg(any(test, feature = "read"))]
 pub(crate) fn is_locked(file: &std::fs::File) -> bool {
     #[cfg(all(target_os = "linux", not(heapledger_portable)))]
@@ -77,9 +77,10 @@ mod real {
     }
 
     impl BoxFile {
-        /// Makes the file, which begins with `magic`, under the name `part` and renames it to `path` when it is complete. A black box at `path` that
-        /// no process writes is renamed to `older`, in place of an earlier one; any other file there stays. Returns the
-        /// file, and whether there was such a black box.
+        /// Makes a file that begins with `magic`. The file has the name `part` until it is complete, and then `path`.
+        /// A black box at `path` that no process writes is first renamed to `older`, where it may replace an earlier
+        /// one. Returns the file, and whether there was such a black box. Anything else at one of the three paths is
+        /// an error.
         pub(crate) fn create(
             path: &CStr,
             part: &CStr,
@@ -87,7 +88,7 @@ mod real {
             bytes: usize,
             magic: &[u8; 8],
         ) -> Result<(BoxFile, bool), BoxError> {
-            // Removes the rest of a process that was killed while it made its file.
+            // Removes the file of a process that was killed before its file was complete.
             remove_older(part, magic)?;
             let is_there = is_left_box(path, magic)?;
             is_left_box(older, magic)?;
@@ -178,8 +179,8 @@ mod real {
         }
     }
 
-    /// Returns whether the path leads to a black box of this user that no process writes; an error unless it does, or is
-    /// free.
+    /// Returns whether the path leads to a black box of this user that no process writes, or `false` if nothing is
+    /// there. Anything else is an error.
     fn is_left_box(path: &CStr, magic: &[u8; 8]) -> Result<bool, BoxError> {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
         // SAFETY: the path ends with a zero byte; a zeroed `stat` is valid; the buffer has as many bytes as are asked
@@ -210,7 +211,7 @@ mod real {
         }
     }
 
-    /// Removes the file at the name `part`: a black box or an empty file of an earlier process.
+    /// Removes the file `part` of an earlier process: an empty file, or a black box that no process writes.
     fn remove_older(part: &CStr, magic: &[u8; 8]) -> Result<(), BoxError> {
         // SAFETY: a zeroed `stat` is valid, and the path ends with a zero byte.
         let is_empty = unsafe {

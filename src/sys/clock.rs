@@ -194,8 +194,8 @@ pub(crate) fn monotonic_ns() -> u64 {
 pub(crate) fn monotonic_ns() -> u64 {
     use std::alloc::{GlobalAlloc, Layout, System};
     use std::time::Instant;
-    // `Instant` has no origin to subtract, so the first reading serves as one. The reading lies for good in memory of
-    // the system's allocator, because this call may come from inside the global allocator.
+    // `Instant` has no origin to subtract, so the first reading is the origin. It lies for good in memory of the
+    // system's allocator, because this call may come from inside the global allocator.
     let first = super::statics::STATICS.os.first_instant.get_or_try_init(|| {
         // SAFETY: the layout is not empty; a block that is not null is ours, and fits an `Instant`.
         unsafe {

@@ -86,8 +86,9 @@ impl Known {
     }
 }
 
-/// Returns the known part of the calling thread's stack; `None` if the stack pointer lies on no stack that the system
-/// made, in the only thread of a forked child or in the main thread. Calls the system, so the hot path does not use it.
+/// Returns the known part of the calling thread's stack. Returns `None` in the main thread, or the only thread of a
+/// forked child, if the stack pointer lies on a stack that the program made. Calls the system, so the hot path does
+/// not use it.
 pub(crate) fn known() -> Option<Known> {
     os::known()
 }
@@ -126,7 +127,7 @@ mod os {
     pub(super) const SUPPORTED: bool = true;
     /// Assumed maximum size of a main thread's stack without a limit, in bytes.
     const UNLIMITED_BYTES: u64 = 1 << 30;
-    /// An address at which nothing is mapped. Not null, which the system takes for no address.
+    /// An address at which nothing is mapped. It is not null, because null means no argument to the system.
     const UNMAPPED: u64 = 8;
 
     #[inline(always)]
@@ -149,7 +150,7 @@ mod os {
 
     pub(super) fn known() -> Option<Known> {
         if is_readable(UNMAPPED) {
-            // The system does not tell readable pages from others.
+            // On this system the call does not tell readable pages from others.
             return None;
         }
         let (sp, pointer) = (registers().sp, thread_pointer());
@@ -218,7 +219,7 @@ mod os {
     pub(super) fn is_readable(address: u64) -> bool {
         const NO_OPERATION: libc::c_int = -1;
         let (no_set, set_bytes) = (std::ptr::null::<u64>(), 8usize);
-        // SAFETY: the system reads the address and fails if it cannot; it writes nothing, because the operation is none.
+        // SAFETY: the system reads the address and fails if it cannot. The operation is invalid, so it writes nothing.
         let failed =
             unsafe { libc::syscall(libc::SYS_rt_sigprocmask, NO_OPERATION, address, no_set, set_bytes) };
         // SAFETY: the address of the thread's error number is valid.

@@ -1,6 +1,6 @@
-//! A file, or a part of one, as memory that is only read: what is not looked at is not loaded.
+//! A file, or a part of a file, mapped as memory that is only read. Pages that nobody reads are not loaded.
 //!
-//! If somebody shortens the file meanwhile, the next look beyond its end ends the process by `SIGBUS`.
+//! If somebody truncates the file meanwhile, a read beyond its new end ends the process by `SIGBUS`.
 
 pub(crate) use os::MappedFile;
 
@@ -22,8 +22,8 @@ mod os {
     unsafe impl Send for MappedFile {}
 
     impl MappedFile {
-        /// Maps `bytes` bytes from `offset` on, which is a multiple of the system's pages. A file that is shorter is an
-        /// error.
+        /// Maps `bytes` bytes from `offset` on. `offset` is a multiple of the system's page size. A file that ends
+        /// earlier is an error.
         pub(crate) fn open(file: &File, offset: u64, bytes: usize) -> io::Result<MappedFile> {
             let end = offset.checked_add(bytes as u64);
             if bytes == 0 || end.is_none_or(|end| file.metadata().is_ok_and(|about| about.len() < end)) {
@@ -45,7 +45,7 @@ mod os {
             self.start
         }
 
-        /// Returns all bytes, of a file that nobody writes.
+        /// Returns all bytes. Nobody may write to the file at the same time.
         pub(crate) fn as_slice(&self) -> &[u8] {
             // SAFETY: the range is mapped as long as the value lives. The callers have asked the file's lock; the values
             // read are not trusted.

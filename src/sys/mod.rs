@@ -12,10 +12,10 @@
 //! | `address_space` | memory from the system, for `pages` | know of runs |
 //! | `sparse` | which pages of large tables are committed, for `pages` | know of tables |
 //! | `box_file` | the file of a black box | know what is stored in it |
-//! | `mapped_file` | a file as memory, for readers | be used for a file that is being written, but by atomics |
+//! | `mapped_file` | a file as memory, for readers | be read without atomics while the file is being written |
 //! | `descriptors` | descriptors that outlive a call | use or close one that the program has taken over |
 //! | `errno` | the protection of the program's error number | be omitted where the recording path calls the system |
-//! | `prefetch` | a hint of the next reads | be relied on |
+//! | `prefetch` | hints at the next reads | be relied on |
 //! | `signal_safe_counter` | counters that no signal handler can corrupt | be written by several threads |
 //! | `compiler_barrier` | the order of stores that outlive the process | be used to order threads |
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
@@ -25,14 +25,14 @@
 //! | `program_name` | the program's name | allocate |
 //! | `path_pattern` | `%e`, `%p` and `%t` in paths | allocate |
 //! | `copies` | other copies of this crate in the process | be used except when a ledger is opened |
-//! | `sockets` | sockets of the endpoint | block, but in a bounded wait |
-//! | `statics` | all state of the room that lies in statics, and its reset in a forked child | grow a second static |
-//! | `signals` | handlers that request a dump, and the wait for requests | write one |
+//! | `sockets` | sockets of the endpoint | block, except in a wait of bounded time |
+//! | `statics` | all state of the room that lies in statics, and its reset in a forked child | have a second static |
+//! | `signals` | handlers that request a dump, and the wait for requests | write a dump |
 //!
 //! `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `process_memory`, `own_threads`,
-//! `program_name`, `copies` and `signals` have two implementations each: one for Linux, through libc, and a portable one for all other systems, which
-//! uses only std.
-//! `--cfg heapledger_portable` enables the portable one under Linux, where it is tested.
+//! `program_name`, `copies` and `signals` have two implementations each: one for Linux, through libc, and a portable
+//! one for all other systems, which uses only std. `--cfg heapledger_portable` selects the portable one under Linux,
+//! where it is tested.
 
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "asks the system for memory")]

@@ -17,7 +17,7 @@ mod os {
     use super::super::statics::STATICS;
     use super::super::sync::Ordering;
 
-    /// The main thread has a lane. Before that the value is 0: its end would not be noticed.
+    /// The main thread has a lane, so its end will be noticed. Before that the value is 0.
     const LIVES: u32 = 1;
     /// The main thread has called [`main_thread_ends`].
     const ENDS: u32 = 2;
@@ -77,7 +77,7 @@ mod os {
         STATICS.os.main_thread.store(LIVES, Ordering::Relaxed);
     }
 
-    /// Notes that the main thread is about to end, without the process.
+    /// Notes that the main thread is about to end while the process continues.
     pub(crate) fn main_thread_ends() {
         // relaxed: as above.
         STATICS.os.main_thread.store(ENDS, Ordering::Relaxed);
@@ -99,8 +99,8 @@ mod os {
         if main_thread == LIVES {
             return false;
         }
-        // A thread of heapledger that starts or ends meanwhile is in one of the two numbers, so the smaller one counts
-        // none that the system does not.
+        // A thread of heapledger may start or end between these calls. The system has counted all threads that are in
+        // both numbers, so the smaller number counts.
         let before = own_threads();
         match Threads::read() {
             Some(Threads { is_main_gone, count }) => is_main_gone && count <= 1 + before.min(own_threads()),
@@ -118,8 +118,8 @@ mod os {
         STATICS.os.own_threads.load(Ordering::Relaxed)
     }
 
-    /// Lets the calling thread, which blocks all signals, take those that are not pending. A pending one was sent after
-    /// the end of the program's last thread, and the process ends without it.
+    /// Unblocks the signals that are not pending, in the calling thread, which blocks all signals. A pending signal
+    /// was sent after the program's last thread had ended, and the process ends without it.
     pub(crate) fn take_signals() {
         // SAFETY: the set is valid for writes, and initialised by the call before it is read.
         unsafe {

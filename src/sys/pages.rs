@@ -12,9 +12,9 @@
 //! └────────────────────┴───────────┴─────┴────────────┴───────────────┴─────────────────────────┘
 //! ```
 //!
-//! What is not committed is free address space, far from the addresses that the system gives to others: it is no memory
-//! of the process, so `mlockall` neither counts nor locks it. If the program maps its own memory there, the region ends
-//! before it. Where no such addresses are free, inaccessible memory is mapped instead.
+//! Pages that are not committed are free address space, far from the addresses that the system gives to others. They
+//! are no memory of the process, so `mlockall` neither counts nor locks them. If the program maps its own memory
+//! there, the region ends before it. Where no such addresses are free, inaccessible memory is mapped instead.
 //!
 //! A run is a power of two of pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each
 //! small size, and one larger run of up to [`WARM_PAGES_MAX`] pages. Three facts favour keeping: a growing table gives
@@ -54,7 +54,7 @@ const RESERVE_BYTES_MIN: usize = 1 << 20;
 
 const _: () = assert!(RESERVE_BYTES_MIN.is_multiple_of(COMMIT_PAGES as usize * PAGE_BYTES));
 
-/// What memory of a region is for.
+/// The purpose of memory in a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum For {
     /// Rings of threads, with their counters and state, and their spare segments.
@@ -63,7 +63,7 @@ pub(crate) enum For {
     LiveBlocks,
     /// Sums on their way to sites. The sites themselves count their pages.
     Sites,
-    /// The store of stacks, and the tables of those who walk them.
+    /// The store of stacks, and the tables with which threads walk stacks.
     Stacks,
     /// Everything else.
     Tables,
@@ -82,7 +82,7 @@ pub(crate) struct Pages {
     in_file: AtomicU32,
     /// Whether memory is mapped where the region is not committed.
     is_mapped: AtomicU32,
-    /// Whether large tables are taken as other runs are: in a file, and in unit tests.
+    /// Whether large tables are taken like other runs. This is so in a file and in unit tests.
     is_dense: AtomicU32,
     reserved_pages: AtomicU32,
     committed_pages: AtomicU32,
@@ -130,8 +130,7 @@ const TRUNK_LEAVES: usize = PAGE_BYTES / size_of::<u32>() - 2;
 const _: () = assert!(size_of::<Trunk>() == PAGE_BYTES);
 
 impl Pages {
-    /// Makes a region, with a seal, of a file of 1 MiB or more. `head_bytes` has the meaning that it has in
-    /// [`Pages::reserve`].
+    /// Makes a region, with a seal, of a file of 1 MiB or more. `head_bytes` is as in [`Pages::reserve`].
     pub(crate) fn in_file(
         file: &BoxFile,
         head_bytes: usize,
@@ -163,7 +162,7 @@ impl Pages {
         Pages::reserve_as(limit_bytes, head_bytes, !cfg!(test))
     }
 
-    /// Reserves a region as [`Pages::reserve`] does. A sparse one lies at far addresses, and has sparse runs.
+    /// Reserves a region as [`Pages::reserve`] does. A sparse region lies at far addresses, and has sparse runs.
     fn reserve_as(limit_bytes: u64, head_bytes: usize, is_sparse: bool) -> Option<NonNull<Pages>> {
         let share = address_space::limit().map_or(u64::MAX, |limit| limit / ADDRESS_SPACE_SHARE);
         let mut bytes =
@@ -306,7 +305,7 @@ impl Pages {
         Some(page)
     }
 
-    /// Takes a kept run of this size out of the kept ones. The caller holds the latch.
+    /// Takes a kept run of this size, if there is one. The caller holds the latch.
     fn take_warm(&self, order: usize) -> Option<u32> {
         let warm = self.warm_runs.get(order).unwrap_or(&self.warm_large);
         // relaxed, all: the latch orders it.
@@ -485,7 +484,7 @@ impl Pages {
         self.next_page.load(Ordering::Relaxed)
     }
 
-    /// Returns the bytes that are taken, by [`For`]. Kept runs and the head are tables.
+    /// Returns the bytes that are taken, by [`For`]. Kept runs and the head count as tables.
     pub(crate) fn held_bytes_by_use(&self) -> [u64; For::COUNT] {
         // relaxed, both: figures for people. Of a killed process's region they may be anything.
         let mut held = self.held_bytes.each_ref().map(|held| held.load(Ordering::Relaxed));

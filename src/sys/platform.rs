@@ -1,4 +1,4 @@
-//! Calls of the system off the hot path: process, threads, environment, time, sleep, exit and fork hooks.
+//! System calls off the hot path: process, threads, environment, time, sleep, exit and fork hooks.
 //!
 //! The Linux implementation does not allocate. The portable twin may, where std gives no other way; its callers run
 //! while the thread's events are marked as internal.
@@ -118,9 +118,9 @@ mod os {
         known_inode.store(inode, Ordering::Relaxed);
     }
 
-    /// Writes to standard error once, and ignores failures. Writes nothing if standard error was closed when the ledger
-    /// was opened, or if another file has had its number since: a program that closes its standard descriptors gets
-    /// number 2 for another file. A pipe without a reader raises no signal.
+    /// Writes to standard error once, and ignores failures. Writes nothing if standard error was closed when the
+    /// ledger was opened, or if its descriptor belongs to another file now: a program that closes its standard
+    /// descriptors gets number 2 for another file. A pipe without a reader raises no signal.
     pub(crate) fn write_stderr(text: &[u8]) {
         // relaxed, both: as in `remember_stderr`.
         let [device, inode] = STATICS.os.standard_error.each_ref().map(|word| word.load(Ordering::Relaxed));
@@ -274,8 +274,7 @@ mod os {
         fn atexit(on_exit: extern "C" fn()) -> i32;
     }
 
-    /// Registers `on_exit` to be called at exit. `atexit` is part of the C library on every platform that std supports
-    /// with one.
+    /// Registers `on_exit` to be called at exit. Every C library that std supports has `atexit`.
     pub(crate) fn at_exit(on_exit: extern "C" fn()) -> bool {
         // SAFETY: the function is `extern "C"` and lives as long as the program.
         unsafe { atexit(on_exit) == 0 }

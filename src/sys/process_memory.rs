@@ -1,10 +1,10 @@
-//! What the system says of the memory of this process, and what the C library's allocator says of itself.
+//! What the system reports of the memory of this process, and what the C library's allocator reports of itself.
 
 /// Figures of the process, in bytes. A figure that the system does not give is `None`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ProcessFigures {
     pub(crate) resident: Option<u64>,
-    /// Resident memory that is of no file.
+    /// Resident memory that belongs to no file.
     pub(crate) anonymous: Option<u64>,
     pub(crate) highest_resident: Option<u64>,
     pub(crate) swapped: Option<u64>,
@@ -13,9 +13,9 @@ pub(crate) struct ProcessFigures {
 /// Figures of the C library's allocator, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct AllocatorFigures {
-    /// Bytes of chunks in use, also those that have a mapping of their own. Chunks in the caches of threads count.
+    /// Bytes of chunks in use, including chunks with a separate mapping and chunks in the caches of threads.
     pub(crate) used: u64,
-    /// Bytes of free chunks, also where their pages were returned to the system.
+    /// Bytes of free chunks, including chunks whose pages were returned to the system.
     pub(crate) free: u64,
 }
 
@@ -49,8 +49,8 @@ mod os {
         is_number.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
     }
 
-    /// Returns the bytes of the pages of a block that are resident; `None` if not all of it is mapped, as when it was
-    /// freed meanwhile.
+    /// Returns the resident bytes of the pages of a block; `None` if some of these pages are not mapped, for example
+    /// because the block was freed meanwhile.
     pub(crate) fn resident_bytes_of(address: u64, bytes: u64) -> Option<u64> {
         let mut resident = 0;
         let mut states = [0u8; PAGES_AT_ONCE];

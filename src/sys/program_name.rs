@@ -1,8 +1,8 @@
 //! The name of the program, for its dump and for `%e` in paths.
 //!
-//! It is the file name of the running executable, whole: `tool-1.2.3` has no extension. Where that file is a dynamic
-//! loader that was given the program as an argument, or is unknown because there is no `/proc`, it is the name that
-//! the program was called by. Nothing here allocates, because a path is expanded inside the allocator.
+//! The name is the whole file name of the running executable: `tool-1.2.3` has no extension. If the executable is a
+//! dynamic loader that got the program as an argument, or is unknown because there is no `/proc`, the name is the one
+//! by which the program was called. Nothing here allocates, because a path is expanded inside the allocator.
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
@@ -13,13 +13,13 @@ mod os {
 
     /// What the kernel appends to the path of a file that was removed or replaced.
     const DELETED: &[u8] = b" (deleted)";
-    /// Links to the running executable. That of the process is empty once the main thread has ended; old kernels have
-    /// no other.
+    /// Links to the running executable. The link in `self` is empty once the main thread has ended; old kernels have
+    /// only this link.
     const EXECUTABLES: [&CStr; 2] = [c"/proc/thread-self/exe", c"/proc/self/exe"];
 
     unsafe extern "C" {
-        /// First word of the command line; the C library sets it before any code of the program runs. A loader that is
-        /// called by name has removed itself from it.
+        /// First word of the command line. The C library sets it before any code of the program runs. A loader that
+        /// is called by name has removed its own name from the command line.
         static program_invocation_name: *const c_char;
     }
 

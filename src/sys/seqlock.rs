@@ -1,6 +1,6 @@
-//! A sequence lock: one writer publishes many words at once, and any number of readers, also in other processes, see
-//! either all words of one writing or that they did not. Readers write nothing, so that a mapping that they can only
-//! read is enough, and the writer waits for nobody.
+//! A sequence lock: one writer publishes many words at once. Any number of readers, also in other processes, either
+//! get all words of one writing, or learn that they did not. Readers write nothing, so a read-only mapping is enough
+//! for them, and the writer waits for nobody.
 //!
 //! The sequence is odd while the words are being written. A reader compares the sequence before and after its copy
 //! (H.-J. Boehm, "Can seqlocks get along with programming language memory models?", 2012).
@@ -55,7 +55,7 @@ impl Sequence {
     }
 }
 
-/// The orderings that are too weak, for the models that must find them out.
+/// Twins with orderings that are too weak, which the models must detect.
 #[cfg(loom)]
 impl Sequence {
     /// Writes as [`Sequence::write`] does, without the fence after the odd sequence.

@@ -93,7 +93,7 @@ mod os {
         let is_watched = STATICS.os.is_watched.load(Ordering::Relaxed) != 0;
         let bit = 1 << index;
         if function == libc::SIG_DFL && SIGNALS[index].1 {
-            // Before the fetch: without a waiting thread, a first signal must not count as a second one.
+            // `is_watched` is tested first: without a waiting thread, a first signal must not count as a second one.
             if !is_watched || STATICS.os.ending.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
                 end(signal);
             } else {

@@ -1,16 +1,17 @@
-//! Sockets of the endpoint: they listen, accept, and wait for many at once. No call blocks but [`wait`], for a bounded time.
+//! Sockets of the endpoint: they listen, accept, and wait for many sockets at once. Only [`wait`] blocks, for a
+//! bounded time.
 //!
 //! The descriptors have numbers that programs do not reach (see `descriptors`), and listeners are used only while their
 //! descriptors are heapledger's.
 
 pub(crate) use os::{Listener, Stream, close_listener, remove_socket, wait};
 
-/// What a socket is waited for.
+/// The event of a socket for which [`wait`] waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interest {
     Readable,
     Writable,
-    /// Only that the other side has gone.
+    /// Only the end of the connection by the other side.
     Nothing,
 }
 
@@ -47,7 +48,8 @@ mod os {
             Ok(Listener { identity: Identity::of(listener.as_raw_fd()), kind: Kind::Tcp(listener) })
         }
 
-        /// Listens at a socket file that only its user may use. A socket file there that nobody listens at is replaced.
+        /// Listens at a socket file that only its owner can use. If nobody listens at a socket file there, it is
+        /// replaced.
         pub(crate) fn unix(path: &str) -> io::Result<Listener> {
             if UnixStream::connect(path).is_ok() {
                 return Err(io::ErrorKind::AddrInUse.into());
@@ -58,7 +60,7 @@ mod os {
             Ok(Listener { identity: Identity::of(listener.as_raw_fd()), kind: Kind::Unix(listener) })
         }
 
-        /// Returns the address that was given, with the port that the system chose.
+        /// Returns the address of a TCP listener, with the port that the system chose.
         pub(crate) fn local_address(&self) -> Option<SocketAddr> {
             match &self.kind {
                 Kind::Tcp(listener) => listener.local_addr().ok(),
@@ -129,7 +131,7 @@ mod os {
         }
     }
 
-    /// Makes a socket that listens at a file of mode 0600 from its first instant.
+    /// Makes a socket that listens at a file. The file has mode 0600 from its first instant.
     fn bound_unix(path: &str) -> io::Result<OwnedFd> {
         let name = CString::new(path).map_err(|_| io::ErrorKind::InvalidInput)?;
         // SAFETY: a zeroed address is valid; the name is copied into it only if it fits with its zero byte; the descriptor
@@ -219,7 +221,8 @@ mod os {
     }
 }
 
-/// Twin for other systems, through std alone: no socket files, and a wait that looks at all sockets again and again.
+/// Twin for other systems, through std alone: without socket files, and with a wait that sleeps and reports each
+/// socket as ready.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod os {
     use std::io::{self, Read, Write};

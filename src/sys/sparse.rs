@@ -1,7 +1,8 @@
 //! The sparse part of a region: large tables at the region's end, whose pages are committed as they are used.
 //!
-//! A table that is filled from the front needs its address space at once, and its memory later. Until a page is used it
-//! is no memory of the process: `mlockall` would populate and lock it, and a limit of locked memory would count it.
+//! A table that is filled from the front needs its address space at once, and its memory later. A page that is not
+//! committed is no memory of the process, so `mlockall` does not populate and lock it, and a limit of locked memory
+//! does not count it.
 //!
 //! Invariant **P3**: a step is marked as committed after it was committed, and stays committed.
 

@@ -106,7 +106,7 @@ mod os {
     use crate::sys::sync::AtomicU64;
 
     pub(in crate::sys) struct State {
-        /// The first reading of the clock, relative to which later readings count.
+        /// The first reading of the clock; times are relative to it.
         pub(in crate::sys) first_instant: OnceRef<'static, Instant>,
         /// Number of threads that were given a number.
         pub(in crate::sys) threads: AtomicU64,

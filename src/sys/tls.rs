@@ -24,14 +24,15 @@ thread_local! {
     static SCOPE: Cell<*const u32> = const { Cell::new(&raw const NO_SCOPE) };
 }
 
-/// Returns the place of the thread's scope: a word of its lane, or a constant that equals no scope's number.
+/// Returns the address of the number of the thread's scope: a word of its lane, or a constant that is no scope's
+/// number.
 #[inline(always)]
 pub(crate) fn scope_word() -> *const u32 {
     SCOPE.try_with(Cell::get).unwrap_or(&raw const NO_SCOPE)
 }
 
-/// Sets the thread's slot to its lane, and the place of its scope. A handler that comes in between finds either one, or
-/// the place without the slot.
+/// Sets the thread's slot to its lane, and the address of its scope's number. A signal handler in between may find
+/// this address without the slot.
 pub(crate) fn set_lane(lane: *const (), scope: *const u32) {
     // As in `set`.
     let _ = SCOPE.try_with(|place| place.set(scope));

@@ -10,7 +10,7 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 
 const SEGMENT: u64 = 2;
 const SEGMENTS: u64 = 2;
-/// Number of words at the start of the model, which are folded to the end.
+/// Number of words at the start of the model, all of which are folded.
 const FOLDED: u64 = SEGMENT * SEGMENTS;
 
 struct Lane {

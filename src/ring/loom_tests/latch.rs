@@ -71,7 +71,7 @@ struct Lane {
     tail: Tail,
     latch: Latch,
     words: [AtomicU64; WORDS as usize],
-    /// The number of booked words, which stands for the fold state.
+    /// The number of booked words, in place of the fold state.
     booked: Plain,
 }
 

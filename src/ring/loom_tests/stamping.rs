@@ -29,8 +29,8 @@ impl Lane {
         self.stamping.end();
     }
 
-    /// Returns the time up to which the folder believes to have seen every event, if there is one, and whether it has
-    /// seen this event.
+    /// Returns the time up to which the folder assumes that it has seen every event, if there is such a time, and
+    /// whether it has seen this event.
     fn fold(&self, order: fn()) -> (Option<u64>, bool) {
         let now = self.look();
         order();
