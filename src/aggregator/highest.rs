@@ -1,6 +1,6 @@
 //! The rows of a table with the highest live bytes and the highest growth, in fixed memory.
 
-/// Time after which a new span of growth begins, in nanoseconds. Growth is measured over one to two of them.
+/// Time after which a new span of growth begins, in nanoseconds. Growth is measured over one to two spans.
 pub(super) const SPAN_NS: u64 = 30_000_000_000;
 
 /// The `N` rows with the highest keys.
@@ -31,18 +31,18 @@ impl<const N: usize> Highest<N> {
     }
 }
 
-/// Live bytes of each row at the begin of the current span and of the one before.
+/// Live bytes of each row at the beginning of the current span and of the previous span.
 pub(super) struct Growth {
     rows: Vec<Base>,
     rows_max: usize,
-    /// Begins of the current span and of the one before, in nanoseconds.
+    /// Times at which the current span and the previous span began, in nanoseconds.
     began_ns: [u64; 2],
     span: u32,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Base {
-    /// Live bytes when the row was first looked at in the span before, and in the current one.
+    /// Live bytes when the row was first read in the previous span; `now` is the same for the current span.
     before: i64,
     now: i64,
     span: u32,
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(look(1, 100), (Some(100), 1));
         assert_eq!(look(SPAN_NS, 150), (Some(150), SPAN_NS));
         assert_eq!(look(SPAN_NS + 1, 120), (Some(120), SPAN_NS + 1));
-        // The next span measures from the begin of the first one.
+        // The next span measures from the beginning of the first one.
         assert_eq!(look(2 * SPAN_NS, 170), (Some(20), SPAN_NS));
         assert_eq!(look(3 * SPAN_NS, 90), (Some(-80), SPAN_NS));
     }

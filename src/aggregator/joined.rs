@@ -1,9 +1,9 @@
 //! Work of queries that serves all threads that ask for it at the same time.
 //!
-//! A flush visits every lane, and a snapshot holds all of them and copies. If each of a thousand threads did that for
-//! itself, the work would grow with the square of their number, and the threads that wait would take the processors from
-//! the one that works. So one thread works at a time, and a thread that waits returns with the result of work that began
-//! after it asked: such work books every event before the call.
+//! A flush visits every lane, and a snapshot holds all lanes while it copies. If each of a thousand threads did that
+//! for itself, the work would grow with the square of their number, and the waiting threads would take the processors
+//! from the working thread. So one thread works at a time, and a waiting thread returns with the result of work that
+//! began after it asked: such work books every event before the call.
 
 use std::sync::Arc;
 
@@ -15,17 +15,18 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Steps of waiting without a sleep.
 const SPINS: u32 = 64;
-/// First pause and longest pause of a thread that waits, in nanoseconds. The pause doubles, so that a thousand threads that
-/// wait leave the processors to the one that works.
+/// First pause and longest pause of a waiting thread, in nanoseconds. The pause doubles, so that a thousand waiting
+/// threads leave the processors to the working thread.
 const PAUSE_NS: u64 = 50_000;
 const PAUSE_NS_LONG: u64 = 50_000_000;
-/// Steps that a thread waits for the copy of a snapshot, which is held while a pointer is copied.
+/// Maximum number of steps that a thread waits for the latch of the last snapshot, which is held while a pointer is
+/// copied.
 const COPY_ROUNDS: u32 = 10_000;
 
 /// Work that one thread does at a time.
 pub(super) struct Joined {
     latch: Latch,
-    /// Number of works that have begun, and of works that have ended. The holder of the latch writes both.
+    /// Number of times that work has begun, and that work has ended. The holder of the latch writes both.
     begun: AtomicU64,
     ended: AtomicU64,
 }
@@ -37,7 +38,7 @@ impl Joined {
 
     /// Does `work` and returns its result, or returns `None` as soon as other work that began after the call has ended.
     pub(super) fn run<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        // SeqCst: pairs with the fence below. Work that is not counted here sees all that happened before.
+        // SeqCst: pairs with the fence below. Work that begins after this load sees all that happened before.
         fence(Ordering::SeqCst);
         let before = self.begun.load(Ordering::Relaxed);
         // Acquire: pairs with the release below; what the work has done is seen.
@@ -77,10 +78,10 @@ impl Joined {
     }
 }
 
-/// Snapshots, and the last one for the threads that wait for it.
+/// Makes snapshots, and keeps the last one for the threads that wait for it.
 pub(super) struct Snapshots {
     works: Joined,
-    /// Number of threads that want one.
+    /// Number of threads that want a snapshot.
     wanted: AtomicU32,
     last: Shared<Option<Arc<Profile>>>,
 }
@@ -90,9 +91,10 @@ impl Snapshots {
         Snapshots { works: Joined::new(), wanted: AtomicU32::new(0), last: Shared::new(None) }
     }
 
-    /// Returns a snapshot that `make` makes after the call, in this thread or another one.
+    /// Returns a snapshot that is begun after the call: `make` runs in this thread or in another one.
     pub(super) fn take(&self, make: impl Fn() -> Profile) -> Profile {
-        // relaxed: the fences of `run` order it. Work that this thread does not make, and waits for, sees the number.
+        // relaxed: the fences of `run` order it. If this thread waits for the work of another thread, that work sees
+        // the number.
         self.wanted.fetch_add(1, Ordering::Relaxed);
         let made = self.works.run(|| {
             let profile = make();
@@ -108,11 +110,11 @@ impl Snapshots {
         if self.wanted.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.replace(None);
         }
-        // The last thread of earlier ones may have dropped the copy.
+        // The copy may be gone: the last of the threads that wanted a snapshot earlier has dropped it.
         profile.unwrap_or_else(make)
     }
 
-    /// Replaces the copy, and drops the one before when the latch is open.
+    /// Replaces the copy, and drops the previous copy after the latch was opened.
     fn replace(&self, copy: Option<Arc<Profile>>) {
         let _before = self.last.with(COPY_ROUNDS, |last| std::mem::replace(last, copy));
     }

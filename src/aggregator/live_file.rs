@@ -11,9 +11,10 @@ use crate::recorder::state;
 use crate::sys::box_file::{BoxError, BoxFile};
 use crate::sys::{path_pattern, platform};
 
-/// Bytes of the metadata. Where it needs more, the file has none, and addresses have no names.
+/// Bytes of the metadata. If the metadata is longer, the file has none, and addresses have no names.
 const METADATA_BYTES_MAX: usize = 128 << 10;
-/// Places of the metadata, used in turns, so that a reader can finish with the one that is being replaced.
+/// Number of places for the metadata. They are used alternately, so that a reader can finish reading the replaced
+/// one.
 const PLACES: usize = 2;
 /// The path with `HEAPLEDGER_LIVE=1`.
 const DEFAULT_PATH: &[u8] = b"/dev/shm/heapledger.%p.live";
@@ -86,7 +87,7 @@ fn make(path: &Path, bytes: usize) -> Result<LiveFile, String> {
     let (path, part, older) = (name("")?, name(".part")?, name(".older")?);
     let (file, kept) = BoxFile::create(&path, &part, &older, bytes, &MAGIC).map_err(said)?;
     if kept {
-        // A page is of no use after its process.
+        // A live page is useless after its process has ended.
         let _ = std::fs::remove_file(older.to_string_lossy().as_ref());
     }
     let Some(start) = file.map() else {

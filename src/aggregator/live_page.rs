@@ -1,8 +1,9 @@
 //! The writer of the live page (`crate::live`), on the background thread.
 //!
-//! A writing flushes the ledger, so that the totals have every event that had returned, reads the sums of sites and scopes one
-//! by one, and publishes all of it. A writing looks at no more than [`LIVE_SITES_SEEN_MAX`] sites, and the next one begins
-//! no earlier than [`PAUSE_PER_COST`] times its processor time later: the page costs at most a hundredth of a processor.
+//! A writing flushes the ledger, so that the totals have every event that had returned. Then it reads the sums of
+//! sites and scopes one by one, and publishes all of it. It looks at no more than [`LIVE_SITES_SEEN_MAX`] sites, and
+//! is followed by a pause of at least [`PAUSE_PER_COST`] times its processor time, so the page costs at most a
+//! hundredth of a processor.
 
 use super::background::{self, BACKGROUND};
 use super::counters;
@@ -30,9 +31,9 @@ use crate::sys::sync::Ordering;
 
 /// Pause between two writings, in nanoseconds.
 const INTERVAL_NS: u64 = 250_000_000;
-/// Pause between two writings, in processor times of a writing.
+/// Minimum pause between two writings, as a multiple of the processor time of a writing.
 const PAUSE_PER_COST: u64 = 100;
-/// Maximum number of sites that one writing looks at; the following ones look at the others.
+/// Maximum number of sites that one writing looks at; the next writings look at the other sites.
 const LIVE_SITES_SEEN_MAX: u32 = 8_192;
 /// Maximum number of sites whose growth is measured (24 bytes each).
 const GROWTH_SITES_MAX: usize = 65_536;
@@ -82,7 +83,8 @@ impl LiveWriter {
         Some(writer)
     }
 
-    /// Writes name and loaded objects of the process into the page's own file. A black box has them anyway.
+    /// Writes the name and the loaded objects of the process into the page's separate file. A black box has them
+    /// anyway.
     fn write_metadata(&mut self, ledger: &'static Ledger) {
         BACKGROUND.live_file.with(1, |file| {
             let Some(file) = file else { return };
@@ -235,7 +237,7 @@ impl LiveWriter {
     }
 }
 
-/// Adds what the lanes have collected for sites to the sites.
+/// Commits the site deltas of all lanes.
 fn commit_sites(ledger: &Ledger) {
     for lane in ledger.lanes() {
         let taken = lane.folder.latch.take();

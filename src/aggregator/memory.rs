@@ -7,7 +7,7 @@ use crate::recorder::state;
 use crate::sys::platform::resident_bytes;
 use crate::sys::process_memory::{allocator_figures, process_figures, resident_bytes_of};
 
-/// Maximum share of the time that readings of the resident memory take: 50 µs a second.
+/// Divisor of time: readings of the resident memory take at most 50 µs of each second.
 const SHARE: u64 = 20_000;
 /// Minimum time between two readings, in nanoseconds.
 const PAUSE_NS_MIN: u64 = 5_000_000;
@@ -35,14 +35,15 @@ impl Readings {
     }
 }
 
-/// Adds the resident memory of now to the timeline.
+/// Adds the present resident memory to the timeline.
 pub(super) fn note_resident(ledger: &Ledger) {
     if let Some(bytes) = resident_bytes() {
         ledger.timeline.note_resident(ledger.clock.now_ns(), bytes);
     }
 }
 
-/// Returns the figures of now. `live` are all live blocks, also heapledger's, or `None` if they are not known.
+/// Returns the present figures. `live` has all live blocks, including heapledger's, or is `None` if they are not
+/// known.
 pub(super) fn figures(ledger: &Ledger, live: Option<&[Entry]>) -> ProcessMemory {
     let process = process_figures();
     let allocator = allocator_figures();

@@ -13,8 +13,8 @@ pub(crate) fn indicator(counters: QualityCounters, retained: u64, at_ns: u64) ->
     counters.assemble(retained, view.as_ref(), &settings())
 }
 
-/// Returns the indicator that a process with these counters and settings would have given at its end, without the
-/// figures of its last moments.
+/// Returns the indicator of a process that has ended, from its counters and settings. The figures that come from the
+/// monitor's windows are missing.
 pub(crate) fn of_ended(counters: QualityIndicator, settings: &Settings) -> QualityIndicator {
     let retained = counters.retained;
     QualityCounters::new(counters).assemble(retained, None, settings)

@@ -1,4 +1,4 @@
-//! The program's name, and the paths that patterns stand for.
+//! The program's name, and the expansion of path patterns.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use crate::recorder::state;
 use crate::sys::path_pattern;
 use crate::sys::program_name::with_program_name;
 
-/// Returns the path that `pattern` stands for, with its placeholders replaced (`sys::path_pattern`). A relative path
-/// starts from the directory in which the program started.
+/// Returns the path of `pattern` with its placeholders replaced (`sys::path_pattern`). A relative path starts from
+/// the directory in which the program started.
 pub(crate) fn expand(pattern: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(pattern.len() + 32);
     // A vector takes every piece, so the expansion cannot fail.
@@ -19,7 +19,8 @@ pub(crate) fn expand(pattern: &[u8]) -> PathBuf {
     to_path(state::start_directory().to_vec()).join(to_path(path))
 }
 
-/// Returns the sentence that says so if `path` is below the directory in which the program started, and that is gone.
+/// Returns a message if `path` is below the directory in which the program started, and that directory no longer
+/// exists.
 pub(crate) fn lost_directory(path: &Path) -> Option<String> {
     let directory = to_path(state::start_directory().to_vec());
     let is_lost = !directory.as_os_str().is_empty() && path.starts_with(&directory) && !directory.is_dir();

@@ -141,9 +141,9 @@ impl Aggregator {
         self.book_offloaded(ledger);
     }
 
-    /// Books the offloaded lanes in small parts, the lane with the oldest words first, up to the time of the second, and
-    /// brings the other lanes up to the same time. So a free that one lane books finds its block in the nursery of
-    /// another lane, or does not wait long for it.
+    /// Books the offloaded lanes in small parts: first a part of the lane with the oldest words, then the other lanes
+    /// up to the same time. So a free that one lane books finds its block in the nursery of another lane, or does not
+    /// wait long for it.
     fn book_offloaded(&self, ledger: &Ledger) -> usize {
         let enough_waits = |index: &u32| {
             let lane = ledger.lane(*index)?;

@@ -24,8 +24,8 @@ pub(super) fn copy(ledger: &Ledger, into: &mut Vec<ThreadRow>) -> bool {
     true
 }
 
-/// Reads the names of running threads again, because many a thread names itself after its first event: of `count` rows
-/// from `first` on, in turn. Allocates.
+/// Reads the names of running threads again, because many threads get a name after their first event. Looks at
+/// `count` rows from row `first` on, and goes on at row 0 after the last row. Allocates.
 pub(super) fn rename_running(ledger: &Ledger, first: u32, count: u32) {
     if !cfg!(target_os = "linux") {
         return;

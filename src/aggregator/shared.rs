@@ -1,8 +1,8 @@
-//! A value that several threads of heapledger use, behind a latch for which every wait is limited.
+//! A value that several threads of heapledger use, behind a latch. Every wait for the latch is limited.
 //!
-//! A thread that finds the latch taken continues without the value. So a query never waits long for another one. A thread
-//! that takes the value again and again lets those that wait have it in between ([`Shared::let_others`]), because the latch
-//! is not fair. In a forked child the holder may not exist, so the value is reset there.
+//! A thread that finds the latch taken continues without the value. So a query never waits long for another query. A
+//! thread that takes the value repeatedly pauses in between while other threads wait for it ([`Shared::let_others`]),
+//! because the latch is not fair. In a forked child the holder may not exist, so the value is reset there.
 
 use std::cell::UnsafeCell;
 
@@ -50,8 +50,8 @@ impl<T> Shared<T> {
         taken
     }
 
-    /// Pauses while other threads wait for the value, for a limited time. A thread calls it between two uses without a
-    /// pause of their own.
+    /// Pauses while other threads wait for the value, for a limited time. A thread that takes the value repeatedly,
+    /// and does not pause anyway, calls it between two uses.
     pub(super) fn let_others(&self) {
         for _ in 0..LET_PAUSES_MAX {
             // relaxed: a hint. A thread that has given up meanwhile costs one pause.
@@ -82,8 +82,8 @@ mod tests {
 
     use super::*;
 
-    /// The thread of a trace that was behind took its value again at once: each query waited for the whole of its limit, and
-    /// then went on without.
+    /// If the trace's thread took the value again at once, each query would wait for its whole limit, and then go on
+    /// without the value.
     #[test]
     fn a_thread_that_takes_the_value_all_the_time_lets_others_have_it() {
         static VALUE: Shared<u64> = Shared::new(0);

@@ -79,7 +79,7 @@ pub(crate) fn profile(ledger: &'static Ledger, scope: &InternalScope, reason: &s
     snapshot(ledger, scope, reason).into_profile()
 }
 
-/// Takes a snapshot. One with the reason `exit` also closes the trace.
+/// Takes a snapshot. A snapshot with the reason `exit` also closes the trace.
 pub(crate) fn snapshot<'a>(ledger: &'static Ledger, scope: &'a InternalScope, reason: &str) -> Snapshot<'a> {
     let _paused = background::pause();
     background::rename_threads(ledger, reason == "exit");
@@ -279,7 +279,7 @@ impl Frozen {
         profile.scopes = scopes::rows(ledger, &scopes);
         profile.scope_counts = scopes::counts(&ledger.scopes);
         memory::note_resident(ledger);
-        // Without the blocks, the allocator's figures say nothing of what is the program's.
+        // Without the live blocks, the program's part of the allocator's figures is unknown.
         profile.memory = memory::figures(ledger, (!live.is_empty()).then_some(&live[..]));
         live.retain(|entry| !entry.meta.is_own());
         live.sort_unstable_by_key(|block| (block.at_ns, block.address));

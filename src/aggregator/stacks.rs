@@ -9,7 +9,7 @@ use crate::stack::intern::Store;
 use crate::stack::{STACK_FRAMES_MAX, modules, unwind};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// The stacks that were numbered when they were counted, read one by one.
+/// The stacks that had a number when [`Stacks::count`] was called, read one by one.
 #[derive(Clone, Copy)]
 pub(super) struct Stacks<'a> {
     ledger: &'static Ledger,
@@ -53,9 +53,9 @@ pub(super) fn describe(stacks: &Stacks<'_>, profile: &mut Profile) {
     list_gone(profile);
 }
 
-/// Returns the objects, as of the last search for them: the loaded ones, then the unloaded ones, because stacks may lead
-/// through them. An object that was loaded after the start has an entry for the addresses with its number, which stacks
-/// have since it was found. The addresses without a number go to the first object that was found there.
+/// Returns the objects as of the last scan: the loaded ones, then the unloaded ones, because stacks may lead through
+/// them. Once an object that was loaded after the start is found, its addresses in stacks carry its number, so it has
+/// an entry at these addresses. Plain addresses belong to the first object that was found there.
 pub(super) fn modules() -> Vec<Module> {
     let (loaded, gone) = (unwind::modules(), unwind::gone());
     let all = || loaded.iter().chain(gone.iter().map(|gone| &gone.module));
@@ -71,8 +71,8 @@ pub(super) fn modules() -> Vec<Module> {
     listed
 }
 
-/// Returns an object as a row of the list. A replaced file is found by its build id; without one the path says that
-/// its file is not the recorded one.
+/// Returns an object as a row of the list. If its file was replaced, a reader finds the right file by the build id;
+/// without a build id, the path says that the recorded file is gone.
 fn plain(module: &modules::Module) -> Module {
     let is_lost = module.is_deleted && module.build_id.is_empty();
     Module {
@@ -92,7 +92,7 @@ fn numbered(module: &modules::Module) -> Module {
 }
 
 /// Adds a change for each object that was loaded after the start, if stacks led through its addresses before it was
-/// found: then they may have led through another object, of which nothing is known.
+/// found: these stacks may have led through another, unknown object.
 fn list_uncertain(stacks: &Stacks<'_>, profile: &mut Profile) {
     for module in unwind::modules().iter().filter(|module| module.number != 0) {
         let is_here = |address: &u64| (module.start..module.end).contains(&address.wrapping_sub(1));
@@ -108,8 +108,8 @@ fn list_uncertain(stacks: &Stacks<'_>, profile: &mut Profile) {
     }
 }
 
-/// Adds the end of unloaded objects to the changes. If another object was loaded in the same place, stacks through it
-/// lead to the unloaded one until the change was found, and the change says so.
+/// Adds the end of unloaded objects to the changes. If another object was loaded in its place, stacks through the new
+/// object count as stacks through the unloaded one until the change was found, and the entry says so.
 fn list_gone(profile: &mut Profile) {
     let loaded = unwind::modules();
     for gone in unwind::gone().iter().rev() {

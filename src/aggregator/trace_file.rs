@@ -1,12 +1,12 @@
-//! The file of a trace, as long as its descriptor is heapledger's.
+//! The file of a trace, written only while its descriptor is heapledger's.
 
 use std::fs::File;
 use std::io::{self, Write};
 
 use crate::sys::descriptors::OwnFile;
 
-/// A file that is written only while its descriptor is heapledger's. If a program closes descriptors that it does not
-/// know, as daemons do, the trace ends with an error, and is not written into files of the program.
+/// A file whose descriptor is checked before each write. If a program closes descriptors that it does not know, as
+/// daemons do, the trace ends with an error, and is not written into files of the program.
 #[derive(Debug)]
 pub(super) struct TraceFile(OwnFile);
 

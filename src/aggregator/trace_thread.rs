@@ -41,7 +41,7 @@ fn run() {
             Some(0) if background_thread::is_program_over() => break,
             Some(0) | None => platform::sleep_ns(PAUSE_NS_IDLE),
             Some(few) if few < CHUNKS_PER_STEP => platform::sleep_ns(PAUSE_NS),
-            // There is more to write, and others may wait to read.
+            // There is more to write, and queries may wait for the writer.
             Some(_) => BACKGROUND.trace.let_others(),
         }
     }

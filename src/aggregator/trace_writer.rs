@@ -33,8 +33,8 @@ pub(super) struct TraceWriter {
     writer: Option<Writer<TraceFile>>,
     /// Time at which every ring was last booked, in nanoseconds.
     barrier_ns: u64,
-    /// Moments at which every ring was booked, until all chunks filled before are written. Each has the number of
-    /// chunks filled by then, and the time.
+    /// Moments at which every ring was booked, each with the number of chunks that were filled by then, and the time.
+    /// A moment is removed when all these chunks are written.
     barriers: VecDeque<(u64, u64)>,
     /// Number of chunks written so far.
     chunks: u64,
@@ -174,8 +174,8 @@ fn book_all(ledger: &Ledger) {
     }
 }
 
-/// Opens the file of a trace: a new file, or a pipe. A trace of another process is kept: the new one then gets the first
-/// free name with a number, as a dump does. Returns an error if there is any other file. Returns the file's path too.
+/// Opens the file of a trace, a new file or a pipe, and returns it with its path. A trace of another process is kept:
+/// the new trace then gets the first free name with a number, as a dump does. Any other file at the path is an error.
 fn create(path: &Path) -> io::Result<(File, PathBuf)> {
     let refused = |why: &str| Err(io::Error::new(io::ErrorKind::AlreadyExists, why.to_owned()));
     for number in 1..=NUMBERED_NAMES_MAX {
@@ -204,7 +204,7 @@ fn create(path: &Path) -> io::Result<(File, PathBuf)> {
     refused("too many other traces have its name and numbers")
 }
 
-/// Opens a file that does not exist, or else a pipe.
+/// Makes a file, which must not exist yet, or opens a pipe.
 fn open_new(path: &Path, is_file: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(is_file);

@@ -201,7 +201,7 @@ impl ControlGroup {
 }
 
 /// Returns the number of times that a group of version 1 met a limit, plus one if its memory has reached the limit:
-/// recent kernels do not count this limit if memory and swap together have the same one.
+/// recent kernels do not count this limit if memory and swap together have the same limit.
 fn times_limited_in(group: &str) -> u64 {
     let number = |name: &str| {
         let text = fs::read_to_string(format!("{group}/{name}")).ok()?;

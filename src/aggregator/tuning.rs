@@ -39,7 +39,7 @@ pub(super) struct Tuning {
 }
 
 impl Tuning {
-    /// Sets up the tuner with a goal. A tuner that was there before is replaced, and its log with it.
+    /// Sets up the tuner with a goal. Replaces an earlier tuner together with its log.
     pub(super) fn towards(goal: TuningGoal, pace: &Pace) -> Option<Tuning> {
         let bounds = KnobBounds { lowest: goal.lowest.max(knobs(pace).degradation), ..KnobBounds::DEFAULT };
         let budget = Duration::from_nanos(goal.budget_ns);
@@ -138,7 +138,7 @@ fn carry_out(adjustment: &ConfigAdjustment, ledger: &Ledger, now_ns: u64, pace: 
     }
 }
 
-/// Sets the minimum pause between two rounds, as the program asked for.
+/// Sets the minimum pause between two rounds, as the program asked.
 pub(super) fn set_interval(ledger: &Ledger, now_ns: u64, to_ns: u64, pace: &mut Pace) {
     let from_ns = std::mem::replace(&mut pace.floor_interval_ns, to_ns);
     if from_ns != to_ns {

@@ -25,11 +25,12 @@ use crate::sys::{own_threads, platform, signals};
 
 /// Maximum pause between two rounds while no events are recorded, in nanoseconds.
 const PAUSE_NS_IDLE: u64 = 64_000_000;
-/// Pause after a round that did not come about because a snapshot is being made, in nanoseconds.
+/// Pause before the next attempt if a snapshot prevents a round, in nanoseconds.
 const PAUSE_NS_TAKEN: u64 = 1_000_000;
 /// Minimum time between two samples of the quality counters, in nanoseconds.
 const SAMPLE_NS: u64 = 100_000_000;
-/// Number of threads whose names are read again at each sample, while a black box has to have them at any moment.
+/// Number of threads whose names are read again at each sample if there is a black box, which must always have the
+/// names.
 const NAMES_PER_SAMPLE: u32 = 16;
 /// Number of rounds without an event before the pauses grow.
 const IDLE_ROUNDS: u32 = 32;

@@ -124,9 +124,10 @@ impl<A> HeapLedger<A> {
     /// Serves profiles, counters and dumps of the running process over HTTP, for `go tool pprof`, Prometheus and
     /// `heapledger top`. Default: none. `HEAPLEDGER_SERVE` overrides this. `docs/LIVE.md` lists the paths and the limits.
     ///
-    /// `address` is a loopback address such as `127.0.0.1:9123` (port 0: any, which is printed), or `unix:PATH` for a socket file that
-    /// only its user may use. Any other address needs the prefix `public:`, because anyone who may ask can read what the program allocates,
-    /// its arguments and the paths of its files. A thread of heapledger answers; the program's threads do no work for it.
+    /// `address` is a loopback address such as `127.0.0.1:9123`, or `unix:PATH` for a socket file that only its owner
+    /// can use. With port 0 the system chooses the port, which is printed. Any other address needs the prefix
+    /// `public:`, because anyone who can connect to it can read what the program allocates, its arguments and the
+    /// paths of its files. A thread of heapledger answers; the program's threads do no work for it.
     #[cfg(feature = "serve")]
     pub const fn serve(mut self, address: &'static str) -> Self {
         self.options.serve = Some(address);
@@ -146,9 +147,9 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Sets the mean distance between two sampled *blocks*, in allocated bytes, for the modes and levels that leave blocks
-    /// out; rounded up to a power of two from 1 KiB to 16 MiB. Default: 512 KiB. It is not the distance between two *stacks*,
-    /// which [`Stacks::Sampled`] has: there every block is recorded, and some of them without a stack.
+    /// Sets the mean distance between two sampled *blocks*, in allocated bytes, for the modes and levels that leave
+    /// blocks out; rounded up to a power of two from 1 KiB to 16 MiB. Default: 512 KiB. [`Stacks::Sampled`] has a
+    /// separate distance between two *stacks*: there every block is recorded, but only some blocks with a stack.
     pub const fn sampling_bytes(mut self, bytes: u64) -> Self {
         self.options.sampling_bytes = bytes;
         self
@@ -197,11 +198,11 @@ impl<A> HeapLedger<A> {
     /// Writes a dump when the process receives this signal; each call adds one signal. Default: none.
     ///
     /// After an [on-demand signal](Signal::is_on_demand) the process continues, and the dump is numbered:
-    /// `heapledger.<app>.<pid>.1.hl`. Any other signal ends the process after the dump, as it does without heapledger,
-    /// and the dump has the name of the dump at exit; a second signal, or ten seconds, end the process at once. A
-    /// signal that the program ignores when it is loaded stays ignored. A handler that is installed by
-    /// then is called at once, and the dump is numbered. A handler that is installed later replaces heapledger's
-    /// handler.
+    /// `heapledger.<app>.<pid>.1.hl`. Any other signal ends the process after the dump, as it does without
+    /// heapledger, and the dump has the name of the dump at exit. If the signal comes a second time, or the dump
+    /// takes ten seconds, the process ends at once. A signal that the program ignores when it is loaded stays
+    /// ignored. If the program has a handler by then, the handler is called at once, and the dump is numbered. A
+    /// handler that the program installs later replaces heapledger's handler.
     ///
     /// A thread of heapledger writes the dump, never the handler. With `DumpTarget::Off`, which only concerns the dump
     /// at exit, the dump goes to the directory in which the program started. `HEAPLEDGER_SIGNALS` overrides this. Linux only.
@@ -227,8 +228,9 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Sets the least size of each thread's ring, in bytes, rounded up to segments of 8 KiB, from 32 to 384 KiB; a ring is
-    /// larger where the [`history`](Self::history) needs more, which is 48 KiB by default. Default: 0. Larger rings lose less in the modes that shed, and hold more history.
+    /// Sets the minimum size of each thread's ring in bytes, from 32 to 384 KiB, rounded up to segments of 8 KiB. A
+    /// ring is larger if the [`history`](Self::history) needs more, which is 48 KiB by default. Default: 0. Larger
+    /// rings lose fewer events in the modes that shed, and hold more history.
     pub const fn ring_bytes(mut self, bytes: u64) -> Self {
         self.options.ring_bytes = bytes;
         self
@@ -250,14 +252,14 @@ impl<A> HeapLedger<A> {
     /// completeness is unknown, and the last events of an idle thread are booked only by a flush or at exit.
     ///
     /// By default an option that needs the thread (a trace, a black box, a trigger, a signal, the tuner, a callback)
-    /// starts it when the program is loaded. Otherwise it starts when there is a reason and the program calls a function
-    /// of heapledger, or one of its threads ends; an allocation starts no thread, because it may be a signal handler's. A
-    /// reason is: a second thread of the program allocates; the program asks for figures; it pauses so often that events
-    /// need ticks for their times; or booking has been costly for long, because hundreds of thousands of blocks are live,
-    /// and there is a second processor. A program with one thread that allocates all the time runs without it,
-    /// because glibc's allocator takes locks as soon as a process has a second thread. These locks took a sixth of the
-    /// time of a program that parses JSON. With `true` the thread starts when
-    /// the program is loaded.
+    /// starts it when the program is loaded. Otherwise it starts when there is a reason and the program calls a
+    /// function of heapledger, or one of its threads ends; an allocation starts no thread, because it may be a signal
+    /// handler's. The reasons are: a second thread of the program allocates; the program asks for figures; the
+    /// program pauses so often that events need ticks for their times; or booking has been costly for long, because
+    /// hundreds of thousands of blocks are live, and there is a second processor. A program with one thread that
+    /// allocates all the time runs without it, because glibc's allocator takes locks as soon as a process has a
+    /// second thread. These locks took a sixth of the time of a program that parses JSON. With `true` the thread
+    /// starts when the program is loaded.
     pub const fn background(mut self, enabled: bool) -> Self {
         self.options.background = if enabled { Background::Always } else { Background::Never };
         self

@@ -29,8 +29,8 @@
 //! | a public function | the background thread, if an event noted a reason |
 //! | the end of a thread of the program that has a lane, before the main thread's | the same |
 //!
-//! A program with several threads of which none ends, that calls no function of heapledger and whose settings ask for no
-//! thread, runs without it.
+//! If no thread of a program ends, the program calls no function of heapledger, and its settings ask for no thread,
+//! then the program runs without the background thread.
 //!
 //! # Offloading
 //!
@@ -249,8 +249,8 @@ pub(super) fn start_at_thread_end(ledger: &Ledger) {
     start_if_due();
 }
 
-/// Starts the background thread if the mode or level in force cannot do without it. Called after a change of either, and
-/// not from an event.
+/// Starts the background thread if the mode or the level in force needs it. Called after a change of either, and not
+/// from an event.
 pub(crate) fn start_if_needed() {
     let needs = state::mode() == DataQualityMode::BestEffort || state::level() == Level::AfterSampling;
     if needs && state::options().background != Background::Never {

@@ -23,7 +23,7 @@ pub(super) fn warn(message: fmt::Arguments<'_>) {
     write_stderr(&line.text[..line.len]);
 }
 
-/// A display of bytes of foreign origin: the first 64, with `?` in place of each unprintable byte.
+/// Displays bytes from outside the program: the first 64, with `?` in place of each unprintable byte.
 pub(super) struct Printable<'a>(pub(super) &'a [u8]);
 
 impl fmt::Display for Printable<'_> {

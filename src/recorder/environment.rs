@@ -42,7 +42,7 @@ pub(super) fn apply(options: &mut Options) -> bool {
         Some(address) => options.serve_override = address,
         None => warn(c"HEAPLEDGER_SERVE", value, "127.0.0.1:PORT, unix:PATH, public:ADDRESS:PORT or off"),
     });
-    // Of `cargo heapledger test` alone: see `thread::name_row`.
+    // Only `cargo heapledger test` sets this variable: see `thread::name_row`.
     with_env(c"HEAPLEDGER_STD_THREADS", |value| options.has_std_threads = value == b"1");
     const MODES: &str = "perfect, high, throughput or best-effort";
     choose(c"HEAPLEDGER_MODE", MODES, &mut options.mode, |value| {

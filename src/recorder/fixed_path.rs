@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use crate::sys::{path_pattern, platform};
 
-/// Maximum length of a path in bytes, including its zero byte. The system takes no longer one.
+/// Maximum length of a path in bytes, including its zero byte. The system accepts no longer path.
 pub(super) const PATH_BYTES: usize = 4096;
 
 /// A path in a fixed array, terminated by a zero byte.

@@ -4,8 +4,8 @@
 //! The path has these steps: find the lane, close its gate, check that the record fits into the window and that the
 //! window is of the current epoch, write the words, count, publish, open the gate. All other work is in `slow_path`.
 //!
-//! A slot that is not the plain address of a lane leaves the path at the first test: most events of the thread are
-//! sampled out (`sampling`), nothing is recorded in this process, or the thread has no lane yet.
+//! An event leaves the path at the first test if the slot is not the plain address of a lane: most events of the
+//! thread are sampled out (`sampling`), nothing is recorded in this process, or the thread has no lane yet.
 //!
 //! The fences order only the compiler: a signal handler of the same thread sees program order, and must find the gate
 //! closed whenever the words are half written.
@@ -32,7 +32,7 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
     let (head, address) = (lane.head().own(), block.addr() as u64);
-    // One test for what is rare.
+    // One test for all rare cases.
     let is_plain = lane.stack_needs() | event::excess(address, size as u64) == 0;
     if !(is_plain && has_room(lane, limit, head + event::ALLOC_WORDS)) {
         return alloc_with_stack(lane, limit, block, size, traits);

@@ -12,8 +12,9 @@
 //!                                                       └─ policy Off ──► ChildOff
 //! ```
 //!
-//! The first event of the process opens the ledger, before `main`: usually the allocation of `at_load`. `Draining` still records: other threads may run
-//! while the dump is written. From `Stopped` on every event is lost with reason `after_shutdown`.
+//! The first event of the process opens the ledger, before `main`: usually the allocation of `at_load`. `Draining`
+//! still records: other threads may run while the dump is written. From `Stopped` on every event is lost with reason
+//! `after_shutdown`.
 
 use super::options::{Background, Hooks, Options};
 use super::process::PROCESS;
@@ -137,7 +138,8 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     State::Running
 }
 
-/// Gives a forked child the scopes of its parent, with their numbers: handles and guards of the program name them.
+/// Gives a forked child the scopes of its parent, with the same numbers, which the program's handles and guards
+/// contain.
 fn adopt_scopes(ledger: &Ledger) {
     // relaxed: this is the thread that is opening.
     let parent = PROCESS.ledger_of_parent.load(Ordering::Relaxed);

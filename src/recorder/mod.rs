@@ -39,10 +39,10 @@
 //! # Stack
 //!
 //! A signal handler may allocate on a stack of a few kilobytes. Without a fold, recording needs some 1,000 bytes of
-//! stack in an optimised build (`docs/LIMITS.md` has all figures). A fold, and the interning of a new call stack, need
-//! more: a thread does neither unless that much stack is free (`stack_bounds::has_room`). On the thread's own stack that is
-//! known without a call of the system. On another one the bounds of the alternate stack are asked for, or the pages
-//! below the stack pointer are read. Nothing is walked there.
+//! stack in an optimised build (`docs/LIMITS.md` has all figures). A fold, and the interning of a new call stack,
+//! need more: a thread does neither unless that much stack is free (`stack_bounds::has_room`). On its own stack, the
+//! thread knows this without a system call. On another stack, it asks the system for the bounds of the alternate
+//! stack, or reads the pages below the stack pointer. It walks no call stack there.
 //!
 //! # Order within a call
 //!

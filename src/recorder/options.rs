@@ -139,7 +139,8 @@ impl Options {
         }
     }
 
-    /// Returns the path pattern of the live page's own file, or `None` if it has none. `1` stands for the default path.
+    /// Returns the path pattern of the live page's separate file, or `None` if there is none. `1` means the default
+    /// path.
     pub(crate) fn live_pattern(&self) -> Option<&[u8]> {
         match (self.live_override.get(), self.live) {
             (Some(b"off" | b"0"), _) | (None, None) => None,

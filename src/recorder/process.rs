@@ -43,7 +43,7 @@ pub(super) struct Process {
     pub(super) are_hooks_set: OnceBool,
     /// Id of the parent that recorded before the fork; 0 if there was none.
     pub(super) forked_from: AtomicU32,
-    /// The scope of the thread that forked; 0 if it was in none, or is in it again.
+    /// The scope of the thread that forked; 0 if the thread was in no scope, or its new lane has the scope.
     pub(super) scope_at_fork: AtomicU32,
     /// The ledger of the parent, whose scopes a forked child has too; null if there was none.
     pub(super) ledger_of_parent: AtomicPtr<Ledger>,
@@ -108,9 +108,9 @@ pub(super) struct Control {
     pub(super) sampling_only_rate: AtomicU64,
     /// The table of sampled blocks while frees of all other blocks are sampled out; otherwise null.
     pub(super) sampled: AtomicPtr<SampledTable>,
-    /// Number of times that blocks outside the sampled set were noted; 0 while none of them lives.
+    /// Number of times that blocks outside the sampled set were noted; 0 while no such block is live.
     pub(super) earlier_blocks: AtomicU32,
-    /// Number of times that sampled-out blocks were noted; 0 while none of them lives.
+    /// Number of times that sampled-out blocks were noted; 0 while no such block is live.
     pub(super) sampled_out_blocks: AtomicU32,
     /// Latch that is held during a change of mode, level or rate.
     pub(super) changing: Latch,
@@ -360,7 +360,7 @@ impl Epoch {
         }
     }
 
-    /// Sets the level and advances the epoch, unless the level is in force. Returns whether it was.
+    /// Sets the level and advances the epoch, unless the level is in force already. Returns whether it was in force.
     pub(super) fn set_level(&self, level: Level) -> bool {
         let next = |epoch: u64| {
             (epoch & Self::LEVEL != level as u64)

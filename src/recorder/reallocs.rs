@@ -1,9 +1,9 @@
 //! The two halves of a realloc, off the hot path.
 //!
 //! The first half is recorded before the inner allocator's call, because from then on another thread may get the old
-//! address; it counts the event. The second half records the result. In between the level may have changed, or a signal
-//! handler may have forked: the second half of a recorded event is never sampled out, and never written by a forked
-//! child.
+//! address. The event is counted with the first half. The second half records the result. In between the level may
+//! have changed, or a signal handler may have forked: the second half of a recorded event is never sampled out, and
+//! never written by a forked child.
 
 use super::gate::{is_idle, is_internal};
 use super::options::Opener;
@@ -44,7 +44,7 @@ pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> FirstHa
         Admission::Recorded(limit) => limit,
     };
     sampling::note_internal_free(lane, address);
-    // With its whole size in an internal scope, as a free.
+    // In an internal scope the record carries the whole size, as that of a free does.
     let record = if event::is_narrow(address, 0) && !is_internal(lane) {
         Record::new(&[event::begin_word(address, size)], RecordKind::Free)
     } else {
@@ -85,8 +85,8 @@ fn limit_of_second_half(lane: &Lane, limit: u64) -> u64 {
     if limit == 0 && is_idle(lane) && sampling::samples_out(lane) { 1 } else { limit }
 }
 
-/// Records the second half off the hot path: the thread has no lane, or its events are, or were at the first half,
-/// sampled out.
+/// Records the second half off the hot path: the thread has no lane, or its events are sampled out, or they were at
+/// the first half.
 #[cold]
 pub(super) fn end_slow(
     opener: Opener<'_>,

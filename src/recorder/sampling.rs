@@ -9,24 +9,25 @@
 //! | `Full` | is recorded | is recorded |
 //! | `Sampled` | is recorded if it is drawn, and its address enters the sampled set | is recorded with its whole size if its address is in the set |
 //! | `CountersOnly` | is counted | is counted |
-//! | `AfterSampling` | is recorded | is recorded with its whole size, as long as sampled-out blocks live |
+//! | `AfterSampling` | is recorded | is recorded with its whole size, as long as sampled-out blocks are live |
 //!
-//! Internal blocks enter the set at all three lower levels. A free that is recorded although its address is not in the set
-//! carries the number of the sampling period, because it means no internal block that is: W5 of `fold::flush`.
+//! Internal blocks enter the set at all three lower levels. A free that is recorded although its address is not in
+//! the set carries the number of the sampling period, because it cannot mean an internal block in the set: W5 of
+//! `fold::flush`.
 //!
 //! A sampled-out event is counted with its size, so the totals stay exact at every level; its stack and its time are
 //! lost. Every free that is recorded below the full level carries its whole size, and the level is a part of the epoch:
 //! `fold::flush` states the invariant (W) under which no sum can be wrong, although a free may end another block of the
 //! same size at its address.
 //!
-//! A thread may act on a level that is over, because it reads the level before it acts. It counts a block as sampled
-//! out first and then looks at the level again: so the thread that ends the level finds the block in the sums, or this thread
-//! finds that the level is over, and the block is treated according to the new one.
+//! A thread reads the level before it acts, so it may act on a level that is no longer in force. So it counts a block
+//! as sampled out first, and then reads the level again. Either the thread that ends the level finds the block in the
+//! sums, or this thread finds the new level and treats the block accordingly.
 //!
-//! Blocks recorded before sampling began are not in the sampled set. As long as one of them lives, a free whose address
-//! is not in the set is recorded too, and the ledger looks the block up. A realloc of a sampled block is a free and an
-//! allocation: the new block is drawn anew by its size. If the realloc is refused, the block stays live and
-//! [`count_restored`] takes both out of the totals.
+//! Blocks recorded before sampling began are not in the sampled set. As long as one of them is live, a free whose
+//! address is not in the set is recorded too, and the ledger looks the block up. A realloc of a sampled block is a
+//! free and an allocation: the new block is drawn anew by its size. If the realloc is refused, the block stays live
+//! and [`count_restored`] takes the free and the allocation out of the totals.
 
 use std::sync::atomic::compiler_fence;
 
@@ -43,7 +44,7 @@ use crate::ring::event::Traits;
 use crate::ring::lane::{Lane, SampledOut};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Whether the lane's events have been sampled out until now.
+/// Whether events of the lane are sampled out at the level that its thread has read last.
 pub(super) fn samples_out(lane: &Lane) -> bool {
     // relaxed, here and below: only the lane's thread writes these words.
     lane.cold.level.load(Ordering::Relaxed) != Level::Full as u32
@@ -98,9 +99,9 @@ pub(super) fn samples_out_free(slot: *const (), address: u64, size: u64) -> bool
     passes
 }
 
-/// Returns whether the event belongs to a signal handler that interrupted a record. The slow path counts such an event
-/// as lost: if one of an allocation and its free were sampled out and the other lost, the totals would be wrong by the
-/// block.
+/// Returns whether the event belongs to a signal handler that interrupted a record. The slow path counts such an
+/// event as lost. Otherwise one of a block's two events could be sampled out and the other lost, and the totals would
+/// be wrong by the block.
 #[inline(always)]
 fn interrupts_a_record(lane: &Lane) -> bool {
     // relaxed: only the lane's thread writes it.
@@ -190,7 +191,8 @@ fn ledger_for_internal(lane: &Lane) -> Option<&'static Ledger> {
     state::ledger().filter(|_| is_by_set)
 }
 
-/// Counts a block that a refused realloc freed and allocated in the counters only, to correct them.
+/// Counts a block that a refused realloc has freed and allocated in the counters only, so that the totals subtract
+/// it.
 pub(super) fn count_restored(lane: &Lane, size: u64) {
     lane.cold.sampled_out.restored.count(size);
 }

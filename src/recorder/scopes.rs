@@ -1,8 +1,8 @@
 //! The scope in which a thread is: one number in its lane, which the thread alone writes.
 //!
-//! Entering a scope inside another one finds the cell of that path, and makes it the first time. A scope that is
-//! entered inside itself changes nothing. Without a cell the thread stays in its scope, or outside scopes enters the
-//! cell `(others)`; both are counted.
+//! Entering a scope inside another scope finds the cell of that path, and makes it the first time. Entering a scope
+//! inside itself changes nothing. If there is no cell, the thread stays in its scope, or enters the cell `(others)`
+//! if it is in no scope. Each such entry is counted as without a cell.
 
 use super::internal::{InternalScope, RecordingPaused};
 use super::{slot, stacks, state, thread};
@@ -48,7 +48,7 @@ pub(crate) fn named(name: &[u8]) -> Named {
     }
 }
 
-/// Returns the scope with this name around a scope, or that scope itself.
+/// Returns the scope with this name: `scope` itself, or one around it.
 fn in_chain(ledger: &Ledger, scope: u32, name: u64) -> Option<u32> {
     let chain = ledger.scopes.chain(&ledger.pages, scope);
     chain.into_iter().find(|number| is_named(ledger, *number, name))
@@ -81,7 +81,7 @@ fn word() -> &'static AtomicU32 {
     unsafe { &*tls::scope_word().cast::<AtomicU32>() }
 }
 
-/// Makes `to` the thread's scope if `from` is. Returns the scope before.
+/// Makes `to` the thread's scope if its scope is `from`. Returns the previous scope.
 #[inline(always)]
 fn replace(from: u32, to: u32) -> Result<u32, u32> {
     let word = word();
@@ -117,7 +117,7 @@ pub(crate) fn enter_elsewhere(scope: &Named) -> Entry {
     Entry { scope: entered, before }
 }
 
-/// Returns the cell of a scope's name inside another scope.
+/// Returns the cell with the name of `scope` inside `parent`.
 fn nested(lane: &'static Lane, ledger: &Ledger, parent: u32, scope: Named) -> Option<u32> {
     let (mut name, mut length) = ([0; SCOPE_NAME_BYTES_MAX], 0);
     ledger.scopes.with_name(&ledger.pages, scope.cell, |known| {
@@ -148,8 +148,8 @@ pub(crate) fn replace_current(scope: u32) -> u32 {
     }
 }
 
-/// Returns the cell with this name inside a scope, which is the scope itself if it has the name or lies in one that
-/// has. Returns the scope, or outside scopes `(others)`, if there is no room; 0 without a ledger.
+/// Returns the cell with this name inside `parent`; `parent` itself if it has the name, or lies in a scope with the
+/// name. If there is no room, returns `parent`, or `(others)` outside scopes. Returns 0 without a ledger.
 #[cfg(any(feature = "tracing", all(feature = "tokio", tokio_unstable)))]
 pub(crate) fn cell_inside(parent: u32, name: &[u8]) -> u32 {
     let (Some(lane), Some(ledger)) = (thread::lane_or_claim(), state::ledger()) else { return 0 };
@@ -216,7 +216,7 @@ pub(crate) fn leave_elsewhere(entry: Entry) {
     let mut rest = ledger.scopes.parent_of(&ledger.pages, removed);
     let chain = ledger.scopes.chain(&ledger.pages, now);
     let inside = chain.iter().position(|number| *number == removed).unwrap_or(0);
-    // What was entered inside the removed scope, outermost first.
+    // The scopes that were entered inside the removed scope, outermost first.
     for inner in chain[..inside].iter().rev().copied() {
         let Some(key) = ledger.scopes.key_of(&ledger.pages, inner) else { continue };
         let named = Named { parent: NO_PARENT, cell: inner, name: key.name };
@@ -232,7 +232,7 @@ pub(crate) fn current_for_token() -> (u32, u32) {
     (scope, ledger.scopes.note_token(&ledger.pages, scope))
 }
 
-/// Makes a token's scope that of the thread, unless the use of the scope is over.
+/// Enters the scope of a token, unless the use of the scope that the token belongs to has ended.
 pub(crate) fn enter_by_token(scope: u32, uses: u32) -> Option<Entry> {
     let ledger = state::ledger()?;
     if !ledger.scopes.begin_inside(&ledger.pages, scope, uses) {

@@ -90,7 +90,7 @@ pub(super) enum Admission {
 /// after a change of the epoch: the freed block may be one whose allocation another thread has sampled out already. The
 /// level is not read while the thread writes a record or is in a scope.
 pub(super) fn admit(lane: &Lane, limit: u64) -> Admission {
-    // A closed gate on a lane at the full level: this event interrupts another one.
+    // If the gate is closed on a lane at the full level, this event interrupts another event.
     let may_have_changed = limit != 0 && lane.epoch() != PROCESS.epoch.now();
     if !(sampling::samples_out(lane) || may_have_changed) || !is_idle(lane) {
         return Admission::Recorded(limit);

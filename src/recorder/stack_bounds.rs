@@ -33,8 +33,8 @@ fn store_known(walker: &Walker, known: Known) {
     walker.high.store(known.bounds.high, Ordering::Relaxed);
 }
 
-/// Returns the bounds of the thread's stack, if the stack pointer `sp` lies within. It does not on another stack, that
-/// of a signal handler or of a coroutine.
+/// Returns the bounds of the thread's stack, if the stack pointer `sp` lies within. It does not while the thread runs
+/// on another stack, such as that of a signal handler or of a coroutine.
 #[inline(always)]
 pub(super) fn bounds_around(walker: &Walker, sp: u64) -> Option<Bounds> {
     known_bounds(walker, sp).or_else(|| extended_bounds(walker, bounds_of(walker), sp))
@@ -54,15 +54,15 @@ fn bounds_of(walker: &Walker) -> Bounds {
 }
 
 /// Whether the thread has `bytes` bytes of stack left, on its own stack or another. On its own stack this is known
-/// without a call of the system, except where the thread has not been as deep before.
+/// without a system call, except where the thread has not been as deep before.
 #[inline(never)]
 pub(super) fn has_room(walker: &Walker, bytes: u64) -> bool {
     let sp = frame::registers().sp;
     let low = sp.saturating_sub(bytes);
     // relaxed, both: only the lane's thread writes them.
     let (floor, high) = (walker.floor.load(Ordering::Relaxed), walker.high.load(Ordering::Relaxed));
-    // The system extends the main thread's stack down to its limit, and only when the program itself reads it: under an
-    // emulator a call of the system cannot.
+    // The system extends the main thread's stack down to its limit, but only when the program itself reads it: under
+    // an emulator, a system call does not extend it.
     let is_within_limit = floor > 0 && (floor..high).contains(&low) && sp < high;
     is_within_limit || bounds_around(walker, low).is_some_and(|bounds| sp < bounds.high) || {
         let _errno = KeptErrno::keep();

@@ -38,7 +38,7 @@ const CHECKED_AGAIN: u64 = 256;
 /// Number of walks of a thread before its last walk is kept for replay: most short-lived threads make fewer.
 const WALKS_BEFORE_REPLAY: u64 = 32;
 
-/// Bytes of stack that `learn` may use, which keeps the frames of a walk or two there.
+/// Bytes of stack that `learn` may use, which has the frames of one or two walks there.
 const LEARNING_STACK_BYTES: u64 = if cfg!(debug_assertions) { 32 << 10 } else { 8 << 10 };
 
 /// State: stacks are not walked, or not yet.
@@ -131,7 +131,7 @@ pub(super) fn update_walking(lane: &Lane) {
     }
 }
 
-/// Interval at which it is checked that objects that were loaded after the start are still there, in nanoseconds.
+/// Interval of the check whether objects that were loaded after the start are still loaded, in nanoseconds.
 pub(crate) const WATCH_NS: u64 = 16_000_000;
 
 /// Whether objects were loaded after the start, which may be unloaded.
@@ -139,9 +139,9 @@ pub(crate) fn watches_objects() -> bool {
     unwind::reused() != 0
 }
 
-/// Scans the loaded objects again if a walk met unknown code, or if one is not there any more; returns whether the
-/// objects changed. The second is checked every [`WATCH_NS`]; `watched_ns` is the time of the last check. Allocates, so
-/// it is called in an internal scope.
+/// Scans the loaded objects again if a walk met unknown code, or if an object was unloaded; returns whether the
+/// objects changed. The check for unloaded objects is made every [`WATCH_NS`]; `watched_ns` is the time of the last
+/// check. Allocates, so it is called in an internal scope.
 pub(crate) fn refresh(ledger: &Ledger, watched_ns: &mut u64) -> bool {
     // relaxed: a hint.
     let is_open = PROCESS.control.stack_walk.load(Ordering::Relaxed) > OPENING;
@@ -176,7 +176,7 @@ fn forget_if_reused(lane: &Lane) -> bool {
 #[cold]
 #[inline(never)]
 pub(super) fn at_new_window(lane: &Lane, stack: u32) -> u32 {
-    // A sample is drawn once: the stack of one that was not taken must not be walked now.
+    // A stack is drawn once: if it was sampled out, it must not be walked now.
     let is_walked = lane.walks() && !matches!(state::options().stacks, Stacks::Sampled { .. });
     if stack == 0 || !forget_if_reused(lane) || !is_walked {
         return stack;
@@ -215,9 +215,9 @@ pub(crate) fn rescan_objects(ledger: &Ledger) -> bool {
     have_changed
 }
 
-/// Walks the stack of an allocation of `size` bytes in a scope, or outside scopes where `scope` is 0. Returns its
-/// number; that of the scope alone if there is none. The lane's gate is closed. The function is inlined into its
-/// caller, which saves the walk one frame, and drops what concerns scopes where there is none.
+/// Walks the stack of an allocation of `size` bytes in `scope`, which is 0 outside scopes. Returns the stack's
+/// number, or that of the scope's frames alone if the walk gives none. The lane's gate is closed. The function is
+/// inlined into its caller, which saves the walk one frame, and saves a caller outside scopes the code for scopes.
 #[inline(always)]
 pub(super) fn take(lane: &Lane, size: u64, scope: u32) -> u32 {
     let Some(ledger) = state::ledger() else { return 0 };
@@ -229,7 +229,7 @@ pub(super) fn take(lane: &Lane, size: u64, scope: u32) -> u32 {
     walked(lane, ledger, scope)
 }
 
-/// Returns the number of the stack of a scope alone; 0 outside scopes.
+/// Returns the number of the stack that consists of the frames of a scope; 0 outside scopes.
 #[inline(always)]
 fn without_frames(ledger: &Ledger, scope: u32) -> u32 {
     if scope == 0 { 0 } else { bare_stack(ledger, scope) }
@@ -561,8 +561,8 @@ pub(super) fn prepare_scope(ledger: &Ledger, scope: u32) {
     bare_stack(ledger, scope);
 }
 
-/// Returns the stack of an allocation of a thread that walks stacks and is in no scope, whose gate returned `limit`
-/// when closed. An event that finds the gate closed has no stack: it belongs to a signal handler, or is internal.
+/// Returns the stack of an allocation if the thread walks stacks and is in no scope. `limit` is what closing the gate
+/// returned. An event that finds the gate closed has no stack: it belongs to a signal handler, or is internal.
 #[inline(always)]
 pub(super) fn stack_outside_scopes(lane: &Lane, limit: u64, size: u64) -> u32 {
     if limit != 0 { take(lane, size, 0) } else { 0 }

@@ -162,7 +162,7 @@ pub(crate) fn set_sampling_rate(rate: u64) {
 /// Stores a new value of a setting, prepares sampling for it, and adds it to the list of changes.
 fn change(subject: Subject, value: &AtomicU32, to: u32) {
     let Some(ledger) = ledger() else { return };
-    // Without the latch after a while: a handler may have interrupted a change.
+    // Goes on without the latch after a while: this may be a signal handler that interrupted a change.
     let _taken = PROCESS.control.changing.take_in_rounds(CHANGING_ROUNDS_MAX);
     // relaxed, all of the settings: the latch orders them.
     if value.load(Ordering::Relaxed) == to {
@@ -228,7 +228,8 @@ fn mark(mark: &AtomicU32) {
         mark.fetch_update(Ordering::AcqRel, Ordering::Acquire, |number| Some(number.wrapping_add(1).max(1)));
 }
 
-/// Notes a block that a thread has sampled out at a level that is over: the block is freed with its whole size.
+/// Notes a block that a thread has just sampled out, if the level is full by now: the block's free carries its whole
+/// size.
 pub(super) fn mark_late_sampled_out_block() {
     // SeqCst: pairs with the fence in `Marks::clear_sampled_out_blocks`. One of the two sees what the other did.
     fence(Ordering::SeqCst);
@@ -238,7 +239,7 @@ pub(super) fn mark_late_sampled_out_block() {
     }
 }
 
-/// Notes a block that a thread has recorded in full although blocks are sampled by now.
+/// Notes a block that a thread has just recorded in full, if blocks are sampled by now.
 pub(super) fn mark_late_earlier_block() {
     // SeqCst: pairs with the fence in `Marks::clear_earlier_blocks`.
     fence(Ordering::SeqCst);

@@ -26,8 +26,6 @@ use crate::sys::{own_threads, platform, tls};
 /// Maximum number of rounds that an ending thread waits for events of other threads; about a second.
 const ENDING_ROUNDS_MAX: u32 = 20_000;
 
-// The mark is a bit that neither an address of a lane nor any other slot has.
-
 /// Claims a lane for a thread that has none, and opens the ledger first if necessary. Counts the event as lost if the
 /// thread gets no lane.
 #[cold]
@@ -136,12 +134,10 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     number
 }
 
-/// Stores the name of the calling thread: the one that the system has, of which it keeps the first bytes only, or the
-/// whole of it if std has it and the program is one whose threads std starts (`HEAPLEDGER_STD_THREADS`, which `cargo heapledger
-/// test` sets).
-///
-/// std cannot be asked in any program: for a thread that it did not start it allocates, and after the thread's local data
-/// is gone it panics.
+/// Stores the name of the calling thread. The system keeps only the first bytes of a long name. std has the whole
+/// name, but only of threads that it has started. So std is asked only in a program all of whose threads std starts
+/// (`HEAPLEDGER_STD_THREADS`, which `cargo heapledger test` sets): for any other thread it allocates, and after the
+/// thread's local data is gone it panics.
 fn name_row(row: &Row) {
     let name = system_name();
     row.set_name(&name);

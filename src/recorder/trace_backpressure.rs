@@ -9,9 +9,9 @@
 //! | `HighAccuracy` | a millisecond |
 //! | others | not at all |
 //!
-//! After the wait the thread goes on; events for which no chunk is free are in the ledger but not in the trace, and
-//! counted. After a second without progress no thread waits again until the writer has freed a chunk. Each wait is
-//! counted.
+//! After the wait the thread goes on. Events for which no chunk is free are in the ledger but not in the trace, and
+//! are counted as lost for the trace. After a second without progress no thread waits again until the writer has
+//! freed a chunk. Each wait is counted.
 
 use super::state;
 use crate::ledger::Ledger;

@@ -51,7 +51,7 @@ pub(super) struct Scope {
     pub(super) peak_bytes: u64,
 }
 
-/// Returns the number of scopes that a stack is in: of two scopes, one is nested in the other.
+/// Returns the number of scopes that a stack is in. There are two scopes, one nested in the other.
 pub(super) fn scopes_of(stack: u32) -> usize {
     match stack {
         0 => 0,

@@ -1,5 +1,5 @@
-//! Tests of frees on their way to the shared table whose pledge is not kept. No such free may hide a peak, unless the
-//! uncertainty of the peak covers it.
+//! Tests of frees in the outbox that end fewer bytes than `outbox_bytes_min` counts for them. No such free may hide a
+//! peak, unless the uncertainty of the peak covers it.
 
 use super::producer::Producer;
 use crate::fold::state::Fold;

@@ -73,12 +73,12 @@ impl Producer {
         }
     }
 
-    /// Frees a block as a thread does that omits events.
+    /// Frees a block with its whole size, as a thread does below the full level.
     pub(super) fn free_whole(&mut self, address: u64, size: u64) {
         self.free_unlisted(address, size, 0);
     }
 
-    /// Frees a block that is not in the sampled set in a period.
+    /// Frees a block whose address was not in the sampled set in a period.
     pub(crate) fn free_unlisted(&mut self, address: u64, size: u64, period: u64) {
         self.lane.attempt();
         let traits = Traits::default().with_period(period);

@@ -34,7 +34,7 @@ pub(super) struct Shape {
     pub(super) wide: bool,
     /// Whether some blocks belong to heapledger.
     pub(super) own: bool,
-    /// Whether any two blocks that can be exchanged have different low bits of their sizes, which a free carries.
+    /// Whether two blocks that can be exchanged always differ in the low bits of their sizes, which a free carries.
     pub(super) distinct: bool,
     /// Factor by which all pauses are longer.
     pub(super) slowness: u64,

@@ -1,8 +1,9 @@
-//! Random programs that sample blocks out and back, over several lanes that follow a change of the level late: no sum may
-//! be wrong and no block may be left (invariant W of `fold::flush`). Each rule has a weakened twin that must fail.
+//! Random programs that begin and end sampling, over several lanes that follow a change of the level late. No sum may
+//! be wrong, and no block may be left over (invariant W of `fold::flush`). Each rule has a weakened twin that must
+//! fail.
 //!
-//! Few addresses and sizes are in use, so an address is given from block to block and from lane to lane all the time. An
-//! event has two steps, the decision by the level and the record, between which anything else may happen.
+//! Few addresses and sizes are in use, so blocks and lanes reuse the same addresses all the time. An event has two
+//! steps: the decision by the level, and the record. Anything else may happen between the two.
 
 use super::producer::Producer;
 use super::program::Random;
@@ -86,7 +87,7 @@ struct World {
     returned: Vec<u64>,
     seen_with: BTreeMap<u64, usize>,
     used: u64,
-    /// Blocks and bytes sampled out; and all allocated, and freed.
+    /// Number and bytes of the sampled-out blocks; `allocated` and `freed` are the same for all blocks.
     out: (u64, u64),
     allocated: (u64, u64),
     freed: (u64, u64),

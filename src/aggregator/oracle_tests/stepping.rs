@@ -22,7 +22,7 @@ fn is_booked(producer: &Producer) -> bool {
     producer.lane.folder.tail.own() == producer.lane.head().own()
 }
 
-/// Makes all rounds but the last one of those after which an unused lane counts as idle.
+/// Makes one round fewer than those after which an unused lane counts as idle.
 fn step_until_almost_quiet(aggregator: &mut Aggregator, ledger: &Ledger) {
     for now in 1..u64::from(ROUNDS_UNTIL_IDLE) {
         assert_eq!(aggregator.round(ledger, now), Round::default(), "too early");
@@ -306,8 +306,9 @@ fn a_fold_does_not_wait_for_a_partner() {
 /// Address of the last of the blocks that `handed_over_but_last` hands over.
 const LAST: u64 = 64 * 40;
 
-/// Lets one lane allocate blocks, of which it ends the last by `end`, a second lane allocate a block at that address, and a
-/// third lane free all but the block that was ended. The ledger has booked the first lane up to `end`, and the second lane.
+/// Lets one lane allocate blocks and end the last of them by `end`, a second lane allocate a block at the same
+/// address, and a third lane free all blocks that are live then. The ledger has booked the first lane up to `end`,
+/// and the second lane.
 fn handed_over_but_last(ledger: &'static Ledger, end: impl FnOnce(&mut Producer)) -> [Producer; 2] {
     let [mut maker, mut other, mut freer] = [(); 3].map(|()| Producer::new(ledger, 4));
     (1..=40).for_each(|number| maker.alloc(64 * number, 48, PLAIN, 0));
