@@ -139,8 +139,8 @@ pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
     }
 }
 
-/// Ends parts of sampling once no live block needs them. Without live sampled-out blocks, threads return to the short
-/// path. Without live blocks from before sampling, threads no longer search for them.
+/// Ends each part of sampling that no live block needs any more. Without live sampled-out blocks, threads return to
+/// the short path. Without live blocks from before sampling, threads no longer search for them.
 ///
 /// Must be called after a flush, with the marks from before the flush and those that the previous call returned.
 /// Returns the marks if a part may be over. That part ends at the next call, because a thread that was inside an event

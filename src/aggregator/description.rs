@@ -60,7 +60,7 @@ fn unread() -> Vec<String> {
     unread
 }
 
-/// Returns the clock that was used, and the longest span between two readings of it.
+/// Returns the clock that was used, and the longest span between two readings of the clock.
 pub(super) fn clock(ledger: &Ledger, longest_span_ns: u64) -> ClockInfo {
     let choice = ledger.clock.choice();
     ClockInfo { source: choice.source().to_owned(), why: choice.why().to_owned(), longest_span_ns }
@@ -90,7 +90,7 @@ pub(crate) fn changes_of(list: &changes::Changes) -> Vec<Change> {
     note.into_iter().chain(kept.iter().map(in_words)).collect()
 }
 
-/// Returns the mode to which the last listed change of the mode led, if there was one.
+/// Returns the mode after the last listed change of the mode, if there was one.
 pub(crate) fn last_mode(list: &changes::Changes) -> Option<DataQualityMode> {
     let mut kept: Vec<Changed> = changes::room();
     list.copy(&mut kept);

@@ -136,7 +136,7 @@ mod tests {
 
     const THREADS: u32 = 300;
 
-    /// Lets `THREADS` threads ask while the first work is done, and returns the number of works that were done.
+    /// Lets `THREADS` threads ask while the work is done for the first time, and returns how many times it was done.
     fn works_of_many(ask: impl Fn(&dyn Fn()) + Sync) -> u32 {
         let (works, asking) = (AtomicU32::new(0), AtomicU32::new(0));
         let work = || {

@@ -13,8 +13,8 @@ use crate::sys::{path_pattern, platform};
 
 /// Bytes of the metadata. If the metadata is longer, the file has none, and addresses have no names.
 const METADATA_BYTES_MAX: usize = 128 << 10;
-/// Number of places for the metadata. They are used alternately, so that a reader can finish reading the replaced
-/// one.
+/// Number of places for the metadata. They are used alternately, so that a reader can finish reading the metadata
+/// that was replaced.
 const PLACES: usize = 2;
 /// The path with `HEAPLEDGER_LIVE=1`.
 const DEFAULT_PATH: &[u8] = b"/dev/shm/heapledger.%p.live";

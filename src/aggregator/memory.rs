@@ -13,8 +13,8 @@ const SHARE: u64 = 20_000;
 const PAUSE_NS_MIN: u64 = 5_000_000;
 /// Maximum number of bytes of live blocks whose pages a snapshot looks at.
 const LOOKED_AT_BYTES_MAX: u64 = 16 << 30;
-/// Size from which glibc's allocator may give a block a mapping of its own. It raises its threshold as it runs, so a
-/// larger block may be a chunk as well.
+/// Size from which glibc's allocator may give a block a separate mapping. The allocator raises its threshold as it
+/// runs, so a larger block may be a chunk as well.
 const MAPPED_BYTES_MIN: u64 = 128 << 10;
 const PAGE: u64 = 4096;
 

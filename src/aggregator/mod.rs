@@ -1,10 +1,11 @@
 //! The aggregator: the background thread that adds ticks and books idle rings, and the snapshots that queries take.
 //!
 //! The background thread is an optimisation, and correctness does not depend on it: a thread whose ring is full books
-//! it itself, and a flush books every ring. So the ledger is complete without the background thread too: before `main`,
-//! after `exit`, in a forked child, and if no thread can be started. The background thread adds a tick about every
-//! millisecond, which bounds the error of interpolated times. It books rings whose threads sleep, flushes for frees
-//! that wait for a block in another thread's nursery, and books rings on another processor if booking is costly.
+//! the ring itself, and a flush books every ring. So the ledger is complete without the background thread too: before
+//! `main`, after `exit`, in a forked child, and if no thread can be started. The background thread adds a tick about
+//! every millisecond, which bounds the error of interpolated times. It books rings whose threads sleep, flushes for
+//! frees that wait for a block in another thread's nursery, and books rings on another processor if booking is
+//! costly.
 //! `recorder::background_thread` decides when it starts.
 //!
 //! | file | what it holds |

@@ -1,7 +1,7 @@
 //! The ledger against a naive oracle: random programs over several lanes, folded in random interleavings, compared
 //! figure by figure with a replay that keeps a map.
 //!
-//! One thread plays all lanes, and the test sets the clock, so a program that fails does so again.
+//! One thread plays all lanes, and the test sets the clock, so a failing program fails again.
 //!
 //! | figure | one lane | several lanes |
 //! | --- | --- | --- |
@@ -236,7 +236,7 @@ fn the_loop_of_usual_events_books_what_the_general_code_books() {
     }
 }
 
-/// Returns small programs, so that a failing one can be reduced further.
+/// Returns small programs, so that a failing program can be reduced further.
 fn small_programs() -> impl Strategy<Value = Vec<Step>> {
     let step = any::<(u8, u8, u16, u16, u8)>();
     let step = step.prop_map(|(lane, kind, pick, size, pause)| Step { lane, kind, pick, size, pause });

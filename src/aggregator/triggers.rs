@@ -52,7 +52,7 @@ pub(super) struct TriggerRules {
     before: Option<Reading>,
     /// Time and live bytes of each reading of the last second, oldest first.
     recent: Vec<(u64, u64)>,
-    /// A trigger that fired too soon after the last dump, and waits.
+    /// A trigger that fired too soon after the last dump, and waits for the end of the pause.
     due: Option<DumpTrigger>,
 }
 
@@ -73,7 +73,7 @@ impl TriggerRules {
     }
 
     /// Takes the next reading and returns the trigger that fires. If there are several, the first in the order of
-    /// [`DumpTrigger`] fires. A trigger too soon after the last dump fires when the pause is over.
+    /// [`DumpTrigger`] fires. If the pause after the last dump is not over, the trigger fires when it is.
     pub(super) fn check(&mut self, now: Reading) -> Option<DumpTrigger> {
         let found = self.find(now);
         self.due = self.due.or(found);

@@ -42,8 +42,8 @@ pub(super) struct Partner {
     /// All events of the lane before this time are booked. A later free may mean a block that the nursery does not
     /// have yet.
     pub(super) booked_until_ns: u64,
-    /// Whether a realloc of the lane's thread is booked by half: its old block is still in the nursery, although the
-    /// block may have left its address.
+    /// Whether a realloc of the lane's thread is half booked: its old block is still in the nursery, but may have
+    /// left its address.
     pub(super) is_reallocating: bool,
 }
 
@@ -200,8 +200,8 @@ impl Dates {
 
 /// Minimum number of words for which the loop is worth its start and its end.
 const WORTH_WORDS: u64 = 6;
-/// Number of records that the general code books after the loop was not worth it once. The number doubles each
-/// further time, up to `REST_RECORDS_MOST`.
+/// Number of records that the general code books after the loop has booked fewer than `WORTH_WORDS` words. The number
+/// doubles each time in a row, up to `REST_RECORDS_MOST`.
 const REST_RECORDS: u64 = 4;
 const REST_RECORDS_MOST: u64 = 256;
 
@@ -210,7 +210,7 @@ const REST_RECORDS_MOST: u64 = 256;
 pub(super) struct Rest {
     /// Number of records before the loop is tried again.
     pub(super) records: u64,
-    /// Length of the last pause if the loop was not worth it before that pause; otherwise 0.
+    /// Length of the last pause if the loop had booked fewer than `WORTH_WORDS` words before it; otherwise 0.
     last: u64,
 }
 

@@ -13,7 +13,7 @@
 //!
 //! An allocation is published before its block reaches the thread that frees it. So once a free was seen in its ring,
 //! every head that is read *afterwards* covers the allocation: one more round over all lanes books it. Dates cannot
-//! decide which frees these are: a free after a long time off the processor is dated too early. So rounds are
+//! decide which frees are old enough: a free after a long time off the processor is dated too early. So rounds are
 //! numbered, and a free that begins to wait notes the number. Once a round has visited a lane, every later fold of
 //! the lane sees the number of that round. So a free with a smaller number was seen in its ring before the round
 //! ended, and is old enough after the next round.

@@ -1,9 +1,9 @@
 //! The ordered fold: all lanes together, event by event in the order of their time stamps. Used when every event has a
 //! separate stamp (`ClockMode::PerEvent`).
 //!
-//! A free is stamped before its block goes back, and an allocation after its block was given out; so for one address
-//! the order of the stamps is the true order, and at any moment no more than one lane has a live block at it. No
-//! pairing is ambiguous.
+//! A free is stamped before its block goes back to the inner allocator, and an allocation after its block was given
+//! out. So for one address the order of the stamps is the true order, and at any moment no more than one lane has a
+//! live block at it. No pairing is ambiguous.
 //!
 //! # Bound of the fold
 //!
@@ -18,7 +18,7 @@
 //!  folder:  read clock   │ fence │ look at stamping, then at the head
 //! ```
 //!
-//! Both fences are sequentially consistent: of two threads that each write first and then read, one or both see the
+//! Both fences are sequentially consistent: of two threads that each write first and then read, at least one sees the
 //! other's write. With a weaker fence the folder could miss a thread that has its stamp already.
 
 use super::state::Fold;

@@ -25,8 +25,8 @@
 //!
 //! # Latches
 //!
-//! A fold takes a partner's latch only if the latch is open, so that latches of lanes are waited for in one order. If
-//! it is not, the free goes to the shared table.
+//! A fold takes a partner's latch only if the latch is open, because threads must wait for the latches of lanes in
+//! one order. Otherwise the free goes to the shared table.
 
 use super::batch::{Part, Partner};
 use super::state::Fold;
@@ -92,8 +92,8 @@ impl<'a> Partners<'a> {
 }
 
 impl Fold<'_> {
-    /// Returns the nursery of the first partner, and the time up to which its events are booked, unless it has a block that is
-    /// being reallocated.
+    /// Returns the nursery of the first partner, and the time up to which its events are booked, unless the partner's
+    /// thread is reallocating a block.
     #[inline(always)]
     pub(super) fn places_of_partner(&self) -> Option<(Places, u64)> {
         let partner = self.partners.first()?.as_ref().filter(|partner| !partner.is_reallocating)?;
@@ -151,7 +151,7 @@ impl Fold<'_> {
             return false;
         }
         if !is_certain && self.ledger.live.has_any_at(&self.ledger.pages, address) {
-            // First into the outbox: the block is in one of the two at any time.
+            // Into the outbox first, so that the block is in the outbox or in the nursery at any time.
             self.send_survivor(young);
             place.clear();
             return false;

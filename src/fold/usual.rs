@@ -228,7 +228,7 @@ impl Fold<'_> {
     }
 
     /// Adds the sums of the loop, which has booked `words` words. `live` is the number of live bytes of the batch
-    /// before it.
+    /// before the loop.
     #[inline(always)]
     fn add_usual<const SITES: bool>(&mut self, usual: &Usual, live: i64, words: u64) {
         let Usual { reallocs, bytes, high_water, above, .. } = *usual;

@@ -23,7 +23,8 @@ impl Words {
         word.load(Ordering::Relaxed)
     }
 
-    /// Returns the words of this segment, which holds `index`. Reads from them need no remainder of the index.
+    /// Returns the words of this segment, which holds `index`. A read of these words computes no remainder of the
+    /// index.
     #[inline(always)]
     pub(super) fn of_segment(&self, index: u64) -> SegmentWords {
         let first = index - index % SEGMENT_WORDS;
@@ -59,8 +60,8 @@ impl SegmentWords {
         word.load(Ordering::Relaxed)
     }
 
-    /// Returns the end of the run of pairs that begins at `index` with `pair` and differs only in the addresses of
-    /// the blocks.
+    /// Returns the end of the run of pairs that begins at `index` with `pair`. The pairs of the run differ only in
+    /// the addresses of their blocks.
     #[inline(always)]
     pub(super) fn end_of_equal(&self, mut index: u64, end: u64, pair: [u64; 3]) -> u64 {
         let [first, second, behind] = pair;

@@ -27,7 +27,7 @@ pub(super) const CURVE_UNITS: u32 = (size_of::<Curve>() / size_of::<Unit>()) as 
 const SPAN_NS_MIN: u64 = INTERVAL_NS_MIN * INTERVALS_PER_POINT;
 /// Maximum number of merges of a curve. After that many, a span is longer than any process runs.
 const MERGES_BOUND: u32 = 40;
-/// A site gets a curve if its live bytes are at least the live bytes of the process, divided by this number.
+/// Divisor of the process's live bytes. A site gets a curve if its live bytes reach the quotient.
 const SHARE: u64 = 1024;
 /// Live bytes below which a site has no curve.
 const BYTES_MIN: u64 = 1024;
@@ -104,7 +104,7 @@ impl Curve {
         }
     }
 
-    /// Merges each two neighbouring spans, which halves the resolution.
+    /// Merges neighbouring spans in pairs, which halves the resolution.
     fn merge(&mut self) {
         for point in 0..POINTS {
             self.changes[point] = match self.changes.get(2 * point..2 * point + 2) {

@@ -256,8 +256,8 @@ impl Meta {
         Meta(self.0 | Self::OWN | if internal { Self::SAMPLED } else { 0 })
     }
 
-    /// Whether a waiting free is the first half of a realloc by heapledger and `block` is the program's, or a realloc
-    /// by the program and `block` is internal. Such a free ends such a block only if it can end no other.
+    /// Whether a waiting free belongs to a realloc by heapledger while `block` is the program's, or to a realloc by
+    /// the program while `block` is internal. Such a free ends such a block only if it can end no other.
     pub(crate) const fn is_by_other_side(self, block: Meta) -> bool {
         self.is_by_realloc() && (self.0 & Self::SAMPLED != 0) != block.is_own()
     }

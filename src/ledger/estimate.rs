@@ -8,8 +8,8 @@
 //!
 //! A recorded block represents 1/*p* blocks and *s*/*p* bytes. The sums of these are unbiased (the Horvitz–Thompson
 //! estimator). The sum of s²(1−p)/p² over the recorded blocks is an unbiased estimate of the variance of the bytes,
-//! and the sum of (1−p)/p² is one of the variance of the number of blocks. Each block is weighted before it is added
-//! to a sum.
+//! and the sum of (1−p)/p² is an unbiased estimate of the variance of the number of blocks. Each block is weighted
+//! before it is added to a sum.
 
 use crate::profile::Estimate;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -115,7 +115,7 @@ pub(crate) struct WeightedSums {
     pub(crate) raw_freed_bytes: u64,
 }
 
-/// Returns the contributions of one block: blocks, their variance, bytes, their variance.
+/// Returns what one block adds to the sums: blocks, variance of the blocks, bytes, variance of the bytes.
 fn shares(size: u64, rate: u64) -> [f64; 4] {
     let p = probability(size, rate);
     let (bytes, rest) = (size as f64, (1.0 - p) / (p * p));

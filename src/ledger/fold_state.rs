@@ -93,7 +93,7 @@ pub(crate) struct LaneFigures {
 pub(crate) struct FoldState {
     /// Row of the lane's thread.
     pub(crate) row: u32,
-    /// Number of booked allocations of the lane, which wraps.
+    /// Number of booked allocations of the lane. The number wraps.
     pub(crate) allocs: u32,
     /// Index of the time mark of the window that holds the tail.
     pub(crate) mark_index: u64,

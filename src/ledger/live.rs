@@ -30,10 +30,11 @@ pub(crate) const SHARDS: usize = 64;
 const SHARD_SHIFT: u32 = 16;
 /// Number of entries of a shard's first table, which fills one page.
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
-/// Distance between the two prefetched places in the array of rests, in entries: a cache line or a little more.
+/// Distance between the two prefetched entries of `Table::rest`: a cache line or a little more.
 const REST_AHEAD: usize = 3;
-/// Time after a change of the level, in nanoseconds, until all threads see the change, and all threads see the words
-/// that another thread wrote before it saw the change. A processor takes less than a microsecond for each.
+/// Time in nanoseconds from a change of the level on. After that time, all threads see the change, and all threads
+/// see the words that any thread wrote before it saw the change. A processor takes less than a microsecond for each
+/// of the two.
 pub(crate) const SEEN_NS: u64 = 1_000_000;
 /// Maximum number of frees that wait in one shard; further frees are counted as unmatched at once.
 const WAITING_MAX: u32 = 1 << 16;
@@ -71,7 +72,7 @@ pub(crate) struct PairingAnomalies {
     pub(crate) sampled_out_freed_bytes: AtomicU64,
     /// Number of frees without a block, and of frees that found no room to wait.
     pub(crate) unmatched: AtomicU64,
-    /// The last ambiguous pairings, in which a measurement looks for its blocks.
+    /// The last ambiguous pairings. A measurement looks for its blocks in them.
     pub(crate) doubts: Doubts,
 }
 
@@ -94,8 +95,8 @@ pub(crate) struct LiveTable {
 struct Shard {
     latch: Latch,
     len: AtomicU32,
-    /// Page of the table in the lower half, its capacity in the upper half. A reader may find both in a file after
-    /// the end of the process, and finds an entry by the capacity. They match because they are in one word.
+    /// Page of the table in the lower half, its capacity in the upper half. They are in one word, so that they match
+    /// in a file that is read after the end of the process.
     table: AtomicU64,
     /// Number of waiting frees. One entry can represent several equal frees; `waiting` and `len` count each of them.
     waiting: AtomicU32,
@@ -333,8 +334,8 @@ impl LiveTable {
         }
     }
 
-    /// Counts the anomaly of a waiting free and the block that was left over for it. It is none if the free carries
-    /// its whole size and can end the block.
+    /// Counts a waiting free and the block that was left over for it as an anomaly, unless the free carries its whole
+    /// size and can end the block.
     fn count_left_over(&self, block: &Entry, free: &Entry) {
         let anomaly = match agrees(block, free) {
             true if whole_size(free).is_some() && can_be_end(free, block) => return,

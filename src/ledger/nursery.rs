@@ -10,9 +10,9 @@
 //! memory of 16 bytes for each entry. Each further stretch begins at a pseudo-random place of the table, so that
 //! blocks at equal distances do not collide.
 //!
-//! The table starts inside the lane's pages and grows when many blocks are pushed out, up to 32,768 entries. If a table
-//! of that size still pushes most blocks out, because far more blocks live than fit, the table is made small again for
-//! a while: a table that fits the processor's cache costs such a program less.
+//! The table starts inside the lane's pages and grows when many blocks are pushed out, up to 32,768 entries. If a
+//! table of that size still pushes most blocks out, because far more blocks are live than fit, the table is made
+//! small again for a while: a table that fits the processor's cache costs such a program less.
 //!
 //! In a nursery, the low 32 bits of `Entry::size` hold the size, and the high 32 bits hold the running number of the
 //! allocation. At the free, that number tells how many allocations the thread has made since.

@@ -133,7 +133,7 @@ impl Facts {
         ]
     }
 
-    /// Returns the page of the store of stacks, if there is one, also to a thread that may not walk stacks.
+    /// Returns the page of the store of stacks, if there is one. A thread that may not walk stacks may call this too.
     pub(crate) fn store_of_stacks(&self) -> Option<u32> {
         // Acquire: pairs with the release in `offer_store`.
         Some(self.stacks_page.load(Ordering::Acquire)).filter(|page| *page != 0)

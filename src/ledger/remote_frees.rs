@@ -1,4 +1,4 @@
-//! Remote frees by pair of threads: the one that allocated and the one that freed.
+//! Remote frees by pair of threads: the thread that allocated, and the thread that freed.
 //!
 //! The table is a hash table of fixed size, open addressed, without a latch: a pair claims its cell by one exchange and
 //! keeps it. Pairs that find no cell within [`PROBES`] steps are counted together in one cell. Folds add whole runs of

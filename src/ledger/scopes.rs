@@ -109,7 +109,8 @@ pub(crate) struct ScopeAccount {
 struct Share {
     row: u32,
     span: u32,
-    /// Live bytes that the thread has added since it was last booked up to its head, and their maximum.
+    /// Live bytes that the thread has added since its lane was last booked up to its head; `rise` is their maximum so
+    /// far.
     live: i64,
     rise: i64,
 }
@@ -233,8 +234,8 @@ impl Scopes {
         (self.page.load(Ordering::Relaxed), self.count())
     }
 
-    /// Returns the bytes of the pages that hold the cells, their hash table, and the scopes of the stacks of `sites`
-    /// sites.
+    /// Returns the bytes of the pages that hold the cells, their hash table, and the scopes of stacks if there are
+    /// `sites` sites.
     pub(crate) fn bytes(&self, sites: u32) -> u64 {
         let (page, count) = self.place();
         let pages_of = |items: u32, bytes: usize| (items as usize * bytes).div_ceil(PAGE_BYTES) as u32;

@@ -37,8 +37,7 @@ pub(crate) struct SiteCell {
     pub(super) directory: u32,
     /// First unit of the site's curve; 0 while there is none.
     pub(crate) curve: u32,
-    /// Counts of the buckets that the site used before all others. The buckets of sizes come first, then those of
-    /// lifetimes.
+    /// Counts of the buckets that the site used first. Buckets of sizes have lower numbers than buckets of lifetimes.
     few: [u32; FEW],
 }
 
@@ -118,7 +117,8 @@ impl SiteCell {
         fits
     }
 
-    /// Returns the figures of the site. `unit` returns a unit by its number; a corrupt file may ask for any number.
+    /// Returns the figures of the site. `unit` returns the unit with a number, which may have any value in a corrupt
+    /// file.
     pub(crate) fn figures(&self, unit: impl Fn(u32) -> Option<Unit>) -> SiteFigures {
         let unit = |number: u32| if number == 0 { None } else { unit(number) };
         let [cross_thread_frees, reallocs, moved, copied_bytes, chains, chain_links, longest_chain, _] =

@@ -82,7 +82,7 @@ impl Sites {
         // relaxed: written before the ledger was published.
         let last = self.capacity.load(Ordering::Relaxed) - 1;
         let own = (delta.stack & !IN_SCOPE).min(last);
-        // Without memory for its site, a delta belongs to the last one.
+        // Without memory for its site, a delta belongs to the last site.
         let site = if pages.reach(self.page_of(own), 1) { own } else { last };
         // relaxed: a bound for readers, who look under the stripe's latch.
         if self.count.load(Ordering::Relaxed) <= site {
@@ -172,8 +172,8 @@ impl Sites {
         }
     }
 
-    /// Returns unused units for a curve. If there are none, it takes the curve of the stripe's smallest site with a
-    /// curve, if the caller's site is twice as large.
+    /// Returns units for a new curve: unused units, or those of the stripe's smallest site with a curve if `site` is
+    /// twice as large.
     #[cold]
     fn curve_for(&self, pages: &Pages, site: u32, live: i64) -> Option<u32> {
         let curves = &self.curves[site as usize % STRIPES];
@@ -205,7 +205,7 @@ impl Sites {
         (units != 0).then(|| unsafe { &mut *self.units.at(pages, units).cast::<Curve>() })
     }
 
-    /// Returns the unit of a site's rare sums. Takes it if there is none.
+    /// Returns the unit of a site's rare sums. Takes a unit if the site has none for them.
     fn rare(&self, pages: &Pages, cell: &mut SiteCell) -> Option<*mut RareSums> {
         if cell.rare == 0 {
             cell.rare = self.units.take(pages, 1)?;
@@ -213,7 +213,7 @@ impl Sites {
         Some(self.units.at(pages, cell.rare).cast())
     }
 
-    /// Returns the unit of a group of a site's buckets. Takes it if there is none.
+    /// Returns the unit of a group of a site's buckets. Takes a unit if the group has none.
     fn group(&self, pages: &Pages, cell: &mut SiteCell, group: usize) -> Option<*mut Unit> {
         if cell.directory == 0 {
             cell.directory = self.units.take(pages, 1)?;

@@ -144,7 +144,7 @@ impl Timeline {
         INTERVAL_NS_MIN << self.merges.load(Ordering::Relaxed)
     }
 
-    /// Merges each two neighbouring intervals, which halves the resolution.
+    /// Merges neighbouring intervals in pairs, which halves the resolution.
     fn merge(&self) {
         let take = |cell: &AtomicU64| {
             let value = cell.load(Ordering::Relaxed);

@@ -55,8 +55,8 @@ pub(crate) struct TraceBuffer {
     written: AtomicU32,
     /// Number of times that the writer has given a chunk back.
     spent: AtomicU64,
-    /// Value of [`TraceBuffer::spent`], plus one, when a thread last gave up waiting for it to rise; 0 if no thread
-    /// has.
+    /// Value of [`TraceBuffer::spent`], plus one, when a thread last gave up waiting for `spent` to rise; 0 if no
+    /// thread has.
     stalled_at: AtomicU64,
     /// Number of times that threads waited for the writer; `waited_ns` is the total duration.
     waits: AtomicU64,
@@ -238,7 +238,7 @@ impl TraceBuffer {
             && self.stalled_at.load(Ordering::Relaxed) != self.spent_so_far() + 1
     }
 
-    /// Notes that a thread waited as long as threads wait, and the writer gave no chunk back: `spent` did not rise.
+    /// Notes that a thread has waited for its maximum time while the writer gave no chunk back: `spent` did not rise.
     pub(crate) fn note_stall(&self, spent: u64) {
         // relaxed: a hint for threads that would wait.
         self.stalled_at.store(spent + 1, Ordering::Relaxed);
@@ -271,7 +271,7 @@ impl TraceBuffer {
 }
 
 impl Pool {
-    /// Returns a chunk to fill: a spent one, or a new one below the limit.
+    /// Returns a chunk to fill: a spent chunk, or a new chunk if there are fewer than [`TRACE_CHUNKS_MAX`].
     fn take_spent(&self, pages: &Pages) -> Option<u32> {
         let _taken = self.latch.take();
         // relaxed, all of this type: the latch orders it.

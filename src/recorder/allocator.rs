@@ -229,8 +229,8 @@ impl<A> HeapLedger<A> {
     }
 
     /// Sets the minimum size of each thread's ring in bytes, from 32 to 384 KiB, rounded up to segments of 8 KiB. A
-    /// ring is larger if the [`history`](Self::history) needs more, which is 48 KiB by default. Default: 0. Larger
-    /// rings lose fewer events in the modes that shed, and hold more history.
+    /// ring is larger if the [`history`](Self::history) needs more; the default history needs 48 KiB. Default: 0.
+    /// Larger rings lose fewer events in the modes that shed, and hold more history.
     pub const fn ring_bytes(mut self, bytes: u64) -> Self {
         self.options.ring_bytes = bytes;
         self

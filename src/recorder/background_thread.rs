@@ -107,8 +107,8 @@ pub(crate) fn mark_running(may_offload: bool) {
 }
 
 /// Returns whether heapledger's threads are the only ones that are left. Each of them then ends, so that the process
-/// ends as it does without them: the C library calls `exit(0)` in the last one. The last one is a thread with a stack of
-/// the default size, because the program's exit handlers and the dump run on it. Called by threads of heapledger while
+/// ends as it does without them: the C library calls `exit(0)` in the last thread. The last thread has a stack of the
+/// default size, because the program's exit handlers and the dump run on it. Called by threads of heapledger while
 /// they have nothing to do.
 pub(crate) fn is_program_over() -> bool {
     let state = &PROCESS.control.background;
@@ -210,7 +210,7 @@ pub(super) fn start() {
     }
 }
 
-/// Starts a thread of heapledger. Where that allocates, the events are internal.
+/// Starts a thread of heapledger. If the start allocates, these events are internal.
 pub(super) fn spawn(stack_bytes: usize, body: fn()) -> bool {
     let _scope = platform::ALLOCATES.then(InternalScope::enter);
     own_threads::spawn(stack_bytes, body)

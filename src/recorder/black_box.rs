@@ -3,8 +3,8 @@
 //! The file is created at its full length when the ledger is opened, and removed after a normal end of the process with
 //! a dump. A killed process leaves the file. Opening runs in the first event of the process and must not allocate.
 //!
-//! A file that an earlier process left under the same name is kept, with `.older` at its end, and replaces an earlier one
-//! there: a program that is started again after each crash leaves two files and no more.
+//! A file that an earlier process left under the same name gets the ending `.older`, and replaces an earlier file
+//! with this name. So a program that is started again after each crash leaves two files and no more.
 //!
 //! A forked child must not write into its parent's file. The child gets a private copy of the parent's region. It opens
 //! a new black box if the path contains `%p`; otherwise its ledger is in memory.

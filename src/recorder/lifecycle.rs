@@ -149,7 +149,8 @@ fn adopt_scopes(ledger: &Ledger) {
     }
 }
 
-/// Returns whether a trace is written. A forked child writes one only if `%p` makes its path differ from its parent's.
+/// Returns whether a trace is written. A forked child writes a trace only if `%p` makes its path differ from its
+/// parent's.
 fn traces(options: &Options) -> bool {
     // relaxed: this is the thread that is opening.
     let is_child = PROCESS.forked_from.load(Ordering::Relaxed) != 0;

@@ -29,7 +29,7 @@ pub(crate) struct Hooks {
     pub(crate) aggregator: fn(),
     /// The body of the thread that writes dumps on signals and triggers.
     pub(crate) dumps: fn(),
-    /// The body of the endpoint's thread; `None` in a build without it.
+    /// The body of the endpoint's thread; `None` in a build without the endpoint.
     pub(crate) serve: Option<fn()>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Options {
     pub(crate) clock: ClockMode,
     pub(crate) retention: Retention,
     pub(crate) history: HistoryLimits,
-    /// Least size of each thread's ring, in bytes.
+    /// Minimum size of each thread's ring, in bytes.
     pub(crate) ring_bytes: u64,
     pub(crate) concurrency: ConcurrencyConfig,
     pub(crate) dump: DumpTarget,

@@ -234,7 +234,7 @@ impl Counters {
 pub(super) struct Chosen {
     pub(super) options: UnsafeCell<Options>,
     pub(super) hooks: UnsafeCell<Option<Hooks>>,
-    /// The working directory when the first ledger was opened, from which relative paths of the options start.
+    /// The working directory when the first ledger was opened. Relative paths of the options start there.
     pub(super) directory: UnsafeCell<FixedPath>,
 }
 

@@ -60,7 +60,7 @@ pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> FirstHa
 pub(super) fn refused(begun: FirstHalf, address: u64, size: u64, traits: Traits) {
     let Some(lane) = slot::lane_of_slot(tls::get()) else { return };
     if begun == FirstHalf::SampledOut {
-        // The old block stays live: it is recorded again as a new one.
+        // The old block stays live: it is recorded again as a new block.
         let limit = lane.close_gate();
         alloc(lane, limit, address, size, traits, stack_slow(lane, limit, size));
         return sampling::count_restored(lane, size);

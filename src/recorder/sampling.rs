@@ -157,7 +157,7 @@ fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<
     Some(if noted { Ok(rate) } else { Err(LossReason::TableFull) })
 }
 
-/// Records a free of a thread whose events are sampled out, if its block was sampled or may be an earlier one;
+/// Records a free of a thread whose events are sampled out, if its block was sampled or may be an earlier block;
 /// otherwise counts it.
 pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     let Some(ledger) = state::ledger() else { return };

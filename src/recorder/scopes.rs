@@ -134,7 +134,7 @@ pub(crate) fn current() -> u32 {
     slot::lane_of_slot(tls::get()).map_or(0, Lane::scope)
 }
 
-/// Makes exactly this cell the thread's scope, and returns the scope before.
+/// Makes exactly this cell the thread's scope, and returns the previous scope.
 #[cfg(any(feature = "tracing", all(feature = "tokio", tokio_unstable)))]
 #[inline]
 pub(crate) fn replace_current(scope: u32) -> u32 {
@@ -253,7 +253,7 @@ pub(crate) fn is_named(ledger: &Ledger, scope: u32, name: u64) -> bool {
     ledger.scopes.key_of(&ledger.pages, scope).is_some_and(|key| key.name == name)
 }
 
-/// Returns whether a scope has this name, or lies in one that has.
+/// Returns whether a scope has this name, or lies in a scope with this name.
 pub(crate) fn is_inside(ledger: &Ledger, scope: u32, name: u64) -> bool {
     in_chain(ledger, scope, name).is_some()
 }

@@ -33,7 +33,7 @@ const FOLD_STACK_BYTES: u64 = if cfg!(debug_assertions) { 32 << 10 } else { 6 <<
 
 /// Maximum number of other lanes at which a thread looks for partners of its fold.
 const LANES_LOOKED_AT: u32 = 32;
-/// Maximum number of words of a partner that a thread books before its own.
+/// Maximum number of words of a partner that a thread books before its own words.
 const PARTNER_WORDS_MAX: u64 = 2 * SEGMENT_WORDS;
 
 /// Minimum number of segments of a lane: one being written, one being folded, two of history.
@@ -198,8 +198,8 @@ fn enter(lane: &Lane, ledger: &Ledger, number: u64, page: u32, held: u32) -> Res
     Ok(())
 }
 
-/// Returns the number of segments that a lane keeps: the number set by [`ask_for_segments`], or that of the builder, or
-/// enough for the lane's share of the history.
+/// Returns the number of segments that a lane keeps: the number set by [`ask_for_segments`], or the builder's number,
+/// or enough for the lane's share of the history.
 pub(crate) fn segments_home() -> u32 {
     let asked = PROCESS.control.segments_asked.load(Ordering::Relaxed);
     if asked != 0 {

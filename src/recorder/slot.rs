@@ -66,7 +66,7 @@ pub(super) fn sampling_lane(slot: *const ()) -> Option<&'static Lane> {
     Some(unsafe { &*slot.byte_sub(SAMPLES_OUT).cast::<Lane>() })
 }
 
-/// Returns the lane in a slot, with or without the mark bit; `None` for the other values.
+/// Returns the lane in a slot, with or without the mark bit; `None` for any other value.
 #[inline(always)]
 pub(super) fn lane_of_slot(slot: *const ()) -> Option<&'static Lane> {
     if slot.addr() < LANE_ALIGN {

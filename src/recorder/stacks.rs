@@ -1,8 +1,8 @@
 //! The call stack of an allocation: walked before its record is written, with the lane's gate closed.
 //!
 //! A thread walks stacks while `Lane::walks` is set. A call stack that is known to the thread costs the walk and one
-//! lookup in the thread's cache. A new one enters the store of all stacks (`learn`); in `Stacks::Auto` it is first
-//! compared with the stack by the unwind tables.
+//! lookup in the thread's cache. A new call stack enters the store of all stacks (`learn`). With `Stacks::Auto`, it
+//! is first compared with the call stack that the unwind tables give.
 //!
 //! An event whose stack cannot be walked is recorded with stack 0, and the failure is counted.
 
@@ -38,7 +38,7 @@ const CHECKED_AGAIN: u64 = 256;
 /// Number of walks of a thread before its last walk is kept for replay: most short-lived threads make fewer.
 const WALKS_BEFORE_REPLAY: u64 = 32;
 
-/// Bytes of stack that `learn` may use, which has the frames of one or two walks there.
+/// Bytes of stack that `learn` may use, mostly for the frames of one or two walks.
 const LEARNING_STACK_BYTES: u64 = if cfg!(debug_assertions) { 32 << 10 } else { 8 << 10 };
 
 /// State: stacks are not walked, or not yet.

@@ -12,7 +12,7 @@ use crate::profile::{DataQualityMode, LossCounts, LossReason};
 use crate::sys::errno::KeptErrno;
 use crate::sys::sync::{AtomicU32, Ordering, fence};
 
-/// Maximum number of rounds that a change of a setting waits for another one to end; about a second.
+/// Maximum number of rounds that a change of a setting waits for another change to end; about a second.
 const CHANGING_ROUNDS_MAX: u32 = 20_000;
 
 /// Returns the state of the recorder.
@@ -42,7 +42,7 @@ pub(crate) fn options() -> &'static Options {
     unsafe { &*PROCESS.chosen.options.get() }
 }
 
-/// Returns the directory in which the program started, from which relative paths of the options start. Empty if it is
+/// Returns the directory in which the program started; relative paths of the options start there. Empty if it is
 /// unknown. Set once the state is past `Opening`.
 pub(crate) fn start_directory() -> &'static [u8] {
     // SAFETY: C1.
@@ -189,7 +189,7 @@ fn change(subject: Subject, value: &AtomicU32, to: u32) {
     ledger.changes.push(Changed { at_ns: ledger.clock.now_ns(), subject, from, to });
 }
 
-/// Returns whether this process was forked from one that had opened a ledger.
+/// Returns whether this process was forked from a process that had opened a ledger.
 pub(super) fn is_forked_child() -> bool {
     // The hooks are set by the first ledger of the process, and a forked child inherits the flag.
     PROCESS.are_hooks_set.get().is_some()

@@ -353,8 +353,8 @@ impl Lane {
             || cold.own_depth.load(Ordering::Relaxed) != 0
     }
 
-    /// Stores the level at which the lane's thread records, until the level is unchanged after the store. So no
-    /// thread keeps an old level stored while others take it to follow the new one.
+    /// Stores the level at which the lane's thread records. Repeats this if the level has changed meanwhile, so that
+    /// no other thread finds an old level stored after a change.
     pub(crate) fn store_level(&self, now: impl Fn() -> u32) {
         // A change takes longer than a round, so that there are two rounds at most.
         for _ in 0..LEVEL_ROUNDS {
@@ -411,7 +411,7 @@ impl Lane {
         (&raw const self.hot.needs.scope).cast()
     }
 
-    /// Makes a scope the thread's current one.
+    /// Makes a scope the thread's current scope.
     #[inline(always)]
     pub(crate) fn set_scope(&self, scope: u32) {
         self.hot.needs.scope.store(scope, Ordering::Relaxed);

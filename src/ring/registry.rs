@@ -41,7 +41,7 @@ pub(crate) enum Claimed {
 }
 
 impl<const N: usize> Registry<N> {
-    /// Claims a free lane, or the index of a new one.
+    /// Claims a free lane, or an index for a new lane.
     pub(crate) fn claim(&self) -> Claimed {
         if let Some(index) = self.pop() {
             return Claimed::Reused(index);

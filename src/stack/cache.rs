@@ -34,8 +34,8 @@ const CACHE_ENTRIES_MAX: u32 = 1 << 15;
 const SECOND: usize = 1;
 /// The factor by which a table grows.
 const GROWTH: u32 = 8;
-/// A table grows when more than one stack for this many entries was pushed out. Each of these stacks costs a full
-/// walk, thousands of instructions.
+/// A table grows when the number of stacks that were pushed out exceeds the number of entries divided by this. Each
+/// of these stacks costs a full walk, thousands of instructions.
 const ENTRIES_PER_PUSHED_OUT: u32 = 8;
 /// Bits at the top of a hash that are not used.
 const NOT_USED_BITS: u32 = 12;

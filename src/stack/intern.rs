@@ -8,7 +8,7 @@
 //! newest first; only a stack that is new to a thread needs a lookup.
 //!
 //! Nothing is ever removed. At the limit of nodes or stacks, or without memory, a new stack gets no number, and the
-//! caller counts the stack.
+//! caller counts it as `table_full`.
 //!
 //! Invariant **V1**: all fields except the counts are accessed under the store's latch; the store's runs are never
 //! given back, and items below the counts are accessible.
@@ -53,7 +53,7 @@ pub(crate) struct Node {
 pub(crate) struct Store {
     latch: Latch,
     nodes: AtomicU32,
-    /// Number of distinct stacks, which is also the number of the last one.
+    /// Number of distinct stacks, which is also the number of the last stack.
     stacks: AtomicU32,
     nodes_page: AtomicU32,
     nodes_capacity: AtomicU32,
@@ -68,8 +68,8 @@ fn pages_of(count: u32, bytes: usize) -> u32 {
     (count as usize * bytes).div_ceil(PAGE_BYTES) as u32
 }
 
-/// Returns how many items of `bytes` bytes may fill `pages`: the largest power of two that fits, or `most` if that is
-/// less.
+/// Returns how many items of `bytes` bytes may fill `pages`: the largest power of two that fits, or `most` if `most`
+/// is less.
 fn fitting(most: u32, bytes: usize, pages: u32) -> u32 {
     let mut count = most.next_power_of_two();
     while count > 1 && pages_of(count, bytes) > pages {
@@ -191,7 +191,7 @@ impl Store {
         Some(number)
     }
 
-    /// Returns the index of the newest table if it has room, otherwise of a new table.
+    /// Returns the index of the newest table if it has room, otherwise the index of a new table.
     fn table_with_room(&self, pages: &Pages, tables: usize) -> Option<usize> {
         // relaxed: the latch orders it.
         if tables > 0 && self.newest_len.load(Ordering::Relaxed) < slots_of(tables - 1) / 2 {

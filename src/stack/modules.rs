@@ -65,7 +65,7 @@ pub(crate) struct Module {
     pub(crate) number: u16,
     /// Time at which the object was first seen, in nanoseconds; 0 if it was there from the start.
     pub(crate) since_ns: u64,
-    /// A hash of its first bytes, which hold headers, build id and names of symbols.
+    /// A hash of the object's first bytes, which hold headers, build id and names of symbols.
     fingerprint: u64,
     /// Ranges that hold code.
     pub(crate) code: Vec<(u64, u64)>,
@@ -314,12 +314,12 @@ impl Module {
         place(self) == place(other) && (&self.path, &self.build_id) == (&other.path, &other.build_id)
     }
 
-    /// Whether the two share addresses.
+    /// Whether the objects share addresses.
     pub(crate) fn overlaps(&self, other: &Module) -> bool {
         self.start < other.end && other.start < self.end
     }
 
-    /// Whether the object is still what is loaded at its addresses. Allocates nothing.
+    /// Whether the object is still loaded at its addresses. Allocates nothing.
     pub(crate) fn is_loaded(&self, memory: &Memory) -> bool {
         memory.fingerprint(self.start) == Some(self.fingerprint)
     }

@@ -96,8 +96,8 @@ struct NearRule {
     ip: u64,
     /// Distance of the caller's stack pointer above this function's stack pointer, in bytes.
     cfa: u32,
-    /// Distance of the caller's saved frame pointer below the caller's stack pointer, in bytes; 0 if it is in its
-    /// register.
+    /// Distance of the caller's saved frame pointer below the caller's stack pointer, in bytes; 0 if the frame
+    /// pointer is still in its register.
     bp_below: u32,
 }
 
@@ -237,7 +237,7 @@ impl Replay {
         kept - words.len()
     }
 
-    /// Returns the unchanged kept frame at which the walk has arrived, if any.
+    /// Returns the index of the unchanged kept frame at which the walk has arrived, if any.
     #[inline(always)]
     fn joint(&self, unchanged: &mut usize, place: Registers) -> Option<usize> {
         while let Some(last) = unchanged.checked_sub(1) {

@@ -13,8 +13,8 @@
 //! │ address: 32 of 48 bits  │ base │ bp   │ kind    │ bp below CFA / 8 │ CFA above base / 8 │
 //! ```
 //!
-//! The address is first mixed by an invertible multiplication of 48 bits. The upper 16 bits are the place in the table,
-//! and the lower 32 bits are in the entry. So a rule is never taken for that of another address.
+//! The address is first mixed by an invertible multiplication of 48 bits. The upper 16 bits are the place in the
+//! table, and the lower 32 bits are in the entry. So a rule is never taken for the rule of another address.
 //!
 //! Invariant **U1**: the table's run is as long as its mask and is never given back.
 
@@ -117,7 +117,7 @@ impl Rules {
         None
     }
 
-    /// Stores a rule. When all places of the address are taken, the rule replaces the one in the first place.
+    /// Stores a rule. When all places of the address are taken, it replaces the rule in the first place.
     pub(crate) fn put(&self, address: u64, rule: Rule) {
         let (place, key) = Rules::key(address);
         let word = key | u64::from(rule.0);

@@ -77,7 +77,7 @@ pub(super) struct Asked {
     pub(super) gone: Arc<Vec<Gone>>,
     /// Number that the last new object got ([`Module::number`]); 0 before the first.
     pub(super) next_number: u16,
-    /// Time at which the list of objects was last found to be right, in nanoseconds.
+    /// Time at which the list of objects was last found to be up to date, in nanoseconds.
     pub(super) seen_ns: u64,
 }
 

@@ -26,7 +26,8 @@ use crate::sys::sync::Ordering;
 pub(crate) const NUMBER_SHIFT: u32 = 48;
 /// The highest number of an object. The number with all bits set marks the addresses of scopes.
 const NUMBER_LAST: u16 = 0xFFFE;
-/// Maximum number of objects, of those that were loaded after the start, that are checked for being still loaded.
+/// Maximum number of objects that are checked for being still loaded. Only objects loaded after the start are
+/// checked.
 const WATCHED_MAX: usize = 64;
 
 /// Lists the loaded objects and reads the unwind tables of new ones. Returns whether any object was loaded or unloaded.
@@ -184,8 +185,9 @@ pub(crate) struct Known {
     pub(crate) is_code: bool,
 }
 
-/// Finds the rule of an address in the code: in the innermost frame that of the next instruction, in other frames one
-/// inside the call. Allocates nothing. Returns `None` when the latch did not open in time.
+/// Finds the unwind rule of an address in the code. In the innermost frame this is the address of the next
+/// instruction, in other frames an address inside the call. Allocates nothing. Returns `None` when the latch did not
+/// open in time.
 pub(crate) fn discover(address: u64, patience: Patience) -> Option<Known> {
     with_asked(patience, |asked| Known {
         rule: asked.rule(address).unwrap_or(Rule::UNKNOWN),

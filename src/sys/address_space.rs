@@ -99,8 +99,8 @@ mod mapping {
     }
 
     /// Returns a range to the system; the range reads as zero afterwards. The system takes only whole pages of its
-    /// own size, which may be larger than the region's. The rest of the range is filled with zeros, and bytes outside
-    /// the range stay.
+    /// own size, which may be larger than the region's. The rest of the range is filled with zeros. Bytes outside the
+    /// range keep their values.
     pub(in crate::sys) fn discard(start: *mut u8, bytes: usize) {
         let (front, whole) = whole_units(start.addr(), bytes, unit());
         let mut zeros = [(0, front), (front + whole, bytes - front - whole)];

@@ -179,7 +179,7 @@ mod real {
         }
     }
 
-    /// Returns whether the path leads to a black box of this user that no process writes, or `false` if nothing is
+    /// Returns `true` if the path leads to a black box of this user that no process writes, and `false` if nothing is
     /// there. Anything else is an error.
     fn is_left_box(path: &CStr, magic: &[u8; 8]) -> Result<bool, BoxError> {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;

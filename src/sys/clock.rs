@@ -294,8 +294,8 @@ mod tests {
 
     #[test]
     fn an_interruption_while_the_clocks_are_read_does_not_spoil_the_rate() {
-        // The clock has three ticks per nanosecond. All but one of the readings at either end are interrupted, each
-        // between other clocks.
+        // The clock has three ticks per nanosecond. All but one of the readings at either end are interrupted, half
+        // of them before and half of them after the system's clock is read.
         let reading = |at_ns: u64, lucky: usize| {
             move |number: usize| {
                 let ns = at_ns + number as u64 * 1_000_000;

@@ -121,7 +121,7 @@ mod os {
         }
     }
 
-    /// Calls `look` with each line of the list of mappings, except too long ones.
+    /// Calls `look` with each line of the list of mappings. Skips lines that are too long.
     fn each_mapping(mut look: impl FnMut(&[u8])) {
         let mut text = [0u8; LINE_BYTES_MAX];
         let (mut held, mut is_cut) = (0, false);

@@ -100,7 +100,7 @@ mod os {
             return false;
         }
         // A thread of heapledger may start or end between these calls. The system has counted all threads that are in
-        // both numbers, so the smaller number counts.
+        // both numbers, so the smaller number is used.
         let before = own_threads();
         match Threads::read() {
             Some(Threads { is_main_gone, count }) => is_main_gone && count <= 1 + before.min(own_threads()),

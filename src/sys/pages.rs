@@ -463,7 +463,7 @@ impl Pages {
         unsafe { self.at(page).cast::<u32>().replace(0) }
     }
 
-    /// Returns the address of a page, which is constant for the life of the region.
+    /// Returns the address of a page. The address is constant for the life of the region.
     #[inline(always)]
     pub(crate) fn at(&self, page: u32) -> *mut u8 {
         let base = std::ptr::from_ref(self).cast::<u8>().cast_mut();

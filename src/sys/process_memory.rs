@@ -25,7 +25,7 @@ mod os {
     use super::super::platform::read_small_file;
     use super::{AllocatorFigures, ProcessFigures};
 
-    /// Pages that one call of the system looks at.
+    /// Number of pages that one system call looks at.
     const PAGES_AT_ONCE: usize = 4096;
 
     pub(crate) fn process_figures() -> ProcessFigures {

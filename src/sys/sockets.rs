@@ -203,7 +203,7 @@ mod os {
         }
     }
 
-    /// Waits until one of the sockets is ready, or the time is over. Returns for each whether it is ready.
+    /// Waits until one of the sockets is ready, or the time is over. Returns for each socket whether it is ready.
     pub(crate) fn wait(sockets: &[(RawFd, Interest)], at_most: Duration) -> Vec<bool> {
         let events = |interest| match interest {
             Interest::Readable => libc::POLLIN,

@@ -19,7 +19,7 @@ const STEPS: u32 = 1 << 15;
 pub(super) struct Sparse {
     /// Pages of the part, a multiple of [`STEP_PAGES`].
     pages: AtomicU32,
-    /// The committed steps, one bit each. Step 0 is the last of the region.
+    /// The committed steps, one bit each. Step 0 is at the end of the region.
     committed: [AtomicU64; (STEPS / u64::BITS) as usize],
 }
 

@@ -53,7 +53,7 @@ mod os {
         pub(in crate::sys) exit_key: OnceNonZeroUsize,
         /// Device and inode of standard error when the ledger was opened; both zero if it was closed.
         pub(in crate::sys) standard_error: [AtomicU64; 2],
-        /// Address of the mapping that marks this copy of the crate as the one that records.
+        /// Address of the mapping that marks this copy of the crate as the copy that records.
         pub(in crate::sys) mark: OnceNonZeroUsize,
         /// Number of heapledger's threads whose bodies run.
         pub(in crate::sys) own_threads: AtomicU32,

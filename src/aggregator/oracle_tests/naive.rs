@@ -12,7 +12,7 @@ pub(super) struct Block {
     pub(super) align_log2: u8,
     pub(super) own: bool,
     pub(super) reallocs: u64,
-    /// The thread that allocated the block, and the number of the allocation among those of the thread.
+    /// The thread that allocated the block, and the number of this allocation among the thread's allocations.
     born: (u32, u64),
 }
 
@@ -139,7 +139,8 @@ impl Naive {
         }
     }
 
-    /// Counts a realloc. `old` is the block before it, which was taken out of the map when the realloc began.
+    /// Counts a realloc. `old` is the block before the realloc, which was taken out of the map when the realloc
+    /// began.
     pub(super) fn realloc(&mut self, old: (u64, Block), new: u64, row: u32, size: u64, stack: u32) {
         self.events += 1;
         let (old, before) = old;

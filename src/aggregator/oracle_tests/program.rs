@@ -40,7 +40,7 @@ pub(super) struct Shape {
     pub(super) slowness: u64,
 }
 
-/// The allocator of the program. It returns the block that was freed last to the next caller.
+/// The allocator of the program. It gives the block that was freed last to the next caller.
 #[derive(Default)]
 struct Heap {
     returned: BTreeMap<u64, Vec<u64>>,

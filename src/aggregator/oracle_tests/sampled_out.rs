@@ -322,8 +322,8 @@ impl World {
         let doubts = (self.ledger.live.overlaps(), self.ledger.live.waiting(), read(&anomalies.unmatched));
         let found = (total, freed, doubts);
         let wanted = (self.allocated, self.freed, (0, 0, 0));
-        // A free may have ended a younger block of the same size at its address: then the table has a block less until that
-        // one is freed. It never has one more.
+        // A free may have ended a younger block of the same size at its address: then the table has one block fewer
+        // until the younger block is freed. It never has a block too many.
         if found != wanted || live.iter().any(|(address, size)| expected.get(address) != Some(size)) {
             return Err(format!("{found:?}, not {wanted:?}; {live:?}, not {expected:?}"));
         }

@@ -222,7 +222,7 @@ fn of_costly_lanes_the_one_with_the_oldest_words_is_booked_first() {
     let mut aggregator = Aggregator::new(true);
     aggregator.round(ledger, 3_000_000);
     assert!(words_waiting(&older) < 6 * SEGMENT_WORDS, "{}", words_waiting(&older));
-    // Both lanes had been booked up to the same time, so the first part may have been one of the other lane.
+    // Both lanes had been booked up to the same time, so the first part may have been a part of the other lane.
     assert!(words_waiting(&newer) >= 19 * SEGMENT_WORDS, "{}", words_waiting(&newer));
 }
 
@@ -327,7 +327,7 @@ fn handed_over_but_last(ledger: &'static Ledger, end: impl FnOnce(&mut Producer)
     }
     assert!(ledger.live.has_any_at(&ledger.pages, LAST));
     ledger.clock.set_by_hand(10_000);
-    // Enough of them for the loop of usual events.
+    // Enough words for the loop of usual events.
     freer.window_words = 127;
     (1..=40).for_each(|number| freer.free(64 * number, 48));
     ledger.clock.set_by_hand(11_000);

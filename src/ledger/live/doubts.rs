@@ -64,7 +64,7 @@ impl Doubts {
     }
 
     /// Returns how many ambiguous pairings came after the first `before`, and were between blocks with a stack for
-    /// which `is_one` holds and other blocks. A pairing that is no longer remembered counts as such a one.
+    /// which `is_one` holds and other blocks. A pairing that is no longer remembered is counted too.
     pub(crate) fn since(&self, before: u64, is_one: impl Fn(u32) -> bool) -> u64 {
         let now = self.count();
         let first = before.max(now.saturating_sub(REMEMBERED));

@@ -157,7 +157,7 @@ fn by_thread(thread: u32, entry: Entry) -> Entry {
 #[test]
 fn a_doubt_is_about_the_blocks_that_the_free_may_mean() {
     let room = Room::new(1 << 24);
-    // A block of another size, whose free is not booked yet, is none of them.
+    // A doubt does not include a block of another size, whose free is not booked yet.
     room.table.place(room.pages(), by_thread(2, block(64, 16, 90)));
     assert_eq!(room.table.free(room.pages(), by_thread(3, free(64, 8, 100))), Freed::Waits);
     let placed = room.table.place(room.pages(), by_thread(1, block(64, 8, 110)));
@@ -203,8 +203,8 @@ fn a_free_of_another_size_waits_for_the_block_that_is_not_booked_yet() {
     assert_eq!((room.table.waiting(), room.table.overlaps()), (0, 0));
 }
 
-/// Blocks and frees lie close together, and each removal moves others, also to places before the one that is being
-/// read.
+/// Blocks and frees lie close together, and each removal moves other entries, even to places before the entry that is
+/// being read.
 #[test]
 fn at_one_look_every_waiting_free_gets_the_block_that_is_left_over_for_it() {
     let (mut state, mut paired) = (7u64, 0);
