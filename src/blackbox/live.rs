@@ -1,8 +1,8 @@
 //! Reads the live page of a running process: in its black box, or in the page's own file.
 //!
-//! The page is mapped, and read under its sequence lock, so a reader never mixes two writings. Nothing else of a black box
-//! that is being written can be read consistently: its tables change while they are copied, and their latches belong to
-//! the process.
+//! The page is mapped, and read under its sequence lock, so a reader never mixes two writes of the page. Nothing else
+//! of a black box that is being written can be read consistently: its tables change while they are copied, and their
+//! latches belong to the process.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -37,7 +37,7 @@ pub struct LiveReader {
     mapped: MappedFile,
     is_box: bool,
     content: Box<Content>,
-    /// Place and length of the metadata that was read last, and what it says.
+    /// Place and length, in the file, of the metadata that was read last.
     metadata: (u64, u64),
     known: Live,
 }
@@ -73,7 +73,7 @@ impl LiveReader {
         })
     }
 
-    /// Returns the figures of the last writing.
+    /// Returns the figures that the process wrote last.
     ///
     /// # Errors
     ///
@@ -101,7 +101,8 @@ impl LiveReader {
         is_written(&self.file, self.content.pid as u32)
     }
 
-    /// Reads name and loaded objects, if they were written anew. They are left empty if they cannot be read.
+    /// Reads the program's name and the loaded objects into `known`, if the process has written them anew. Keeps the
+    /// earlier ones if they cannot be read whole.
     fn read_metadata(&mut self) -> Result<(), ReadError> {
         let failed = |source| ReadError::Io { path: Some(self.path.clone()), source };
         let (start, bytes) = if self.is_box {
@@ -115,7 +116,7 @@ impl LiveReader {
         }
         let mut metadata = vec![0; bytes as usize];
         read_at(&self.file, start, &mut metadata).map_err(failed)?;
-        // A reading that meets a new writing is damaged, and is tried again.
+        // If the process writes at the same time, the bytes read are damaged. The next call reads them again.
         if let Ok(dump) = dump::read_bytes(&metadata)
             && dump.is_whole()
         {

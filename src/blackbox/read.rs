@@ -271,7 +271,7 @@ impl<'a> Reader<'a> {
         sites
     }
 
-    /// Returns the curves of the sites, which lack what the lanes had not committed.
+    /// Returns the curves of the sites. They lack the site deltas that the lanes had not committed.
     fn curves(&self, interval_ns: u64, last_ns: u64) -> Vec<SiteCurve> {
         let (sites, capacity, _) = self.ledger.sites.place();
         let (units, units_taken) = self.ledger.sites.units().place();
@@ -462,15 +462,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Adds the scopes: their names and peaks come from their cells, their sums from the sites, which include the events
-    /// that were not booked.
+    /// Adds the scopes. Their names and peaks come from their cells. Their sums come from the sites, because only those
+    /// include the events that the replay has booked.
     fn scopes(&self, profile: &mut Profile) {
         profile.scope_counts = scopes::counts(&self.ledger.scopes);
         let (page, count) = self.ledger.scopes.place();
         let count = count.min(self.image.room::<ScopeCell>(page).saturating_sub(1) as u32);
         for number in 1..=count {
             let Some(cell) = self.image.copy::<ScopeCell>(page, number as usize) else { break };
-            // A scope lies in an older one.
+            // The parent of a scope is an older scope. Another number comes from a corrupt file.
             let parent = Some(cell.parent()).filter(|parent| *parent < number).unwrap_or(0);
             profile.scopes.push(scopes::row(scopes::shown(cell.name()), parent, cell.account()));
         }

@@ -19,7 +19,7 @@ use crate::trace::{Counts, FileHead, Replay, Span, Trace, Window};
 const STEPS: u64 = 400;
 
 /// Returns the file of a process in which three threads allocated, reallocated and freed each other's blocks. A free
-/// carries twelve bits of the size, so no two sizes have the same bits.
+/// carries twelve bits of the size; the sizes here differ in these bits.
 fn black_box(is_half_booked: bool) -> Vec<u8> {
     let ledger = Ledger::open(16 << 20, ClockMode::Batched).unwrap();
     ledger.clock.set_by_hand(1);

@@ -176,7 +176,8 @@ impl<'a> Unbooked<'a> {
         let (blocks, row) = (&mut self.heap.blocks, meta.thread());
         if meta.is_waiting() {
             let by_realloc = meta.is_by_realloc();
-            // The times of the further frees that the entry stands for are not known; each differs here.
+            // The entry counts further equal frees whose times are unknown. Each gets another time, because equal
+            // waiting frees are added once.
             for further in 0..=meta.more() {
                 let at_ns = at_ns.saturating_sub(further);
                 let free = WaitingFree { at_ns, row, size_bits: SizeBits(without_period(size)), by_realloc };

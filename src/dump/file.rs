@@ -1,7 +1,7 @@
 //! The file of a dump. The file gets its name once it is complete, and replaces nothing but an older dump.
 //!
-//! The dumps that a program writes of itself replace only its own earlier ones. A dump of another process, which has
-//! another id or another start, keeps its name, and the new one gets a name with a number.
+//! A dump that a program writes of itself replaces only an earlier dump of the same process. If the name belongs to the
+//! dump of another process (another id or another start time), the new dump gets a name with a number.
 //!
 //! ```text
 //!  look at the path ──► temporary file beside it ──► write ──► fsync ──► look again ──► rename ──► fsync directory
@@ -30,7 +30,8 @@ use crate::profile::{ProcessInfo, Profile, Violation};
 /// killed process with the same id.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 
-/// Maximum number of names tried where other processes' files have the name asked for: `app.hl`, `app-2.hl`, `app-3.hl`.
+/// Maximum number of names tried while files of other processes have the requested name: `app.hl`, `app-2.hl`,
+/// `app-3.hl`.
 pub(crate) const NUMBERED_NAMES_MAX: u32 = 1000;
 /// Length of the start of a dump in which the description of its process lies.
 const HEAD_BYTES: u64 = 2 << 20;
@@ -39,7 +40,7 @@ const HEAD_BYTES: u64 = 2 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Path of the file. Differs from the path asked for if that one holds the dump of another process.
+    /// Path of the file. Differs from the requested path if that path holds the dump of another process.
     pub path: PathBuf,
     /// Length of the file, in bytes.
     pub bytes: u64,
@@ -76,9 +77,9 @@ pub fn write_with_notes(path: &Path, profile: &Profile, notes: &[String]) -> Res
     Ok(Written { path: path.to_owned(), bytes, sections, broken_laws, notes })
 }
 
-/// Writes `profile`, the profile of this process, with the large tables of `rows` as a dump to `path`. Works as [`write()`], but replaces only an earlier
-/// dump of the same process. If `path` holds a dump of another process, that one stays, and the new one gets the first
-/// free name with a number: `app-2.hl`, `app-3.hl`, …
+/// Writes `profile`, the profile of this process, with the large tables of `rows` as a dump to `path`. Works as
+/// [`write()`], but replaces only an earlier dump of the same process. If `path` holds a dump of another process, that
+/// dump stays, and the new dump gets the first free name with a number: `app-2.hl`, `app-3.hl`, …
 ///
 /// # Errors
 ///
@@ -94,8 +95,8 @@ pub(crate) fn write_beside_others(
     Ok(Written { path: target, bytes, sections, broken_laws, notes })
 }
 
-/// Creates a file with the content that `fill` writes, at `path`, or at the first name with a number that is neither in
-/// use nor of an earlier dump of `process`. Returns the path of the file.
+/// Creates a file with the content that `fill` writes: at `path`, or at the first name with a number. A name is used if
+/// it is free or holds an earlier dump of `process`. Returns the path of the file.
 fn place_beside<T>(
     path: &Path,
     process: &ProcessInfo,
@@ -130,7 +131,8 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Whether the dump at `path` is of `process`. A dump whose process cannot be read is of another one.
+/// Whether the dump at `path` is of `process`. If the process of the dump cannot be read, the dump counts as one of
+/// another process.
 fn is_of(path: &Path, process: &ProcessInfo) -> bool {
     let start = read_start(path, HEAD_BYTES).unwrap_or_default();
     let mut scratch = Vec::new();
@@ -285,8 +287,8 @@ impl Temporary {
         Ok(())
     }
 
-    /// Gives the file the name `target` unless a file has it. Returns whether it does now. On a file system without
-    /// links, a file that appears in this moment is replaced.
+    /// Gives the file the name `target`, unless another file has that name. Returns whether the file has the name now.
+    /// On a file system without links, a file that another program creates during the call is replaced.
     fn link(&mut self, target: &Path) -> io::Result<bool> {
         let Some(path) = &self.path else { return Ok(true) };
         match fs::hard_link(path, target) {
@@ -374,7 +376,7 @@ mod tests {
             write_beside_others(&target, &profile, &profile).unwrap().path
         };
         let numbered = |name: &str| directory.path().join(name);
-        // Twice, as a process writes its dumps.
+        // Each write twice: a process replaces its own dump.
         assert_eq!([write(10), write(10)], [target.clone(), target.clone()]);
         assert_eq!([write(20), write(20)], [numbered("app.1-2.hl"), numbered("app.1-2.hl")]);
         fs::write(numbered("app.1-3.hl"), "mine").unwrap();

@@ -132,8 +132,8 @@ pub(super) fn redirect(
     stacks.dangling + threads.dangling
 }
 
-/// Makes every parent of a scope an earlier scope, or none. If rows are missing, the numbers of the others mean other
-/// scopes, so all are left out.
+/// Makes the parent of every scope an earlier scope, or none. If rows are missing, the numbers of the remaining scopes
+/// are wrong, so all scopes are removed.
 pub(super) fn redirect_scopes(scopes: &mut Vec<Scope>, rows: u64, damage: &mut DamageList) {
     if (scopes.len() as u64) < rows {
         scopes.clear();

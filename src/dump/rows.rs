@@ -42,7 +42,7 @@ pub(super) struct Counted {
 impl Counted {
     pub(super) fn of(rows: &dyn Rows, has_scopes: bool) -> Counted {
         let mut counted = Counted::default();
-        // One bit of each stack, where there are scopes.
+        // For each stack, whether it is in a scope; empty without scopes.
         let mut in_scope: Vec<bool> = Vec::new();
         for stack in rows.stacks() {
             counted.stacks += 1;

@@ -149,8 +149,8 @@ impl Blocks {
         self.more.values().map(|blocks| blocks.len() as u64).sum()
     }
 
-    /// Pairs the remaining frees with the remaining blocks of their addresses, after all events and in disregard of the
-    /// times. The pairs may be exchanged; their number is right, because an address has no more frees than blocks.
+    /// Pairs the remaining frees with the remaining blocks of their addresses, whatever their times, after all events.
+    /// Two pairs may be exchanged, but the number of pairs is right, because an address has no more frees than blocks.
     pub(crate) fn pair_left_over(&mut self) -> Vec<(u64, Block, WaitingFree)> {
         let mut pairs = Vec::new();
         for (address, frees) in std::mem::take(&mut self.waiting) {
@@ -192,8 +192,8 @@ impl Blocks {
     }
 }
 
-/// Whether a waiting free can end a block that comes later. Both must be of different threads: a thread does not free a
-/// block before it allocates it.
+/// Whether a waiting free can end a block that comes later. Free and block must be of different threads, because a
+/// thread allocates a block before it frees it.
 fn is_others(free: &WaitingFree, block: &Block) -> bool {
     free.size_bits.agree_with(block.size) && free.row != block.row
 }

@@ -10,7 +10,7 @@ use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state;
 use crate::ring::lane::Lane;
 
-/// A measurement of all threads, which has figures of everything that the process does until its end.
+/// A measurement of all threads: its figures count everything that the process does until the measurement ends.
 #[derive(Debug)]
 pub(super) struct OfAllThreads {
     begun: Result<Begun, Inconclusive>,
@@ -24,7 +24,7 @@ struct Begun {
     lost: u64,
 }
 
-/// Books all rings, and returns the totals with the number of lost events and whether all was booked.
+/// Books all rings. Returns the totals, the number of lost events, and whether every ring was booked.
 fn totals(lane: &Lane, ledger: &Ledger) -> (HeapStats, u64, bool) {
     let internal = InternalScope::enter();
     let _paused = RecordingPaused::enter(&internal);
@@ -54,7 +54,8 @@ impl OfAllThreads {
 }
 
 impl Usage {
-    /// Returns what the process allocated between two readings of its totals, without a peak.
+    /// Returns the usage of the process between two readings of its totals. The peak is 0, because the totals do not
+    /// have it.
     fn between(before: &HeapStats, after: &HeapStats) -> Usage {
         let reallocations = after.reallocs.saturating_sub(before.reallocs);
         let blocks = after.total_blocks.saturating_sub(before.total_blocks);

@@ -8,22 +8,22 @@ use super::figure::Limit;
 use super::measurement::{Ended, Measurement};
 use crate::recorder::internal::InternalScope;
 
-/// Asserts what a block of code allocates, and gives back its value. Right whatever other threads allocate in the
-/// meantime: no test has to be alone in its process.
+/// Asserts what a block of code allocates, and gives back its value. What other threads allocate in the meantime does
+/// not change the figures, so a test need not be alone in its process.
 ///
 /// | figure | meaning |
 /// | --- | --- |
 /// | `allocations`, `reallocations` | calls that allocated a block, and successful reallocs |
 /// | `bytes` | bytes allocated; a realloc counts with its whole new size |
 /// | `peak` | maximum of the live bytes |
-/// | `retained`, `retained_bytes` | blocks, and bytes, that are live at the end, the value's among them |
+/// | `retained`, `retained_bytes` | blocks and bytes of the code that are live at its end, including those of the returned value |
 ///
-/// Each figure stands with an operator and a limit. In front of them may stand:
+/// An operator and a limit follow each figure. Options come before the figures:
 ///
 /// | option | meaning |
 /// | --- | --- |
-/// | `warmup = N` | runs the block `N` times before, and counts none of that |
-/// | `all_threads` | counts what *all* threads of the process do in the meantime, for work whose threads cannot take a [token](crate::scope::ScopeToken). The test then has to be alone in its process. There is no `peak`, and `retained` is the growth of the live blocks |
+/// | `warmup = N` | runs the code `N` times first, without counting |
+/// | `all_threads` | counts what *all* threads of the process do while the code runs, for work whose threads cannot take a [token](crate::scope::ScopeToken). The test then has to be alone in its process. There is no `peak`, and `retained` is the growth of the live blocks |
 ///
 /// ```
 /// # #[global_allocator]
@@ -36,7 +36,7 @@ use crate::recorder::internal::InternalScope;
 /// # }
 /// ```
 ///
-/// The process's peak is that of its whole life, so it is no figure of a span of time:
+/// With `all_threads`, a limit on the peak does not compile: the process records only the peak of its whole life.
 ///
 /// ```compile_fail
 /// heapledger::assert_heap!(all_threads, peak <= 64; ());
@@ -44,9 +44,9 @@ use crate::recorder::internal::InternalScope;
 ///
 /// # Panics
 ///
-/// Panics if a figure is not as asserted, with a table of the figures and the five places that matter most. The places
-/// have functions, files and lines with the feature `names`. Also panics if the figures cannot be exact, with the
-/// [reason](crate::scope::Inconclusive): the assertion never passes by chance.
+/// Panics if a figure breaks its limit. The message has a table of the figures and the five places that contribute
+/// most. With the feature `names` the message gives the function, file and line of each place. Also panics if the
+/// figures may be wrong; the message then gives the [reason](crate::scope::Inconclusive).
 #[macro_export]
 macro_rules! assert_heap {
     (warmup = $rounds:expr, all_threads, $($figure:ident $operator:tt $limit:expr),+ $(,)?; $work:expr) => {{
@@ -156,7 +156,8 @@ impl Asserting {
     }
 }
 
-/// Returns the message of an assertion that fails. What making it allocates is none of the program's.
+/// Returns the message of an assertion that fails; `None` if the assertion holds. The message's own allocations count
+/// as heapledger's, not as the program's.
 fn message(place: &Location<'_>, ended: &Ended, limits: &[Limit], is_of_all_threads: bool) -> Option<String> {
     let _internal = InternalScope::enter();
     let name = format!("{}:{}", place.file(), place.line());

@@ -1,14 +1,14 @@
-//! Booking of what was recorded before a question, whatever other threads do.
+//! Books the events that threads recorded before a query, while other threads go on recording.
 
 use crate::ledger::Ledger;
 use crate::ring::lane::Lane;
 use crate::sys::latch;
 
-/// Maximum number of rounds that a question waits for events of other threads; about a second.
+/// Maximum number of rounds for which a query waits for events of other threads: about a second.
 const BOOKING_ROUNDS_MAX: u32 = 20_000;
 
-/// Books the calling thread's ring. Where every event has a time stamp, its events wait for earlier events of other
-/// threads. Returns `false` if they wait for too long.
+/// Books the calling thread's ring. If every event has a time stamp, an event is booked only after the earlier events
+/// of other threads. Returns `false` if the ring is not booked after `BOOKING_ROUNDS_MAX` rounds.
 pub(super) fn book(lane: &Lane, ledger: &Ledger) -> bool {
     until(|| {
         ledger.fold(lane);
@@ -16,7 +16,7 @@ pub(super) fn book(lane: &Lane, ledger: &Ledger) -> bool {
     })
 }
 
-/// Books what any thread recorded before the call, as [`book`] does.
+/// Books the events that any thread recorded before the call. Returns `false` under the same condition as [`book`].
 pub(super) fn book_all(lane: &Lane, ledger: &Ledger) -> bool {
     let asked_ns = ledger.clock.now_ns();
     let is_booked = |other: &Lane| {
@@ -29,7 +29,7 @@ pub(super) fn book_all(lane: &Lane, ledger: &Ledger) -> bool {
     })
 }
 
-/// Repeats `work` until it returns `true`. Returns `false` if it does not for too long.
+/// Repeats `work` until it returns `true`, at most `BOOKING_ROUNDS_MAX` times. Returns whether `work` returned `true`.
 fn until(mut work: impl FnMut() -> bool) -> bool {
     for round in 0..BOOKING_ROUNDS_MAX {
         if work() {

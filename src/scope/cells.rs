@@ -1,4 +1,4 @@
-//! A table from keys to cells of scopes, which many threads read: the ids of spans, the addresses of locations.
+//! A table that maps keys (ids of spans, addresses of locations) to cells of scopes. Many threads read it at once.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -6,14 +6,14 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::recorder::internal::InternalScope;
 
-/// Number of slots, of which a key has one.
+/// Number of slots. A key fits only into the slot that its hash selects.
 const SLOTS: usize = 4096;
-/// Maximum number of keys in `further`: keys whose slot is taken by another key.
+/// Maximum number of keys in `further`.
 const KEYS_MAX: usize = 65_536;
 
 pub(super) struct Cells {
     slots: Box<[Slot]>,
-    /// Keys whose slot another key has.
+    /// Cells of the keys whose slot another key has taken.
     further: Mutex<HashMap<u64, u32>>,
     /// Number of keys in `further`.
     count: AtomicUsize,
@@ -48,11 +48,12 @@ impl Cells {
         result
     }
 
-    /// Returns the cell of a key; 0 if it has none.
+    /// Returns the cell of a key; 0 for a key without a cell.
     #[inline]
     pub(super) fn get(&self, key: u64) -> u32 {
         let slot = self.slot(key);
-        // relaxed, all: what gives the key to a thread, as a span is sent or a lock is released, orders the entry.
+        // relaxed, all: the operation that hands the key to a thread, such as sending a span or releasing a lock,
+        // orders the entry.
         if slot.key.load(Ordering::Relaxed) == key {
             return slot.cell.load(Ordering::Relaxed);
         }

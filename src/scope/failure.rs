@@ -20,7 +20,7 @@ pub(super) struct Asserted<'a> {
 /// Maximum number of figures in a message.
 const FIGURES_SHOWN: usize = 16;
 
-/// Returns the message of an assertion that fails or cannot be decided; `None` if it holds.
+/// Returns the message of an assertion that fails or whose figures may be wrong; `None` if the assertion holds.
 pub(super) fn failure(asserted: &Asserted<'_>, ended: &Ended) -> Option<String> {
     let Asserted { name, limits, .. } = asserted;
     if let Some(reason) = ended.inconclusive {
@@ -61,7 +61,7 @@ pub(super) fn failure(asserted: &Asserted<'_>, ended: &Ended) -> Option<String> 
 }
 
 fn line(message: &mut String, text: &str) {
-    // A text takes everything.
+    // Writing to a `String` cannot fail.
     let _ = write!(message, "\n  {text}");
 }
 

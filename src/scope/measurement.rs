@@ -18,12 +18,13 @@ use crate::text::units::counted;
 
 /// Runs `work`, and returns its result with what it allocated.
 ///
-/// The work has a scope of its own, so other threads and earlier blocks do not disturb the figures. A thread that works
-/// for it takes part by a [`ScopeToken::current`](super::ScopeToken::current) made in the work. All figures are zero without an installed
-/// [`HeapLedger`](crate::HeapLedger), and incomplete where [`Usage::lost`] is not zero; [`Measurement`] says more.
+/// The work has a scope of its own, so other threads and earlier blocks do not disturb the figures. What another thread
+/// allocates counts if that thread enters a [`ScopeToken::current`](super::ScopeToken::current) that `work` has made.
+/// All figures are zero without an installed [`HeapLedger`](crate::HeapLedger), and incomplete if [`Usage::lost`] is
+/// not zero. [`Measurement::end`] also returns the reason why figures may be wrong.
 ///
-/// The call costs some microseconds: it books the thread's ring, and the rings of all threads if blocks of the work are
-/// live at its end or a token was made.
+/// The call costs some microseconds, because it books the calling thread's ring. If blocks of the work are live at its
+/// end, or the work made a token, the call books the rings of all threads.
 ///
 /// ```
 /// # #[global_allocator]
@@ -53,11 +54,11 @@ pub enum Inconclusive {
     NoScope,
     /// Events are sampled out, or only counted.
     Sampled,
-    /// Events could not be booked within a second, because another thread was stopped within an event
+    /// Events could not be booked within a second, because another thread was suspended while it recorded an event
     /// ([`ClockMode::PerEvent`](crate::ClockMode::PerEvent) only).
     InFlight,
-    /// Frees could belong to blocks of the work, or to other blocks that had the same address and size a moment before
-    /// or after: the numbers of retained blocks and bytes, and the peak, may be off.
+    /// Each of these frees fits a block of the work as well as another block that had the same address and size just
+    /// before or after. So the numbers of retained blocks and bytes, and the peak, may be wrong.
     Ambiguous {
         /// Number of such frees.
         frees: u64,
@@ -95,8 +96,8 @@ impl fmt::Display for Inconclusive {
     }
 }
 
-/// A measurement under way on the calling thread. A measurement that is dropped without [`Measurement::end`] has no
-/// result.
+/// A measurement in progress on the calling thread. [`Measurement::end`] returns its figures; dropping it discards
+/// them.
 #[must_use = "end it to read its figures"]
 #[derive(Debug)]
 pub struct Measurement {
@@ -110,11 +111,11 @@ pub struct Measurement {
 pub(super) struct Ended {
     pub(super) usage: Usage,
     pub(super) inconclusive: Option<Inconclusive>,
-    /// Its scope, which no other measurement takes while this value lives.
+    /// The scope of the measurement. No other measurement takes this scope while the value lives.
     pub(super) scope: Option<EndedScope>,
 }
 
-/// The scope of a measurement that has ended, for a closer look at its figures.
+/// The scope of a measurement that has ended, from which the message of an assertion takes the places.
 #[derive(Debug)]
 pub(super) struct EndedScope {
     ledger: &'static Ledger,
@@ -140,10 +141,10 @@ struct Running {
     cell: u32,
     entry: Entry,
     before: ScopeSums,
-    /// Blocks allocated in the process, events lost in it, and events lost on this thread.
+    /// Number of blocks allocated in the process, and number of events lost in the process, at the start.
     process: (u64, u64),
     lost_here: u64,
-    /// Ambiguous pairings in the process.
+    /// Number of ambiguous pairings in the process at the start.
     doubts: u64,
 }
 

@@ -18,22 +18,24 @@
 //!
 //! # Where scopes are shown
 //!
-//! A scope is a frame at the outer end of call stacks, so each site is known by scope, without stacks too. Snapshots,
-//! dumps and black boxes have a table of scopes ([`Profile::scopes`](crate::Profile::scopes)). The sums over all
-//! outermost scopes and over the sites outside scopes are the totals of the heap.
+//! A scope is the outermost frame of the call stacks of its blocks. So each scope has sites of its own, even if no
+//! stacks are taken. Snapshots, dumps and black boxes have a table of scopes
+//! ([`Profile::scopes`](crate::Profile::scopes)). The sums of all outermost scopes plus the sums of the sites outside
+//! scopes are the totals of the heap.
 //!
 //! # Rules
 //!
-//! * A scope entered inside another one is nested: the outer one's figures include it. A scope entered inside itself
-//!   changes nothing.
-//! * There are 4,095 scopes, 64 with one name (the same name inside different scopes counts for each), nested 8 deep.
-//!   A scope beyond that counts in the scope around it, or else in the scope `(others)`.
+//! * A scope that is entered inside another scope is nested in it, and the outer scope's figures include the inner
+//!   scope's. Entering a scope again inside itself changes nothing.
+//! * At most 4,095 scopes exist, at most 64 of them with the same name, nested at most 8 deep. The same name inside two
+//!   different scopes makes two scopes. What a scope beyond these limits allocates counts in the scope around it or, if
+//!   there is none, in the scope `(others)`.
 //! * A scope follows the thread, not the task: [`Scope::wrap`] enters it at each poll of a future. An [`Entered`] that is
 //!   held across an `await` on a single-threaded executor covers other tasks too.
-//! * Guards may be dropped in any order; the scope of a dropped guard is removed from those in which the thread is.
+//! * Guards may be dropped in any order. Dropping a guard leaves only the scope of that guard.
 //! * A forked child has the scopes of its parent, with figures of its own.
-//! * While events are sampled out ([`DataQualityMode::HighThroughput`](crate::DataQualityMode), or a reduced level), the
-//!   figures have only the events that were recorded in full: they are lower bounds.
+//! * While events are sampled out ([`DataQualityMode::HighThroughput`](crate::DataQualityMode), or a reduced level),
+//!   the figures include only the events that were recorded in full, so they are lower bounds.
 
 mod all_threads;
 mod assertion;

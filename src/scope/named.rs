@@ -1,4 +1,4 @@
-//! Scopes as a program holds them: a name, a guard, a token.
+//! A scope, the guard of a thread that is in it, and the token with which other threads enter it.
 
 use std::marker::PhantomData;
 
@@ -12,7 +12,8 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Returns the scope with this name, and makes it the first time. Of a name longer than 120 bytes the end is shown.
+    /// Returns the scope with this name; the first call with a name creates the scope. If a name is longer than 120
+    /// bytes, reports show its last 120 bytes.
     ///
     /// Without an installed [`HeapLedger`](crate::HeapLedger) the scope has no effect, and its figures are zero. The
     /// same holds before the first event of the process, which with a global allocator happens before `main`.
@@ -36,7 +37,8 @@ impl Scope {
         work()
     }
 
-    /// Returns a token with which other threads can enter the scope, as it is nested in the calling thread's scope.
+    /// Returns a token with which other threads enter this scope, nested in the scope in which the calling thread is
+    /// now.
     ///
     /// ```
     /// let scope = heapledger::Scope::named("index");
@@ -56,8 +58,8 @@ impl Scope {
     /// Returns the figures of the scope since the start of the process, wherever it was nested. They are exact for all
     /// events that had returned before the call.
     ///
-    /// The call books the rings of all threads and reads one cell for each scope: some microseconds, and a tenth of one
-    /// for each thread.
+    /// The call books the rings of all threads and reads one cell for each scope: this takes some microseconds, and 0.1
+    /// µs more for each thread.
     pub fn usage(&self) -> Usage {
         usage::of_name(self.named.name)
     }
@@ -69,7 +71,7 @@ impl Scope {
     }
 }
 
-/// A guard that leaves its scope when dropped. It stays on its thread:
+/// A guard that leaves its scope when dropped. It cannot be sent to another thread:
 ///
 /// ```compile_fail
 /// fn is_send<T: Send>(_: T) {}
@@ -103,8 +105,8 @@ pub struct ScopeToken {
 }
 
 impl ScopeToken {
-    /// Returns a token of the calling thread's scope, such as that of a [`measure`](crate::measure). Outside scopes the token leads
-    /// outside scopes.
+    /// Returns a token of the scope in which the calling thread is, such as the scope of a [`measure`](crate::measure).
+    /// If the thread is in no scope, a thread that enters the token is in no scope either.
     pub fn current() -> ScopeToken {
         let (scope, uses) = scopes::current_for_token();
         ScopeToken { scope, uses }

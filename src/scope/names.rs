@@ -1,5 +1,5 @@
-//! Names of functions, with files and lines, in the running process: for the message of an assertion that fails, and for a
-//! client of the endpoint that asks.
+//! Names of functions, with files and lines, looked up in the running process: for the message of an assertion that
+//! fails, and for a client of the endpoint that asks for symbols.
 
 use crate::profile::Module;
 
@@ -13,11 +13,11 @@ pub(super) struct Function {
     pub(super) line: u32,
 }
 
-/// Folders of sources that are neither the program's nor the standard library's.
+/// Folders in which the sources of dependencies lie.
 const UNPACKED: [&str; 3] = ["/registry/src/", "/git/checkouts/", "/vendor/"];
 
 impl Function {
-    /// Whether the function belongs to the standard library, to heapledger, or to what starts programs.
+    /// Whether the function belongs to the standard library, to heapledger, or to the code that starts programs.
     pub(super) fn is_of_a_library(&self) -> bool {
         let is_of_rust = ["/rustc/", "/rust/deps/"].iter().any(|folder| self.file.starts_with(folder))
             || self.file.contains("/rustlib/src/rust/library/");
@@ -30,7 +30,7 @@ impl Function {
             || (self.file.is_empty() && (name == "main" || roots.iter().any(|root| name.starts_with(root))))
     }
 
-    /// Whether the function is the entry to the global allocator: what it calls is the allocator's.
+    /// Whether the function is an entry point of the global allocator. Functions that it calls belong to the allocator.
     pub(super) fn is_of_the_allocator(&self) -> bool {
         ["__rust_alloc", "__rust_realloc", "__rg_alloc", "__rg_realloc"]
             .iter()
@@ -45,7 +45,7 @@ impl Function {
     }
 }
 
-/// The objects of the process, in whose files names are looked up. Without the feature `names` nothing has a name.
+/// The loaded objects of the process. Names are looked up in their files; without the feature `names` no name is found.
 pub(super) struct Names<'a> {
     #[cfg(feature = "names")]
     objects: Vec<(&'a Module, Option<addr2line::Loader>)>,
@@ -70,20 +70,23 @@ impl<'a> Names<'a> {
         Names { objects: modules.iter().map(|module| (module, None)).collect() }
     }
 
-    /// Returns the functions at a return address, those inlined into it first.
+    /// Returns the functions at a return address, innermost first: inlined functions, then the function that contains
+    /// them.
     pub(super) fn at(&mut self, address: u64) -> Vec<Function> {
         let found = self.object(address).and_then(|(loader, at)| functions(loader, at));
         found.unwrap_or_default()
     }
 
-    /// Returns the file of the object with the call before a return address, and the place of the call in it.
+    /// Returns the file of the object that contains the call before a return address, and the address of the call in
+    /// that file.
     fn object(&mut self, address: u64) -> Option<(&addr2line::Loader, u64)> {
         let at = address.saturating_sub(1);
         let is_there =
             |(_, (module, _)): &(usize, &mut (&Module, _))| (module.start..module.end).contains(&at);
         let (index, (module, loader)) = self.objects.iter_mut().enumerate().find(is_there)?;
         if loader.is_none() {
-            // The program's file may have been replaced since it started; this one is the one that runs.
+            // The file at the program's path may have been replaced since the start; `/proc/self/exe` is the file that
+            // runs.
             let path = if index == 0 { "/proc/self/exe" } else { module.path.as_str() };
             *loader = addr2line::Loader::new(path).ok();
         }

@@ -16,7 +16,7 @@ pub(super) const LINES: usize = SHOWN + 4;
 /// Maximum number of characters of a function's name in a message.
 const NAME_CHARS: usize = 96;
 
-/// Two figures of a site: of blocks or reallocs, and of bytes.
+/// Returns two figures of a site: a number of blocks or reallocs, and a number of bytes.
 type CountAndBytes = fn(&SiteUsage) -> (u64, u64);
 
 /// The figures by which places are ranked.
@@ -29,7 +29,7 @@ pub(super) struct Ranking {
 }
 
 impl Ranking {
-    /// Returns the ranking that shows why a figure is as high as it is.
+    /// Returns the ranking in which the places that contribute most to a figure come first.
     pub(super) fn of_figure(name: &str) -> Ranking {
         let allocated = |site: &SiteUsage| (site.allocations, site.bytes);
         let retained = |site: &SiteUsage| (site.retained_blocks, site.retained_bytes);
@@ -48,14 +48,15 @@ impl Ranking {
     }
 }
 
-/// Returns the lines on the places of a scope.
+/// Returns the lines of the message on the places of a scope.
 pub(super) fn of_scope(cell: u32, ranking: Ranking) -> Vec<String> {
     let (sites, modules) = sites_of_cell(cell);
     let mut names = Names::new(&modules);
     lines(&sites, &modules, ranking, |address| names.at(address))
 }
 
-/// Returns the lines on the places of sites, of which `functions` are those at an address, innermost first.
+/// Returns the lines of the message on the places of `sites`. `functions` returns the functions at an address,
+/// innermost first.
 fn lines(
     sites: &[SiteUsage],
     modules: &[Module],

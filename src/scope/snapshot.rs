@@ -19,12 +19,12 @@ use crate::recorder::internal::InternalScope;
 /// parse/small allocations=12 reallocations=0 bytes=3104~5% peak=9728 retained=1 retained_bytes=64
 /// ```
 ///
-/// A figure above its value fails. `~5%` or `~64` behind a value accepts that difference; figures that do not matter
-/// can be removed from a line. `HEAPLEDGER_BLESS=1 cargo test` writes the figures of the tests that run, and leaves
-/// other lines as they are; several processes may do so at once. A figure below its value passes with a note on
-/// standard error, and fails with `HEAPLEDGER_RATCHET=1`. The name is one word.
+/// The assertion fails if a figure is above its value. `~5%` or `~64` behind a value accepts that difference. A figure
+/// that was removed from the line is not checked. `HEAPLEDGER_BLESS=1 cargo test` writes the figures of the tests that
+/// run into their lines, and keeps the other lines; several processes may do so at once. A figure below its value
+/// passes with a note on standard error, and fails with `HEAPLEDGER_RATCHET=1`. The name is one word.
 ///
-/// `warmup = N` behind the name runs the block `N` times before, and counts none of that.
+/// `warmup = N` behind the name runs the block `N` times first, without counting.
 ///
 /// ```no_run
 /// # fn parse(text: &str) -> Vec<&str> { text.split(' ').collect() }
@@ -56,7 +56,7 @@ macro_rules! assert_heap_snapshot {
 const FILE: &str = "tests/heap.snap";
 
 impl Asserting {
-    /// Ends the measurement, and panics if a figure is above that of the file.
+    /// Ends the measurement, and panics if a figure is above its value in the file.
     #[doc(hidden)]
     #[track_caller]
     pub fn end_as_in_file(self, name: &str, package: &str) {
@@ -76,8 +76,8 @@ impl Asserting {
     }
 }
 
-/// Returns the path of the file. The package may have been moved since the test was built: cargo and nextest say where
-/// it is.
+/// Returns the path of the file. The package may have been moved since the test was built, so the folder that cargo and
+/// nextest pass at run time comes before `package`.
 fn file_of(package: &str) -> PathBuf {
     let now = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     now.unwrap_or_else(|| PathBuf::from(package)).join(FILE)
@@ -122,13 +122,13 @@ fn check(name: &str, at: &str, file: &Path, ended: &Ended) -> Result<Option<Stri
 
 fn read(file: &Path) -> io::Result<String> {
     let mut open = File::open(file)?;
-    // Nobody may write meanwhile. A file system without locks has a reader at its own risk.
+    // The lock keeps writers away. On a file system without locks, the file is read without one.
     let _ = open.lock_shared();
     let mut text = String::new();
     open.read_to_string(&mut text).map(|_| text)
 }
 
-/// Writes the figures of a name into the file, which is locked meanwhile: other processes do the same.
+/// Writes the figures of a name into the file. The file is locked meanwhile, because other processes write to it too.
 fn bless(file: &Path, name: &str, ended: &Ended) -> Result<(), String> {
     let in_file = |error: io::Error| format!("{}: {error}", file.display());
     if let Some(folder) = file.parent() {

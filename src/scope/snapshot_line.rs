@@ -82,7 +82,7 @@ impl Kept {
         is_exact.then_some(Limit { figure: self.figure, operator: ">=", limit, holds })
     }
 
-    /// Takes over the figure of a run, unless it lies within the tolerance.
+    /// Sets the value to the figure of a run, unless the figure lies within the tolerance.
     fn bless(&mut self, usage: &Usage) {
         let is_kept = self.upper().is_surely_kept(usage);
         if !is_kept || self.lower(usage).is_some_and(|limit| !limit.is_kept(usage)) {
@@ -93,14 +93,14 @@ impl Kept {
     }
 }
 
-/// Whether a name can stand in the file.
+/// Whether a line of the file can begin with this name.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with('#')
         && !name.contains(|character: char| character.is_whitespace() || character.is_control())
 }
 
-/// Returns the name of a line; empty if the line is.
+/// Returns the name at the start of a line; empty for an empty line.
 fn name_of(line: &str) -> &str {
     line.split_whitespace().next().unwrap_or_default()
 }
@@ -113,8 +113,8 @@ pub(super) fn find(text: &str, name: &str) -> Result<Option<Vec<Kept>>, String> 
     line.split_whitespace().skip(1).map(Kept::parse).collect::<Result<_, _>>().map(Some)
 }
 
-/// Returns the text with the figures of a run as those of a name. Keeps comments, other lines, tolerances, and which
-/// figures the line has; a new line has all that are known exactly.
+/// Returns the text with the figures of a run in the line of `name`. Comments, other lines, tolerances, and the choice
+/// of figures in the line are kept. A new line gets every figure that is known exactly.
 pub(super) fn with_line(text: &str, name: &str, usage: &Usage) -> Result<String, String> {
     let kept = match find(text, name)? {
         Some(mut kept) => {

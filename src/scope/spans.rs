@@ -15,7 +15,7 @@ use crate::recorder::scopes;
 type Filter = Box<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>;
 
 /// A layer that makes each span of `tracing` a scope: what a thread allocates while it is in a span belongs to the
-/// span's scope, and nested spans nest. Feature `tracing`.
+/// span's scope. Nested spans are nested scopes. Feature `tracing`.
 ///
 /// The name of the scope is that of the span, and with [`ScopeLayer::field`] also the value of one field. Scopes are
 /// limited in number ([`scope`](crate::scope)), so the field must have few values: a route, not a URL. Spans with the
@@ -57,14 +57,15 @@ impl ScopeLayer {
         ScopeLayer { cells: Cells::new(), field: None, filter: None }
     }
 
-    /// Appends the value of this field to the names of the spans that have it: `request /search`. A value that is
-    /// recorded later counts from the next time that the span is entered.
+    /// Appends the value of this field to the names of the spans that have it: `request /search`. If a value is
+    /// recorded after the span was created, the new name applies from the next time that the span is entered.
     pub fn field(mut self, name: &'static str) -> ScopeLayer {
         self.field = Some(name);
         self
     }
 
-    /// Makes only these spans scopes. What is allocated in other spans belongs to the scope around them.
+    /// Makes scopes only of the spans for which `filter` returns `true`. What is allocated in another span belongs to
+    /// the scope around that span.
     pub fn only(mut self, filter: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static) -> ScopeLayer {
         self.filter = Some(Box::new(filter));
         self
@@ -130,7 +131,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ScopeLayer {
     }
 }
 
-/// The name of a scope, made without an allocation. What is longer is cut.
+/// The name of a scope, made without an allocation. A longer name is cut.
 struct Name {
     bytes: [u8; SCOPE_NAME_BYTES_MAX],
     length: usize,

@@ -1,14 +1,15 @@
-//! Scopes that a thread enters and leaves by a key, for spans and tasks: what enters has no guard to keep.
+//! Scopes that a thread enters and leaves by a key. The hooks of spans and tasks use keys, because a hook cannot keep a
+//! guard.
 
 use std::cell::Cell;
 
 use crate::recorder::scopes;
 
-/// Number of keys that a thread can have entered at a time. Scopes nest less deep than that: further ones change
-/// nothing.
+/// Maximum number of keys that a thread has entered at a time. Entering a further key changes nothing; scopes are not
+/// nested as deep as this.
 const DEPTH: usize = 32;
 
-/// The keys that the thread has entered, innermost last, each with the scope before.
+/// The keys that the thread has entered, innermost last. With each key: the scope in which the thread was before.
 struct Entered {
     depth: Cell<usize>,
     before: [Cell<(u64, u32)>; DEPTH],
@@ -32,7 +33,8 @@ pub(super) fn enter(key: u64, scope: u32) {
     });
 }
 
-/// Restores the scope from before the thread entered with this key. Does nothing if the thread has not.
+/// Restores the scope in which the thread was before it entered with this key. Does nothing if the thread has not
+/// entered with it.
 #[inline]
 pub(super) fn exit(key: u64) {
     ENTERED.with(|entered| {
@@ -47,8 +49,8 @@ pub(super) fn exit(key: u64) {
     });
 }
 
-/// Removes a key that is not the innermost one: the thread stays in its scope, and later returns to the one before the
-/// removed key.
+/// Removes a key that is not the innermost one. The thread stays in its scope. When it exits with the next inner key,
+/// it returns to the scope from before the removed key.
 #[cold]
 fn exit_from_within(entered: &Entered, key: u64) {
     let depth = entered.depth.get();

@@ -2,7 +2,7 @@
 
 use tokio::runtime::Builder;
 
-/// A builder of runtimes whose tasks can be scopes. It is tokio's.
+/// A builder of runtimes whose tasks can be scopes: tokio's `Builder`.
 pub trait TaskHooks: sealed::Sealed {
     /// Whether this build of tokio has hooks around the polls of tasks.
     #[doc(hidden)]
@@ -20,9 +20,10 @@ mod sealed {
 /// Makes every task of a runtime a scope, named after the place that spawned it: `src/server.rs:40`. What a task
 /// allocates while it is polled belongs to its scope. Feature `tokio`.
 ///
-/// It takes the runtime's hooks before and after each poll; tokio keeps one of each, so a later call replaces them.
-/// Tokio has these hooks only where the whole program is built with `RUSTFLAGS="--cfg tokio_unstable"`. Elsewhere a
-/// call does not compile, and [`Scope::wrap`](crate::Scope::wrap) makes a task a scope:
+/// The call sets the runtime's hooks before and after each poll. Tokio keeps one hook of each kind, so setting another
+/// hook later ends the scopes. Tokio has these hooks only if the whole program is built with `RUSTFLAGS="--cfg
+/// tokio_unstable"`. Otherwise the call does not compile; then [`Scope::wrap`](crate::Scope::wrap) makes a task a
+/// scope:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

@@ -30,8 +30,8 @@ pub struct Usage {
     pub outside_allocations: u64,
     /// Number of events that were lost or sampled out and may belong to the scope.
     pub lost: u64,
-    /// Number of threads that allocated or freed blocks of the scope. Threads above 12 count as one more. For a scope
-    /// that is nested in several others, the largest of their numbers.
+    /// Number of threads that allocated or freed blocks of the scope. All threads beyond the twelfth count as one. If
+    /// the scope exists inside several other scopes, this is the largest of their numbers.
     pub threads: u32,
 }
 
@@ -78,10 +78,10 @@ impl Usage {
         }
     }
 
-    /// Returns the figures of an account, less the sums that it had before.
+    /// Returns the figures of `account`, less the sums in `before`.
     pub(super) fn of(account: &ScopeAccount, before: &ScopeSums) -> Usage {
         let sums = account.sums.since(before);
-        // A block whose allocation was lost can make the sums of frees the larger ones.
+        // A free counts although the allocation of its block was lost, so the sums of frees can be the larger ones.
         let peak_bytes = account.peak_bytes.saturating_sub(before.live_bytes()).max(0) as u64;
         Usage {
             allocations: sums.total_blocks.saturating_sub(sums.reallocs),
@@ -106,7 +106,8 @@ impl Usage {
         ] {
             *sum = sum.wrapping_add(more);
         }
-        // The peaks may have been at different times: together at least the higher one, at most both.
+        // The two peaks may have been at different times: the common peak is at least the higher one, and at most their
+        // sum.
         let highest =
             self.peak_bytes + self.peak_uncertainty_bytes + more.peak_bytes + more.peak_uncertainty_bytes;
         self.peak_bytes = self.peak_bytes.max(more.peak_bytes).max(self.retained_bytes);
@@ -122,7 +123,7 @@ pub(super) fn of_name(name: u64) -> Usage {
     let scope = InternalScope::enter();
     let Some(lane) = scope.lane() else { return Usage::default() };
     let _paused = RecordingPaused::enter(&scope);
-    // Where nothing can be booked for a second, the figures are those of before.
+    // If the rings cannot be booked within a second, the figures lack the events that remain in them.
     booking::book_all(lane, ledger);
     let mut usage: Option<Usage> = None;
     for number in 1..=ledger.scopes.count() {
@@ -143,7 +144,7 @@ pub(super) fn of_name(name: u64) -> Usage {
     usage
 }
 
-/// Returns the number of blocks that the process has allocated, and the number of events that were lost or sampled
+/// Returns the number of blocks that the process has allocated, and the number of its events that were lost or sampled
 /// out.
 pub(super) fn allocated_and_lost(ledger: &Ledger) -> (u64, u64) {
     let lost = ledger.lanes().map(counters::lost_on_lane).fold(0, u64::wrapping_add);
@@ -163,7 +164,7 @@ pub(super) fn sites_of_name(name: u64) -> Vec<SiteUsage> {
     sites
 }
 
-/// Returns the sites of one cell, those of scopes nested in it included, and the objects of the process.
+/// Returns the sites of one cell, including those of the scopes nested in it, and the loaded objects of the process.
 pub(super) fn sites_of_cell(cell: u32) -> (Vec<SiteUsage>, Vec<Module>) {
     let Some(ledger) = state::ledger() else { return Default::default() };
     let internal = InternalScope::enter();

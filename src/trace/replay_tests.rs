@@ -312,7 +312,7 @@ fn what_a_reader_holds_is_bounded_by_its_frames_and_the_live_blocks_however_long
 
 #[test]
 fn a_trace_whose_frames_never_say_how_far_they_go_is_held_whole() {
-    // This is the figure that a reader would show that holds records back for too long.
+    // A reader that holds records back for too long would show this figure.
     let mut out = Vec::new();
     let mut writer = Writer::begin(&mut out, FileHead::default()).unwrap();
     for number in 0..200u64 {

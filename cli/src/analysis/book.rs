@@ -1,8 +1,8 @@
 //! Sites of a profile by call path.
 //!
 //! A site of the profile is identified by a stack of addresses; this module reads the stack as a path of functions
-//! ([`paths`](super::paths)). Sites with the same key are summed. The key is what the view says: the line of the
-//! program that allocates, unless a reader asks for the function, the crate, or the whole path.
+//! ([`paths`](super::paths)). Sites with the same key are summed. The view chooses the key: by default the line of the
+//! program that allocates; or the function, the crate, or the whole path.
 
 use std::collections::HashMap;
 
@@ -25,18 +25,18 @@ pub struct SiteLine {
     pub path: Vec<PathStep>,
     /// Source lines of the site with the most bytes, one for each function; 0 if the line is unknown.
     pub lines: Vec<u32>,
-    /// Name of the scope or thread that the sums are of; empty if they are of a place.
+    /// Name of the scope or the thread of these sites; empty if the key is a place in the program.
     pub label: String,
 }
 
-/// All sites of a profile by key.
+/// All sites of a profile, summed by key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteBook {
     /// Functions that occur in the paths.
     pub functions: Vec<Function>,
     /// Key of the lines.
     pub group: GroupBy,
-    /// Sums that pass the filters of the view, in the order of their first sites.
+    /// Sums of the sites that pass the filters of the view, one for each key, in the order of the keys' first sites.
     pub lines: Vec<SiteLine>,
     /// Line of each stack that passes the filters, as an index into `lines`.
     pub line_of_stack: HashMap<u32, usize>,
@@ -80,7 +80,7 @@ impl Key {
             GroupBy::Stack => Key::Path(reading.path.clone()),
             GroupBy::Line => Key::Step(step),
             GroupBy::Function => Key::Step(step.map(|step| PathStep { line: 0, ..step })),
-            // A scope is no part of a reading, and threads have a book of their own.
+            // The books of scopes and of threads are made elsewhere, without a `Key`.
             GroupBy::Crate | GroupBy::Scope | GroupBy::Thread => {
                 let function = step.and_then(|step| functions.get(step.function as usize));
                 Key::Named(function.map_or(String::new(), |function| function.crate_name().to_owned()))

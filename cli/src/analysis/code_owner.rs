@@ -3,9 +3,9 @@
 //! A reader looks for lines of the program first, and for lines of dependencies where a stack has none of the program.
 //! The path of the source file decides: Cargo unpacks crates of a registry below `registry/src`, and those of a
 //! repository below `git/checkouts`. A program that was itself installed from a registry has all its files there; then
-//! the package of `main` is the program. Many programs are split: a crate with little more than `main`, and crates that do the
-//! work. A crate whose name begins with that of the program, as `grass_compiler` of `grass`, is the program's, and so is any
-//! that the reader names.
+//! the package of `main` is the program. Many programs are split: a crate with little more than `main`, and crates that
+//! do the work. A crate belongs to the program if its name begins with the program's name, as `grass_compiler` in
+//! `grass`, or if the reader names it.
 
 use heapledger::profile::{Profile, scope_of_address};
 
@@ -23,16 +23,16 @@ pub enum CodeOwner {
     Library,
 }
 
-/// Rule that tells the owner of a function in one profile.
+/// Rule that decides the owner of a function in one profile.
 #[derive(Debug, Clone, Default)]
 pub struct CodeOwners {
     /// Folder of the package of `main`, with a final `/`, if that package lies where Cargo unpacks dependencies.
     program_folder: Option<String>,
-    /// Start of the executable, to tell it from libraries; `None` without a list of objects.
+    /// Start address of the executable, which separates it from libraries; `None` without a list of objects.
     executable_start: Option<u64>,
     /// Names of the program and of the crate of `main`: crates whose names begin with one of them are the program's.
     family: Vec<String>,
-    /// Further crates of the program.
+    /// Crates that the reader counts as the program's.
     own: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ impl CodeOwners {
                 family.extend(package_name(file).map(normal));
             }
         }
-        // A name of one letter or two says nothing.
+        // A name of one or two letters begins the names of too many crates.
         family.retain(|name| name.len() > 2);
         family.sort();
         family.dedup();
@@ -129,7 +129,7 @@ fn normal(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// Whether a source file lies where Cargo unpacks dependencies, or in a folder of vendored ones.
+/// Whether a source file lies where Cargo unpacks dependencies, or in a folder of vendored crates.
 fn is_unpacked(file: &str) -> bool {
     ["/registry/src/", "/git/checkouts/", "/vendor/"].iter().any(|place| file.contains(place))
         || file.starts_with("vendor/")
@@ -193,7 +193,7 @@ mod tests {
         let rule = CodeOwners::with(&profile, &["grassy".to_owned()]);
         let frames = super::super::StackReader::new(&profile).frames(1);
         assert!(frames.iter().all(|frame| rule.owner(frame) == Program));
-        // The same beside the sources of the program.
+        // A program whose own sources are not unpacked.
         let profile = named(&[&[("grass_compiler::visit", &family, 4), ("grass::main", "src/main.rs", 6)]]);
         assert_eq!(owners(&profile), [Program, Program]);
     }

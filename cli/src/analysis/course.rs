@@ -1,10 +1,11 @@
-//! How the live bytes of each place went over time: whether they keep growing, level off, rise and fall, or were given
-//! back at the end.
+//! Course of the live bytes of each place over the run: they keep growing, level off, rise and fall, or were given back
+//! at the end.
 //!
-//! The recording keeps a curve for each of the largest sites. The curves of a place are summed. Growth is judged by the
-//! *floor*: for each of up to [`SPANS`] equal parts of the run, the fewest live bytes from then on. The floor of a cache stops rising
-//! when the cache is full, that of work that comes and goes stays where it is, that of a queue falls when the queue is
-//! drained, and that of a leak rises to the end.
+//! The recording keeps a curve for each of the largest sites. The curves of a place are summed. The *floors* show
+//! growth: the floor of each of up to [`SPANS`] equal parts of the run is the minimum of the live bytes from the start
+//! of the part to the end of the run. The floors of a leak rise to the end. The floors of a cache stop rising when the
+//! cache is full. The floors of memory that is allocated and freed again and again stay level. For a queue that is
+//! drained at the end, the floors are taken up to that moment.
 
 use std::collections::HashMap;
 
@@ -13,28 +14,32 @@ use heapledger::profile::{Profile, SiteCurve};
 
 /// Maximum number of parts of the run by which growth is judged.
 pub const SPANS: usize = 16;
-/// Minimum number of values of a curve that says anything.
+/// Minimum number of values of a curve. A shorter curve is [`CourseKind::Unclear`].
 const VALUES_MIN: usize = 8;
-/// Divisor of the bytes at the end: growth in the second half below this share is none.
+/// Divisor of the live bytes at the end. A place keeps growing only if its floor rises by at least this share of them
+/// in the second half of the run.
 const LATE_SHARE: u64 = 8;
-/// Divisor of the highest bytes: live bytes below this share of them at the end are as good as none.
+/// Divisor of the highest live bytes. A place whose live bytes at the end are at most this share of them has given its
+/// memory back.
 const GIVEN_BACK_SHARE: u64 = 8;
-/// Divisor of the highest bytes: a smaller step is no rise and no fall.
+/// Divisor of the highest live bytes. A step between two values is a rise or a fall if it is larger than this share of
+/// them.
 const STEP_SHARE: u64 = 1_000;
 
-/// What the live bytes of a place did over the run.
+/// Kind of the course of a place's live bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CourseKind {
-    /// They rose in most parts of the run, also in its second half, and are live at the end: a leak, a cycle of
-    /// reference counts, a cache without a bound.
+    /// The live bytes rose in most parts of the run, also in its second half, and are still live at the end: a leak, a
+    /// cycle of reference counts, a cache without a bound.
     KeepsGrowing,
-    /// They rose and then stayed: a table that was filled, a cache with a bound.
+    /// The live bytes rose and then stayed: a table that was filled, a cache with a bound.
     LevelsOff,
-    /// They rose through most of the run and were freed at its end: a queue that was drained, a table that was dropped.
+    /// The live bytes rose through most of the run and were freed at its end: a queue that was drained, a table that
+    /// was dropped.
     GivenBack,
-    /// They rose and fell again and again: the memory of requests, frames, batches.
+    /// The live bytes rose and fell again and again: the memory of requests, frames, batches.
     RisesAndFalls,
-    /// The curve is too short, or fits none of the others.
+    /// The curve is too short, or fits no other kind.
     Unclear,
 }
 
@@ -62,12 +67,12 @@ pub struct Course {
     pub first_interval: u32,
     /// Live bytes at the end of each interval, from `first_interval` on.
     pub live_bytes: Vec<u64>,
-    /// Whether all curves of the place reach back to the start of the run. A curve that does not is continued to its left
-    /// with its first value.
+    /// Whether the curves of all sites of the place reach back to the start of the run. The first value of a curve that
+    /// starts later counts for all intervals before.
     pub is_whole: bool,
-    /// What the live bytes did.
+    /// Kind of the course.
     pub kind: CourseKind,
-    /// Number of intervals in which the live bytes rose, and in which they fell.
+    /// Number of intervals in which the live bytes rose.
     pub rises: u32,
     /// Number of intervals in which the live bytes fell.
     pub falls: u32,
@@ -81,7 +86,7 @@ impl Course {
         self.live_bytes.last().copied().unwrap_or(0)
     }
 
-    /// Returns the highest live bytes at the end of an interval.
+    /// Returns the maximum of the live bytes at the ends of the intervals.
     pub fn highest_bytes(&self) -> u64 {
         self.live_bytes.iter().copied().max().unwrap_or(0)
     }
@@ -107,7 +112,7 @@ pub fn courses(profile: &Profile, book: &SiteBook) -> Vec<Course> {
     courses
 }
 
-/// Returns the sum of curves of one place.
+/// Returns the sum of the curves of one place.
 fn course(line: usize, curves: &[&SiteCurve]) -> Course {
     let interval_ns = curves.iter().map(|curve| curve.interval_ns).max().unwrap_or(0).max(1);
     let first_of = |curve: &SiteCurve| {
@@ -118,7 +123,7 @@ fn course(line: usize, curves: &[&SiteCurve]) -> Course {
     let mut live_bytes: Vec<u64> = Vec::new();
     let merged: Vec<(usize, Vec<u64>)> =
         curves.iter().map(|curve| (first_of(curve) - first, merged(curve, interval_ns))).collect();
-    // Curves that begin far behind the others come from a corrupt file.
+    // Only in a corrupt file does a curve begin far behind the others.
     let length = merged.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
     live_bytes.resize(length, 0);
     for (start, values) in &merged {
@@ -173,7 +178,7 @@ fn kind(values: &[u64], falls: u32) -> CourseKind {
     };
     let floors = floors(values);
     let is_given_back = end <= highest / GIVEN_BACK_SHARE;
-    // What was given back at the end had its floor before that.
+    // The floors of memory that was given back are taken before it was.
     let until_end =
         values.iter().rposition(|value| *value > highest / GIVEN_BACK_SHARE).map_or(0, |last| last + 1);
     if is_given_back {
@@ -196,28 +201,28 @@ fn kind(values: &[u64], falls: u32) -> CourseKind {
     if high - low <= highest / LATE_SHARE {
         return CourseKind::LevelsOff;
     }
-    // What comes and goes gives back its whole height, in more than one fall.
+    // The falls together give back the whole height, and there is more than one fall.
     let fallen =
         values.windows(2).fold(0u64, |sum, pair| sum.saturating_add(pair[0].saturating_sub(pair[1])));
     if falls > 1 && fallen >= highest { CourseKind::RisesAndFalls } else { CourseKind::Unclear }
 }
 
-/// Whether the floor rises from one part of the run to the next in most parts.
+/// Whether the floors rise in most steps from one part of the run to the next.
 fn grows(values: &[u64]) -> bool {
     let floors = floors(values);
     let (rises, _) = steps(&floors);
     rises as usize * 2 > floors.len().saturating_sub(1)
 }
 
-/// Returns the fewest live bytes from the begin of each of up to [`SPANS`] equal parts to the end: what was live then
-/// and is never given back.
+/// Returns the floors: for each of up to [`SPANS`] equal parts, the minimum of the values from the start of the part to
+/// the end of `values`.
 fn floors(values: &[u64]) -> Vec<u64> {
     let spans = values.len().clamp(1, SPANS);
     let from = |span: usize| &values[span * values.len() / spans..];
     (0..spans).map(|span| from(span).iter().copied().min().unwrap_or(0)).collect()
 }
 
-/// Returns the slope of the line with the least squares through the values, in bytes a second.
+/// Returns the slope of the least-squares line through the values, in bytes a second.
 fn slope(values: &[u64], interval_ns: u64) -> i64 {
     let count = values.len() as f64;
     if values.len() < 2 {
@@ -252,7 +257,7 @@ mod tests {
         assert_eq!(kind_of(|n| 1_000 * n.min(20)), CourseKind::LevelsOff);
         assert_eq!(kind_of(|n| 1_000 * (n % 8)), CourseKind::RisesAndFalls);
         assert_eq!(kind_of(|n| if n < 62 { 1_000 * n } else { 0 }), CourseKind::GivenBack);
-        // A leak under work that comes and goes, and a table that was there before anything else.
+        // A leak while other blocks come and go, and a table that existed from the start.
         assert_eq!(kind_of(|n| 500 * n + 9_000 * (n % 3)), CourseKind::KeepsGrowing);
         assert_eq!(kind_of(|_| 5_000), CourseKind::LevelsOff);
         // A leak that ends in the first half.

@@ -1,8 +1,8 @@
 //! Findings: the few places that a reader should look at first, each with the figure that brought it here.
 //!
-//! Each kind answers one question: what is large, what keeps growing, what is allocated only to be freed again, and
-//! what is copied because it grows. A kind without a place worth a look has no finding. The thresholds only keep
-//! trifles out; every figure is in the tables as well.
+//! Each kind of finding answers one question: what is large, what keeps growing, what is freed right after its
+//! allocation, and what is copied because it grows. A kind without a place above its threshold has no finding. The
+//! tables of the report show the figures below the thresholds too.
 
 use super::course::{Course, CourseKind, courses};
 use super::growth::{Growth, growth};
@@ -14,9 +14,9 @@ use heapledger::profile::Profile;
 pub const FINDINGS_MAX: usize = 5;
 /// Maximum number of findings on places that keep growing.
 const GROWING_MAX: usize = 2;
-/// Divisor of a sum: a place below this share of it is no finding.
+/// Divisor of the sum over all places. A place below this share of the sum is no finding.
 const SHARE: u64 = 20;
-/// Divisor of the live bytes: a growing place below this share of them is no finding.
+/// Divisor of the live bytes of the process. A growing place below this share of them is no finding.
 const GROWING_SHARE: u64 = 100;
 /// Number of temporary blocks, and of copied bytes, below which a place is no finding.
 const TEMPORARY_BLOCKS_MIN: u64 = 1_000;
@@ -40,7 +40,7 @@ pub enum FindingKind {
         bytes: u64,
         /// Bytes of the process at the peak.
         of_bytes: u64,
-        /// What its live bytes did over the run, if the place has a curve.
+        /// Course of the place's live bytes; `None` for a place without a curve.
         course: Option<CourseKind>,
     },
     /// The place holds the most bytes at the snapshot.
@@ -52,10 +52,10 @@ pub enum FindingKind {
     },
     /// The live bytes of the place rose throughout the run.
     KeepsGrowing(Course),
-    /// The live bytes of the place rose through the run and were freed at its end, as those of a queue are that the end
-    /// of the program drains.
+    /// The live bytes of the place rose through the run and were freed at its end, as in a queue that the program
+    /// drains last.
     GrewUntilTheEnd(Course),
-    /// Live blocks of the place were allocated throughout the run: what is known of a place without a curve.
+    /// Live blocks of the place were allocated throughout the run, and the place has no curve.
     AllocatedThroughout(Retained),
     /// The place allocated the most temporary blocks.
     Temporary {
@@ -109,8 +109,9 @@ pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
     found
 }
 
-/// Returns the places that keep growing, those with the most live bytes first, then one that grew until the end and is
-/// not the `largest` place. A place whose sites are too small for curves is judged by the births of its live blocks.
+/// Returns findings on the places that keep growing, those with the most live bytes first. Then follows at most one
+/// place that grew until the end, unless it is the `largest` place. A place without a curve is judged by the times at
+/// which its live blocks were allocated.
 fn growing(profile: &Profile, book: &SiteBook, courses: &[Course], largest: Option<usize>) -> Vec<Finding> {
     let is_worth_it = |bytes: u64| bytes >= profile.totals.live_bytes / GROWING_SHARE;
     let of_curves = courses.iter().filter(|course| course.kind == CourseKind::KeepsGrowing).map(|course| {

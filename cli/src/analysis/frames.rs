@@ -37,8 +37,8 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// Returns the name of the frame: the function if known, else the object with the offset of the call, as in
-    /// `libdemo.so+0x1f3a`, else the address of the call. A closure or an async block whose name does not say where it is,
-    /// as in debug information that is reduced to lines, is followed by its file.
+    /// `libdemo.so+0x1f3a`, else the address of the call. Debug information that is reduced to lines names a closure or
+    /// an async block without its module; then the file follows the name.
     pub fn display_name(&self) -> Cow<'a, str> {
         if self.function.starts_with('{') && !self.file.is_empty() {
             let file = self.file.rsplit(['/', '\\']).next().unwrap_or_default();

@@ -51,8 +51,8 @@ pub struct LeakFinding {
     pub blocks: u64,
     /// Number of bytes in all leaks.
     pub bytes: u64,
-    /// Blocks that each suppression matched, in the order of the suppressions; zeros for a suppression without a
-    /// match. Those built in are listed if they match.
+    /// Blocks that each suppression matched, in the order of the suppressions; zeros for a suppression without a match.
+    /// A built-in suppression without a match is omitted.
     pub suppressed: Vec<Suppressed>,
     /// Number of blocks that the view filters out.
     pub unseen_blocks: u64,

@@ -1,33 +1,33 @@
-//! Where the resident memory of the process is: parts, each with its bounds, and the part that matters most.
+//! Parts of the resident memory of the process, each with its bounds, and the part with most of the bytes.
 //!
-//! The system says how much memory is resident, the allocator what it has given out and what it keeps, and the recording
-//! what the program holds. None of them knows all: an allocator counts free memory as its own after it has returned
-//! the pages, and nobody counts what a program maps for itself. So a part has the bytes that fit the other figures best,
-//! and bounds. Where a figure is missing, the parts that depend on it are not named.
+//! The system tells how much memory is resident. The allocator tells how much it has given out and how much it keeps.
+//! The recording tells how much the program holds. These figures are incomplete: an allocator counts free memory as its
+//! own after it has returned the pages, and no figure counts what a program maps for itself. So each part has an
+//! estimate that fits all figures, and bounds. A part is omitted if a figure that it depends on is missing.
 
 use heapledger::profile::{ProcessMemory, Profile};
 
-/// Bytes of freed chunks that glibc's allocator keeps for each thread and counts as in use, at most.
+/// Maximum number of bytes in freed chunks that glibc's allocator keeps for each thread and counts as in use.
 const CACHED_BYTES_A_THREAD: u64 = 256 << 10;
-/// Bytes below which no part matters.
+/// Minimum number of bytes of the part that [`MemoryFinding::most`] names.
 const WORTH_BYTES: u64 = 8 << 20;
 
-/// What a part of the memory is.
+/// Kind of a part of the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryKind {
     /// The live blocks of the program.
     Program,
     /// Memory that the program has freed and the allocator keeps.
     AllocatorKeeps,
-    /// Memory that other code has from the same allocator without heapledger: C code.
+    /// Memory that other code, such as C code, has from the same allocator, without heapledger.
     OtherCode,
-    /// Memory from elsewhere: mappings of the program's own, stacks of threads, data of libraries.
+    /// Memory that is not from the allocator: the program's own mappings, stacks of threads, data of libraries.
     OutsideAllocator,
     /// heapledger's own memory.
     Heapledger,
-    /// What no figure explains.
+    /// Resident memory that no figure explains.
     Unexplained,
-    /// Memory that the program asked for and never touched, or that is in swap. It is not resident.
+    /// Memory that the program allocated and never touched, or that is in swap. It is not resident.
     Untouched,
 }
 
@@ -49,9 +49,9 @@ impl MemoryKind {
 /// A part of the memory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryPart {
-    /// What the part is.
+    /// Kind of the part.
     pub kind: MemoryKind,
-    /// Bytes that fit the other figures best.
+    /// Bytes of the part: the estimate that fits the other figures best.
     pub bytes: u64,
     /// Lower and upper bound of the part.
     pub bounds: (u64, u64),
@@ -60,24 +60,25 @@ pub struct MemoryPart {
 /// The memory of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryFinding {
-    /// Resident memory that is of no file, at the snapshot, in bytes.
+    /// Resident memory at the snapshot, in bytes, without pages of files if the system tells these apart.
     pub resident_bytes: u64,
-    /// The resident parts, then what is not resident. What is unexplained is always listed.
+    /// The resident parts, then the part that is not resident. [`MemoryKind::Unexplained`] is always listed.
     pub parts: Vec<MemoryPart>,
-    /// The part that has most of the bytes; `None` if none has, or the process is small, or figures are missing.
+    /// The part with more than half of the bytes; `None` if there is no such part, if it is small, or if it is
+    /// heapledger's own or unexplained.
     pub most: Option<MemoryKind>,
     /// Figures that are missing, in words.
     pub missing: Vec<&'static str>,
 }
 
 impl MemoryFinding {
-    /// Returns a part, if it is listed.
+    /// Returns the part of this kind, if it is listed.
     pub fn part(&self, kind: MemoryKind) -> Option<&MemoryPart> {
         self.parts.iter().find(|part| part.kind == kind)
     }
 }
 
-/// Returns where the memory is, or `None` if the resident memory is unknown.
+/// Returns the parts of the memory, or `None` if the resident memory is unknown.
 pub fn memory(profile: &Profile) -> Option<MemoryFinding> {
     let memory = &profile.memory;
     let resident = memory.anonymous_bytes.or(memory.resident_bytes)?;
@@ -149,8 +150,8 @@ fn allocator(profile: &Profile, memory: &ProcessMemory) -> Option<(Range, u64)> 
     Some((other, free))
 }
 
-/// Returns the part with more than half of the bytes. What was never touched counts as bytes here: a program can be
-/// large for its figures and small for the system.
+/// Returns the part with more than half of the bytes. Untouched bytes count here: a program can be large by its live
+/// bytes and small by its resident memory.
 fn most(parts: &[MemoryPart], resident: u64, own: u64) -> Option<MemoryKind> {
     let untouched = parts.iter().find(|part| part.kind == MemoryKind::Untouched).map_or(0, |part| part.bytes);
     let all = (resident - own).saturating_add(untouched);
@@ -209,7 +210,7 @@ mod tests {
     fn each_situation_has_its_part() {
         let most = |profile: Profile| memory(&profile).unwrap().most;
         assert_eq!(most(process(0, 197, 0, 195, 0)), Some(MemoryKind::AllocatorKeeps));
-        // The allocator counts what it has returned to the system.
+        // The allocator still counts memory that it has returned to the system.
         assert_eq!(most(process(0, 5, 0, 195, 0)), None);
         assert_eq!(most(process(256, 5, 256, 195, 256)), Some(MemoryKind::Untouched));
         assert_eq!(most(process(106, 118, 106, 1, 0)), Some(MemoryKind::Program));

@@ -1,7 +1,7 @@
 //! Damage and notes of the file that holds a profile.
 
-/// Damage and notes of a file. The default stands for an undamaged file without notes, and for a snapshot of the
-/// running process.
+/// Damage and notes of a file. The default is that of an undamaged file without notes, and of a snapshot of the running
+/// process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {

@@ -63,7 +63,7 @@ impl std::fmt::Debug for View<'_> {
     }
 }
 
-/// Key of the sites that are one line of a report.
+/// Key by which the sites of one line of a report are summed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum GroupBy {
     /// The whole path.
@@ -73,7 +73,7 @@ pub enum GroupBy {
     Line,
     /// The function that [`place_in`] names.
     Function,
-    /// The crate of that function.
+    /// The crate of the function that [`place_in`] names.
     Crate,
     /// The innermost scope of the stack.
     Scope,
@@ -82,7 +82,7 @@ pub enum GroupBy {
 }
 
 impl GroupBy {
-    /// Whether a sum stands for a place in the program.
+    /// Whether the key is a place in the program.
     pub fn is_place(self) -> bool {
         !matches!(self, GroupBy::Scope | GroupBy::Thread)
     }
@@ -100,7 +100,8 @@ pub struct Function {
 }
 
 impl Function {
-    /// Returns the crate of the function, by its package if the file tells it, else by its name; empty if neither does.
+    /// Returns the crate of the function: the package in the path of its file, else the first part of its name; empty
+    /// if neither tells the crate.
     pub fn crate_name(&self) -> &str {
         match package_name(&self.file) {
             Some(package) => package,
@@ -157,8 +158,8 @@ struct Place {
 
 const NO_SUPPRESSION: u32 = u32::MAX;
 
-/// Key of a frame: function, file, line, start of the object, and the address of a scope's frame or of one without a
-/// name, else 0.
+/// Key of a frame: function, file, line, start of the object, and address. The address is 0 unless the frame is that of
+/// a scope or has no name.
 type FrameKey<'p> = (&'p str, &'p str, u32, Option<u64>, u64);
 
 /// Reader of stacks as paths.

@@ -1,4 +1,4 @@
-//! Recursion in a stack: a sequence of frames that is repeated at once is kept once.
+//! Recursion in a stack: of a sequence of frames that is repeated directly behind itself, one copy is kept.
 //!
 //! A recursive program has stacks of some hundred frames, most of which repeat. A reader of such a stack needs to know
 //! that the functions call one another, and not how often.

@@ -11,11 +11,11 @@ use heapledger::profile::Profile;
 
 /// Number of parts into which the run is divided.
 pub const SPANS: usize = 16;
-/// Number of parts in which a growing place has allocated live blocks, at least.
+/// Minimum number of parts of the run in which the live blocks of a growing place were allocated.
 const GROWING_SPANS: u32 = SPANS as u32 / 2 + 1;
-/// Number of live blocks of a growing place, at least.
+/// Minimum number of live blocks of a growing place.
 const BLOCKS_MIN: u64 = 32;
-/// Divisor of the bytes: each half of the run has at least this share of a growing place.
+/// Divisor of the live bytes of a growing place. Each half of the run allocated at least this share of them.
 const HALF_SHARE: u64 = 8;
 
 /// Live blocks of one place.

@@ -10,13 +10,15 @@ use super::code_owner::CodeOwners;
 use super::frames::StackReader;
 use super::name_simplify::without_generics;
 
-/// Number of stacks above which all names are forgotten and looked up again: a page lists 64, and others from time to time.
+/// Maximum number of stacks whose names are kept. Above it, all names are dropped and looked up again. A page lists 64
+/// stacks, and over time other ones.
 const NAMED_STACKS_KEPT: usize = 4_096;
 
 /// A function in a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedFrame {
-    /// Name of the function, without the arguments of generics; of the object and the offset, if it has none.
+    /// Name of the function, without the arguments of generics; for a function without a name, the object and the
+    /// offset.
     pub name: String,
     /// Source file; empty if unknown.
     pub file: String,
@@ -29,7 +31,7 @@ pub struct NamedFrame {
 pub struct NamedStack {
     /// Functions, innermost first, without those of the recorder.
     pub frames: Vec<NamedFrame>,
-    /// Index of the innermost function of the program, else of a dependency, else of any.
+    /// Index of the innermost function of the program; without one, of a dependency; without one, of any.
     pub place: usize,
 }
 
@@ -47,8 +49,8 @@ pub struct LiveNames {
 }
 
 impl LiveNames {
-    /// Returns a profile of the stacks of `live` that have no names yet; `None` if all have. The caller looks the names
-    /// up, and passes the profile to [`LiveNames::add`].
+    /// Returns a profile of the stacks of `live` that have no names yet; `None` if all have names. The caller looks up
+    /// the names of that profile, and passes it to [`LiveNames::add`].
     pub fn missing(&mut self, live: &Live) -> Option<Profile> {
         if self.stacks.len() > NAMED_STACKS_KEPT {
             self.stacks.clear();
@@ -62,14 +64,14 @@ impl LiveNames {
             Profile { stacks: vec![Stack::default()], modules: live.modules.clone(), ..Profile::default() };
         for site in unnamed {
             profile.stacks.push(Stack { frames: site.frames.clone(), truncated: site.is_cut });
-            // The site's figure carries the number of the stack in the process.
+            // `total_blocks` carries the number of the stack in the process, for `add`.
             let stack = profile.stacks.len() as u32 - 1;
             profile.sites.push(Site { stack, total_blocks: u64::from(site.stack), ..Site::default() });
         }
         Some(profile)
     }
 
-    /// Takes over the names of a profile that [`LiveNames::missing`] returned.
+    /// Adds the names of a profile that [`LiveNames::missing`] returned.
     pub fn add(&mut self, profile: &Profile) {
         let (reader, owners) = (StackReader::new(profile), CodeOwners::of(profile));
         for site in &profile.sites {

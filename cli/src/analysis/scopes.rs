@@ -1,4 +1,4 @@
-//! Scopes of a profile, with what is outside all scopes.
+//! Scopes of a profile, and the blocks outside all scopes.
 
 use super::arithmetic::saturating_sum;
 use heapledger::profile::{Profile, Scope};
@@ -8,24 +8,25 @@ use heapledger::profile::{Profile, Scope};
 pub struct ScopeLine {
     /// Number of the scope in [`Profile::scopes`], from 1.
     pub number: u32,
-    /// Number of scopes in which it is nested.
+    /// Number of scopes in which the scope is nested.
     pub depth: usize,
     /// Figures of the scope, which include nested scopes.
     pub scope: Scope,
 }
 
-/// All scopes that allocated anything, and the rest.
+/// All scopes that allocated or freed blocks, and the sums outside scopes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScopeFinding {
-    /// Scopes, each behind the scope in which it is nested, and the largest first among those of one scope.
+    /// Scopes as a tree: each scope comes behind the scope in which it is nested. Scopes nested in the same scope are
+    /// sorted by the bytes allocated, largest first.
     pub lines: Vec<ScopeLine>,
-    /// Number of scopes that are not in `lines`, because they allocated nothing or the list was full.
+    /// Number of scopes that are not in `lines`, because they have no events or the list was full.
     pub others: u64,
     /// Number of blocks allocated outside scopes.
     pub outside_blocks: u64,
     /// Bytes allocated outside scopes.
     pub outside_bytes: u64,
-    /// Bytes that were allocated outside scopes and are live.
+    /// Bytes that were allocated outside scopes and are still live.
     pub outside_live_bytes: u64,
 }
 
@@ -33,7 +34,7 @@ pub struct ScopeFinding {
 pub fn scopes(profile: &Profile, limit: usize) -> ScopeFinding {
     let mut children: Vec<Vec<u32>> = vec![Vec::new(); profile.scopes.len() + 1];
     for (number, scope) in (1u32..).zip(&profile.scopes) {
-        // A scope lies in an earlier one.
+        // The parent of a scope is an earlier scope.
         let parent = if scope.parent < number { scope.parent } else { 0 };
         if scope.total_blocks | scope.freed_blocks != 0 {
             children[parent as usize].push(number);
@@ -67,7 +68,7 @@ pub fn scope_path(profile: &Profile, stack: u32) -> String {
     let (mut names, mut number) = (Vec::new(), profile.scope_of_stack(stack));
     while let Some(scope) = profile.scope(number) {
         names.push(scope.name.as_str());
-        // A scope lies in an earlier one.
+        // The parent of a scope is an earlier scope.
         number = if scope.parent < number { scope.parent } else { 0 };
     }
     names.reverse();
@@ -83,7 +84,7 @@ pub fn keep(profile: &mut Profile, name: &str) {
                 if scope.name == name {
                     return true;
                 }
-                // A scope lies in an earlier one.
+                // The parent of a scope is an earlier scope.
                 number = if scope.parent < number { scope.parent } else { 0 };
             }
             false

@@ -11,7 +11,7 @@
 use heapledger::profile::{Estimate, Profile, Site, Stacks};
 
 /// Returns the estimated bytes that a site allocated, with one standard error. Returns `None` if stacks were not
-/// sampled, for the site without a stack, and for a site without bytes.
+/// sampled, if the site has no stack, or if it has no bytes.
 pub fn estimated_bytes(profile: &Profile, site: &Site) -> Option<Estimate> {
     let Stacks::Sampled { bytes } = profile.settings.stacks else { return None };
     if site.stack == 0 || site.total_bytes == 0 {

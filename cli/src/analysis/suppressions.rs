@@ -7,7 +7,8 @@
 //! leak:libcrypto.so
 //! ```
 //!
-//! The blocks that Rust's standard library itself keeps to the end have suppressions that need no file: [`built_in`].
+//! Blocks that Rust's standard library keeps for itself to the end match the suppressions of [`built_in`], which need
+//! no file.
 //!
 //! A suppression matches a stack if its pattern occurs anywhere in the function, the source file or the module of a
 //! frame. In a pattern `*` matches any text, `^` the beginning and `$` the end.

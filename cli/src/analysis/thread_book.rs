@@ -1,8 +1,8 @@
 //! Sums by thread, in the form of sums by place.
 //!
-//! A site is of a call stack and not of a thread, so the sums come from the rows of the threads. The rows have the blocks
-//! and bytes that a thread allocated; what is live of them is known if the list of live blocks is complete. The other
-//! figures of a site are not recorded by thread, and are 0 here: [`is_known`] tells which are known.
+//! A site belongs to a call stack and not to a thread, so the sums come from the rows of the threads. A row has the
+//! blocks and bytes that the thread allocated. The live ones among them are known if the list of live blocks is
+//! complete. [`is_known`] tells which figures are recorded by thread; the other figures are 0 here.
 
 use std::collections::HashMap;
 
@@ -21,13 +21,13 @@ pub fn is_known(profile: &Profile, order: SiteOrder) -> bool {
     }
 }
 
-/// Whether the list of live blocks is complete: its sums are those of the totals.
+/// Whether the list of live blocks is complete: its sums equal the totals.
 pub fn lists_all_live_blocks(profile: &Profile) -> bool {
     let bytes = saturating_sum(profile.live.iter().map(|block| block.size));
     bytes == profile.totals.live_bytes && profile.live.len() as u64 == profile.totals.live_blocks
 }
 
-/// Returns the sums by the key of `view`: those of the threads, or those of [`site_book`].
+/// Returns the sums by the key of `view`: by thread, or as [`site_book`] returns them.
 pub fn grouped_book(profile: &Profile, view: &View<'_>) -> SiteBook {
     if view.group == GroupBy::Thread { thread_book(profile) } else { site_book(profile, view) }
 }

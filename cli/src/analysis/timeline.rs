@@ -72,7 +72,8 @@ pub fn timeline(profile: &Profile, columns: usize) -> TimelineFinding {
         }
         merged.push(merging);
     }
-    // Intervals are booked apart from the peak: where the peak was, the timeline reaches at least as high.
+    // The peak and the intervals are booked separately. The timeline reaches at least the peak in the column that
+    // contains it.
     let at = merged.partition_point(|column| column.start_ns <= profile.peak.at_ns);
     if let Some(column) = at.checked_sub(1).and_then(|at| merged.get_mut(at)) {
         column.highest_bytes = column.highest_bytes.max(profile.peak.bytes);

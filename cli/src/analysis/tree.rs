@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{SiteBook, SiteOrder};
 
-/// Maximum number of nodes of a tree; the last node within the limit sums the deeper calls of a path.
+/// Maximum number of nodes of a tree. A path that needs more nodes ends at its last node within the limit.
 pub const NODES_MAX: usize = 1 << 20;
 
 /// Direction of a call tree.

@@ -1,20 +1,21 @@
-//! Tells the flags of reports from those of cargo: both stand in one command line, in any order, before `--`.
+//! Separates the flags of reports from the flags of cargo. Both kinds stand in one command line, in any order, before
+//! `--`.
 
 use std::ffi::OsString;
 
-/// A command line, taken apart.
+/// A command line, split by the receiver of each argument.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Arguments {
     /// Flags of reports, with their values.
     pub own: Vec<OsString>,
     /// Flags of cargo, and names of tests.
     pub cargo: Vec<OsString>,
-    /// What stands after `--`: arguments of the program.
+    /// Arguments after `--`, for the program.
     pub program: Vec<OsString>,
 }
 
-/// Takes `words` apart. `is_own` says of a flag such as `--top` whether it is of reports, and then whether a value
-/// follows it.
+/// Splits `words`. For a flag such as `--top`, `is_own` returns whether a value follows it; `None` if it is not a flag
+/// of reports.
 pub fn split(words: &[OsString], is_own: impl Fn(&str) -> Option<bool>) -> Arguments {
     let mut arguments = Arguments::default();
     let end = words.iter().position(|word| word == "--");

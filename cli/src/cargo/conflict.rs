@@ -1,4 +1,5 @@
-//! Programs that have a global allocator of their own: what to write so that heapledger is around it.
+//! Programs that already have a global allocator: the message says what to write so that heapledger wraps that
+//! allocator.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ struct Allocator {
     value: String,
 }
 
-/// Returns the message for a line that the wrapper noted: package, crate, owner of the allocator, other owner.
-/// `workspace` has the dependencies; it is asked for only if the allocator is of one of them.
+/// Returns the message for a line that the wrapper noted: package, crate, owner of the allocator, other owner. Calls
+/// `workspace`, which asks cargo for the dependencies, only if a dependency owns the allocator.
 pub(super) fn explain(noted: &str, workspace: impl Fn() -> Option<Project>) -> String {
     let fields: Vec<&str> = noted.split('\t').collect();
     let [package, program, owners @ ..] = &fields[..] else { return String::new() };
@@ -82,7 +83,7 @@ fn found(package: &Path) -> Option<Allocator> {
     })
 }
 
-/// Deepest directory that is looked into, below that of the package.
+/// Maximum depth of the directories that are searched, below the directory of the package.
 const DIRECTORY_DEPTH_MAX: usize = 12;
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>, depth: usize) {
@@ -114,7 +115,7 @@ fn allocator_in(text: &str) -> Option<Allocator> {
         }
         let item = &text[from..];
         let (head, value) = item.split_once('=')?;
-        // Further attributes have `=` in them, too: the static comes last.
+        // Lines of further attributes also contain `=`. The static comes last.
         let declared = match head.contains("static ") {
             true => Some((head, value)),
             false => item.find("static ").and_then(|start| item[start..].split_once('=')),

@@ -1,7 +1,7 @@
 //! `cargo heapledger init`: writes the dependency and the line into a package, behind a cargo feature, and takes both
 //! out again.
 //!
-//! Every added line is marked, so that what is taken out is what was added, whatever else has changed since.
+//! Every added line is marked, so that exactly these lines are removed, whatever else has changed since.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ impl Change {
     }
 }
 
-/// Returns the changes that add heapledger to a program of a package, or take it out.
+/// Returns the changes that add heapledger to a program of a package; with `is_undo`, the changes that remove it.
 pub fn changes(package: &Package, program: Option<&str>, is_undo: bool) -> Result<Vec<Change>, Problem> {
     let source = main_file(package, program)?;
     let manifest = read(&package.manifest_path)?;
@@ -59,7 +59,7 @@ pub fn changes(package: &Package, program: Option<&str>, is_undo: bool) -> Resul
     Ok(changes)
 }
 
-/// Writes the changes, and has cargo bring its lock file up to date. If cargo cannot do so, the files are as before.
+/// Writes the changes, and has cargo update its lock file. If cargo fails, restores the files.
 pub fn apply(changes: &[Change]) -> Result<(), Problem> {
     let write = |path: &Path, text: &str| {
         fs::write(path, text).map_err(|error| Problem::Unwritable { path: path.to_owned(), error })
@@ -76,7 +76,7 @@ pub fn apply(changes: &[Change]) -> Result<(), Problem> {
     Err(problem)
 }
 
-/// Returns an error if the package has heapledger, or another global allocator.
+/// Returns an error if the package already has heapledger, or another global allocator.
 fn refuse(package: &Package, manifest: &str, main: &str) -> Result<(), Problem> {
     let is_there = manifest.lines().any(|line| {
         let line = line.trim_start();
@@ -123,7 +123,7 @@ fn with_dependency(manifest: &str) -> String {
     with_line(&text, "[features]", "heapledger = [\"dep:heapledger\"]")
 }
 
-/// Adds a line to a section of a manifest, and the section if there is none.
+/// Adds a line to a section of a manifest. Adds the section too if it is missing.
 fn with_line(manifest: &str, section: &str, line: &str) -> String {
     let mut text = String::new();
     let mut is_added = false;

@@ -12,10 +12,10 @@ use super::project::{Project, cargo, flag};
 use super::wrapper::{CONFLICTS, Settings};
 use super::{Problem, conflict};
 
-/// What cargo shall do.
+/// Command of cargo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Run a program, or with its name an example.
+    /// Run a program, or an example if cargo's flags name one.
     Run,
     /// Run the tests.
     Test,
@@ -43,7 +43,8 @@ impl Invocation {
         let dumps = directory.join("dumps");
         fs::create_dir_all(&dumps).map_err(|error| Problem::Unwritable { path: dumps.clone(), error })?;
         let library = library::build(&directory, flags, program)?;
-        // Cargo distinguishes what it has built by the wrapper's path: another library is another path.
+        // Cargo separates its outputs by the path of the wrapper, so each build of the library has its own wrapper
+        // path.
         let wrapper = place_wrapper(&directory.join("wrappers").join(&library.key), program)?;
         let chained = env::var_os("RUSTC_WORKSPACE_WRAPPER").filter(|wrapper| !wrapper.is_empty());
         Settings::Program { chained, library: library.file, dependencies: library.dependencies }
@@ -64,7 +65,7 @@ impl Invocation {
         }
         command.env("RUSTC_WORKSPACE_WRAPPER", &wrapper);
         if action == Action::Test {
-            // A test's thread has the name of the test, which is longer than what the system keeps.
+            // The name of a test's thread is the name of the test, which is longer than the name that the system keeps.
             command.env("HEAPLEDGER_STD_THREADS", "1");
         }
         for (name, value) in profile_settings(action, flags) {
@@ -80,7 +81,7 @@ impl Invocation {
         &mut self.command
     }
 
-    /// Returns what to do for the programs that have a global allocator of their own, after cargo has failed.
+    /// Returns a message for each program that has its own global allocator. Called after cargo has failed.
     pub fn conflicts(&self, flags: &[OsString]) -> Vec<String> {
         let noted = fs::read_to_string(self.wrapper.with_file_name(CONFLICTS)).unwrap_or_default();
         let mut lines: Vec<&str> = noted.lines().collect();
@@ -90,8 +91,8 @@ impl Invocation {
     }
 }
 
-/// Returns the settings of the profile in use that reports need: lines with whole names of functions, and symbols that
-/// are not stripped.
+/// Returns the settings that reports need, for the profile that cargo uses: debug information of lines with whole names
+/// of functions, and symbols that are not stripped.
 fn profile_settings(action: Action, flags: &[OsString]) -> [(String, &'static str); 2] {
     let is_release = flags.iter().any(|word| word == "--release" || word == "-r");
     let named = flag(flags, "--profile").map(|name| name.to_string_lossy().into_owned());

@@ -1,7 +1,7 @@
-//! The library that takes the place of std: where its source comes from, and how it is built.
+//! The library that takes the place of std: the origin of its source, and its build.
 //!
 //! A package of two lines is written under cargo's target directory and built with the user's cargo and compiler, once
-//! for each version of compiler and library. The library itself comes from the first of these:
+//! for each version of compiler and library. The source of the library comes from the first of these that exists:
 //!
 //! 1. the directory in `HEAPLEDGER_LIBRARY`, for work on heapledger;
 //! 2. the sources inside this command, with their `Cargo.lock`;
@@ -23,7 +23,7 @@ use super::project::{cargo, flag};
 use super::wrapper::{Settings, write_if_changed};
 use super::{Problem, WRAPPER_NAME};
 
-/// The sources of the library, each with its path; empty if the command was built without.
+/// The sources of the library, each with its path; empty if the command was built without the sources.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/library_files.rs"));
 
 /// Crate name of the library that takes the place of std.
@@ -44,12 +44,12 @@ pub struct Library {
     pub file: PathBuf,
     /// Directories of the crates that it is linked with.
     pub dependencies: Vec<PathBuf>,
-    /// Different for each build with other contents.
+    /// Key of the build: builds with other contents have other keys.
     pub key: String,
 }
 
-/// Builds the library below `directory`, with the flags of cargo that decide for which target, and says on standard
-/// error that it does, if there is something to do.
+/// Builds the library below `directory`, with those flags of cargo that choose the target. If there is something to
+/// build, says so on standard error.
 pub fn build(directory: &Path, flags: &[OsString], program: &Path) -> Result<Library, Problem> {
     let package = directory.join("library");
     write_package(&package).map_err(|error| Problem::Unwritable { path: package.clone(), error })?;
@@ -69,7 +69,7 @@ pub fn build(directory: &Path, flags: &[OsString], program: &Path) -> Result<Lib
         command.arg("--config").arg(config);
     }
     for name in ["--offline", "--frozen"] {
-        // The lock file of the library may have to lose what it does not need, so `--locked` is not for it.
+        // Cargo may have to remove unneeded packages from the lock file of the library, so `--locked` is not passed on.
         if flags.iter().any(|word| word == name) {
             command.arg("--offline");
         }
@@ -110,7 +110,8 @@ fn built(messages: &[u8]) -> Option<Library> {
         let is_injected = message.target.is_some_and(|target| target.name == CRATE);
         for path in message.filenames {
             let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-            // Where cargo puts a crate is its own affair and changes with its versions; it says where.
+            // Cargo chooses the directory of a crate, and other versions choose another one. So the directory is taken
+            // from cargo's message.
             if extension == "rlib" || extension == DLL_EXTENSION {
                 dependencies.extend(path.parent().map(Path::to_owned));
             }
@@ -127,8 +128,8 @@ fn built(messages: &[u8]) -> Option<Library> {
     Some(Library { file, dependencies, key: format!("{:016x}", hasher.finish()) })
 }
 
-/// Returns the flags of cargo that have it write everything into one directory, also if the user's configuration names
-/// another one for what is built on the way.
+/// Returns the flags of cargo for writing all outputs into one directory, even if the user's configuration sets another
+/// directory for intermediate outputs.
 pub(super) fn target_directory(path: &Path) -> [OsString; 4] {
     let build_directory = format!("build.build-dir={}", quoted(path));
     ["--target-dir".into(), path.into(), "--config".into(), build_directory.into()]
@@ -138,8 +139,8 @@ fn quoted(path: &Path) -> String {
     serde_json::to_string(&path.to_string_lossy()).unwrap_or_default()
 }
 
-/// Returns where a manifest says that the library is: in the directory in `HEAPLEDGER_LIBRARY`, in the checkout from
-/// which this command was installed, or in the registry.
+/// Returns the place of the library, as a manifest states it: the directory in `HEAPLEDGER_LIBRARY`, the checkout from
+/// which this command was installed, or the registry.
 pub(super) fn place() -> String {
     let given = env::var_os("HEAPLEDGER_LIBRARY").filter(|path| !path.is_empty());
     let directory = given.or_else(|| option_env!("HEAPLEDGER_CHECKOUT").map(OsString::from));
@@ -149,7 +150,7 @@ pub(super) fn place() -> String {
     }
 }
 
-/// Writes the package, and the library's sources if they do not lie elsewhere.
+/// Writes the package. Writes the library's sources too, unless they come from a directory or the registry.
 fn write_package(package: &Path) -> io::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let given = env::var_os("HEAPLEDGER_LIBRARY").filter(|path| !path.is_empty()).map(fs::canonicalize);
@@ -171,7 +172,7 @@ fn write_package(package: &Path) -> io::Result<()> {
     let lock = package.join("Cargo.lock");
     if let Some(path) = given {
         if !lock.exists() {
-            // A checkout may have none.
+            // A checkout may have no lock file.
             let _ = fs::copy(path.join("Cargo.lock"), lock);
         }
         return Ok(());
@@ -180,7 +181,8 @@ fn write_package(package: &Path) -> io::Result<()> {
         let path = package.join("heapledger").join(name);
         fs::create_dir_all(path.parent().unwrap_or(package))?;
         write_if_changed(&path, content)?;
-        // The versions that heapledger is tested with, unless cargo has chosen already.
+        // The lock file has the versions that heapledger is tested with. It is written only once, because cargo may
+        // change it.
         if *name == "Cargo.lock" && !lock.exists() {
             fs::write(&lock, content)?;
         }
@@ -188,7 +190,8 @@ fn write_package(package: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a link to this command into a directory, under the name by which it acts as the wrapper. Returns its path.
+/// Creates a link to this command in a directory, under the name by which the command acts as the wrapper. Returns the
+/// path of the link.
 pub(super) fn place_wrapper(directory: &Path, program: &Path) -> Result<PathBuf, Problem> {
     let wrapper = directory.join(WRAPPER_NAME);
     let place = || {

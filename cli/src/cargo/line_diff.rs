@@ -1,11 +1,11 @@
-//! The difference between a text and the same text with lines added, or taken out.
+//! The difference between a text and the same text with added or removed lines.
 
 use std::fmt::Write;
 
 /// Number of unchanged lines that are shown before and after a change.
 const CONTEXT: usize = 2;
 
-/// Returns the difference with its name above it. One of the texts must hold all lines of the other, in order.
+/// Returns the difference, under `name`. One of the texts must contain all lines of the other text, in the same order.
 pub(super) fn line_diff(name: &str, before: &str, after: &str) -> String {
     let (sign, longer, shorter) =
         if after.len() >= before.len() { ('+', after, before) } else { ('-', before, after) };

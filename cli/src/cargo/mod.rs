@@ -7,14 +7,14 @@
 //!                       ─► the program leaves its dump in target/heapledger/dumps
 //! ```
 //!
-//! * [`project`] asks cargo about the package, and [`arguments`] tells cargo's flags from those of reports.
-//! * [`library`] has the sources, and builds them; [`wrapper`] is called by cargo in place of the compiler.
+//! * [`project`] asks cargo about the package, and [`arguments`] separates cargo's flags from the flags of reports.
+//! * [`library`] has the sources of the library, and builds it. Cargo calls [`wrapper`] in place of the compiler.
 //! * [`invocation`] is the call of cargo.
 //! * [`conflict`] explains what to do for a program with a global allocator.
 //! * [`per_test`] gives the figures of each test from the dumps of test programs.
-//! * [`init`] writes the line and the dependency into a package, and takes them out.
+//! * [`init`] writes the line and the dependency into a package, and removes them.
 //!
-//! docs/CARGO.md says what all of it depends on.
+//! docs/CARGO.md lists the behaviour of cargo and the compiler that this relies on.
 
 pub mod arguments;
 pub mod conflict;

@@ -1,7 +1,7 @@
 //! Figures of each test, from the dumps of test programs.
 //!
-//! The harness of `cargo test` runs each test in a thread with the test's name. A thread's row in a dump has the start
-//! of a long name; the program itself lists the whole names.
+//! The harness of `cargo test` runs each test in a thread with the test's name. A dump has only the start of a thread's
+//! long name; the test program lists the whole names.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use heapledger::Profile;
 
 /// Text that every program with the standard test harness contains.
 const HARNESS: &[u8] = b"The FILTER string is tested against the name of all tests";
-/// Length of a thread's name that may be cut. The name that the system keeps is shorter, and is that of a thread which a
-/// test started without a name: such a thread inherits it.
+/// Minimum length of a thread's name that may have been cut. A shorter name is the one that the system keeps: a test
+/// has started the thread without a name, so the thread inherits the test's.
 const CUT_NAME_BYTES: usize = 47;
 
 /// Figures of one test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestRow {
-    /// Whole name of the test; with `..` at its end if several tests begin so.
+    /// Whole name of the test. If several tests begin with the thread's name, that name and `..`.
     pub name: String,
     /// Program that has the test, without cargo's hash.
     pub program: String,
@@ -26,14 +26,14 @@ pub struct TestRow {
     pub blocks: u64,
     /// Bytes that the test's thread allocated.
     pub bytes: u64,
-    /// Bytes of these that nobody had freed when the program ended.
+    /// Bytes, of those in `bytes`, that were not freed when the program ended.
     pub retained_bytes: u64,
     /// Events of the thread that were lost.
     pub lost: u64,
 }
 
-/// Returns the rows of the tests in a program, whose whole names are `names`. Other threads have no row: heapledger's,
-/// the main one, and those that tests start.
+/// Returns the rows of the tests in a program. `names` are the whole names of its tests. Other threads have no row:
+/// heapledger's, the main thread, and the threads that tests start.
 pub fn rows(profile: &Profile, names: &[String]) -> Vec<TestRow> {
     let mut freed_elsewhere: HashMap<u32, i128> = HashMap::new();
     for crossing in &profile.crossings {
@@ -46,7 +46,7 @@ pub fn rows(profile: &Profile, names: &[String]) -> Vec<TestRow> {
             continue;
         }
         let Some(name) = whole_name(&thread.name, names) else { continue };
-        // A thread that inherits a short name has its first event after the test that starts it.
+        // A thread with an inherited name has its first event after the thread of the test.
         if name == thread.name && !seen.insert(&thread.name) {
             continue;
         }
@@ -70,7 +70,7 @@ fn without_hash(program: &str) -> &str {
     program.rsplit_once('-').filter(|(_, end)| is_hash(end)).map_or(program, |(name, _)| name)
 }
 
-/// Returns the test that a thread of this name runs, or `None` if it runs none.
+/// Returns the name of the test that a thread of this name runs, or `None` if the thread runs no test.
 fn whole_name(thread: &str, names: &[String]) -> Option<String> {
     if names.iter().any(|name| name == thread) {
         return Some(thread.to_owned());

@@ -1,4 +1,4 @@
-//! What can go wrong, and what to do.
+//! Failures of `cargo heapledger`, with hints.
 
 use std::fmt::{Display, Formatter};
 use std::io;
@@ -12,17 +12,17 @@ pub enum Problem {
         /// The system's error.
         error: io::Error,
     },
-    /// Cargo failed, and has said why.
+    /// Cargo failed, and has printed the reason.
     Cargo {
         /// Its exit code.
         code: Option<i32>,
     },
-    /// What cargo printed cannot be read.
+    /// The output of `cargo metadata` cannot be read.
     Metadata {
-        /// What is wrong with it.
+        /// Reason why it cannot be read.
         error: String,
     },
-    /// The library cannot be built. Cargo has said why.
+    /// The library cannot be built. Cargo has printed the reason.
     Library {
         /// Its exit code.
         code: Option<i32>,
@@ -41,17 +41,17 @@ pub enum Problem {
         /// The system's error.
         error: io::Error,
     },
-    /// The package is not as a change needs it.
+    /// The package does not allow the change.
     Package {
-        /// What is in the way.
+        /// Reason against the change.
         error: String,
-        /// What to do.
+        /// Advice.
         hint: String,
     },
 }
 
 impl Problem {
-    /// Returns what to do, if that is known.
+    /// Returns advice, if there is any.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Problem::NoCargo { .. } => "cargo must be in PATH, or CARGO must name it".to_owned(),

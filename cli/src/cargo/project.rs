@@ -1,4 +1,4 @@
-//! The user's package, as cargo knows it.
+//! The user's workspace, as cargo describes it.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use serde::Deserialize;
 
 use super::Problem;
 
-/// What `cargo metadata` says of the user's workspace.
+/// Output of `cargo metadata` for the user's workspace.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Project {
-    /// Cargo's directory for what it builds.
+    /// Cargo's directory for build outputs.
     pub target_directory: PathBuf,
     /// Root of the workspace.
     pub workspace_root: PathBuf,
-    /// Packages of the workspace, or with dependencies all.
+    /// Packages of the workspace; also all dependencies, if they were asked for.
     pub packages: Vec<Package>,
-    /// Ids of the packages that are meant where no package is named.
+    /// Ids of the packages that cargo uses if no package is named.
     #[serde(default)]
     pub workspace_default_members: Vec<String>,
 }
@@ -31,11 +31,11 @@ pub struct Package {
     pub name: String,
     /// Its `Cargo.toml`.
     pub manifest_path: PathBuf,
-    /// What the package has: programs, a library, tests.
+    /// Targets of the package: programs, a library, tests.
     pub targets: Vec<Target>,
 }
 
-/// A part of a package that is compiled by itself.
+/// A part of a package that the compiler builds as one crate.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Target {
     /// Name of the target.
@@ -47,7 +47,7 @@ pub struct Target {
 }
 
 impl Project {
-    /// Asks cargo. `flags` are those of cargo that decide which package and which directory it is about.
+    /// Runs `cargo metadata`. Passes on those of `flags` that select the package and the directory.
     pub fn find(flags: &[OsString], with_dependencies: bool) -> Result<Project, Problem> {
         let mut command = Command::new(cargo());
         command.args(["metadata", "--format-version", "1"]);
@@ -72,7 +72,7 @@ impl Project {
         self.target_directory.join("heapledger")
     }
 
-    /// Returns the package of the working directory, or the one that `name` names.
+    /// Returns the package that `name` names; without a name, the package of the working directory.
     pub fn package(&self, name: Option<&str>) -> Option<&Package> {
         if let Some(name) = name {
             return self.packages.iter().find(|package| package.name == name);
@@ -81,7 +81,7 @@ impl Project {
         let of_here = self.packages.iter().filter(|package| {
             package.manifest_path.parent().is_some_and(|directory| here.starts_with(directory))
         });
-        // A package may lie in the directory of another one.
+        // The directory of one package may contain another package.
         let nearest = of_here.max_by_key(|package| package.manifest_path.components().count());
         let is_member = |package: &&Package| self.workspace_default_members.contains(&package.id);
         nearest.or_else(|| self.packages.iter().find(is_member))
@@ -98,12 +98,12 @@ impl Project {
     }
 }
 
-/// Returns the cargo to call: the one that called this command.
+/// Returns the cargo to call: the cargo that called this command, or else `cargo`.
 pub fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Has cargo resolve the dependencies of a package, and change in the lock file what its manifest asks for.
+/// Has cargo resolve the dependencies of a package, and update the lock file to its manifest.
 pub fn update_lock_file(manifest: &Path) -> Result<(), Problem> {
     let mut command = Command::new(cargo());
     command.args(["update", "--workspace", "--quiet", "--manifest-path"]).arg(manifest);
@@ -125,7 +125,7 @@ pub fn flag<'a>(flags: &'a [OsString], name: &str) -> Option<&'a OsStr> {
     None
 }
 
-/// Returns the flags that `cargo metadata` has as well.
+/// Returns those flags that `cargo metadata` accepts too.
 fn of_metadata(flags: &[OsString]) -> Vec<OsString> {
     let valued = ["--manifest-path", "--config"].into_iter();
     let with_value = valued.filter_map(|name| Some([OsString::from(name), flag(flags, name)?.to_owned()]));

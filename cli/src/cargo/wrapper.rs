@@ -5,7 +5,8 @@
 //! them.
 //!
 //! The compiler takes one more pair of arguments, `--extern std=LIBRARY`: the name `std`, which every crate uses, then
-//! means a library that has all of std and a global allocator. Unlike an unused crate it is never left out.
+//! means a library that has all of std and a global allocator. The compiler never leaves it out, as it does with unused
+//! crates.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
@@ -13,7 +14,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
-/// What the compiler says of a program with two global allocators.
+/// Part of the compiler's message for a program with two global allocators.
 const CONFLICT: &str = "conflicts with global allocator in";
 
 /// Name of the settings file, in the directory of the wrapper.
@@ -21,7 +22,7 @@ pub(super) const SETTINGS: &str = "settings";
 /// Name of the file with the programs that have a global allocator, in the directory of the wrapper.
 pub(super) const CONFLICTS: &str = "conflicts";
 
-/// What the wrapper adds, and to which crates.
+/// Settings: the added arguments, and the crates that get them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settings {
     /// Flags for all crates of the library.
@@ -55,7 +56,7 @@ impl Settings {
         write_if_changed(&path.with_file_name(SETTINGS), lines.join("\n").as_bytes())
     }
 
-    /// Reads the settings beside the wrapper at `path`; `None` if it is called as something else.
+    /// Reads the settings beside the wrapper at `path`; `None` if there are none, because this is not a wrapper.
     pub fn read(path: &Path) -> Option<Settings> {
         let text = fs::read_to_string(path.with_file_name(SETTINGS)).ok()?;
         let mut lines = text.split('\n');
@@ -75,8 +76,8 @@ impl Settings {
     /// Returns the arguments to add to a call of the compiler with `arguments`.
     fn added(&self, arguments: &[OsString]) -> Vec<OsString> {
         match self {
-            // With bitcode it can be linked into a program with LTO. The compiler distinguishes crates of one version
-            // by their metadata, so that the program may have its own copy of any of them.
+            // The bitcode allows linking into a program with LTO. The metadata allows the program to have its own copy
+            // of a crate in the same version.
             Settings::Library { .. } if is_compilation(arguments) => {
                 ["-Cembed-bitcode=yes", "-Cmetadata=heapledger", "--cap-lints=allow"]
                     .map(OsString::from)
@@ -102,7 +103,7 @@ impl Settings {
     }
 }
 
-/// Runs the compiler that `arguments` names, with what `settings` adds. `path` is the wrapper's own.
+/// Runs the compiler that `arguments` name, with the additions of `settings`. `path` is the path of the wrapper.
 pub fn run(settings: &Settings, path: &Path, arguments: &[OsString]) -> ExitCode {
     let added = settings.added(arguments);
     let words: Vec<&OsStr> = settings
@@ -131,7 +132,7 @@ fn watched(command: &mut Command, path: &Path) -> io::Result<ExitStatus> {
     let mut messages = BufReader::new(child.stderr.take().expect("it is piped"));
     let (mut line, mut error) = (Vec::new(), io::stderr());
     while messages.read_until(b'\n', &mut line)? > 0 {
-        // If nobody reads, there is nobody to tell.
+        // A failed write means that nobody reads the messages.
         let _ = error.write_all(&line);
         let text = String::from_utf8_lossy(&line);
         if text.contains(CONFLICT) {
@@ -146,7 +147,7 @@ fn watched(command: &mut Command, path: &Path) -> io::Result<ExitStatus> {
 fn note(path: &Path, message: &str) -> io::Result<()> {
     let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     let name = std::env::var("CARGO_CRATE_NAME").unwrap_or_default();
-    // The crate whose allocator it is, in "the `#[global_allocator]` in this crate conflicts …" or "in NAME".
+    // The owner of the allocator, from "the `#[global_allocator]` in this crate conflicts …" or "in NAME".
     let owner = message.split("the `#[global_allocator]` in ").nth(1).unwrap_or_default();
     let owner = owner.split(CONFLICT).next().unwrap_or_default().trim();
     let other = message.split(CONFLICT).nth(1).unwrap_or_default().trim_start_matches(':').trim_start();
@@ -155,7 +156,7 @@ fn note(path: &Path, message: &str) -> io::Result<()> {
     file.write_all(format!("{package}\t{name}\t{owner}\t{other}\n").as_bytes())
 }
 
-/// Whether the call compiles a crate, and is no question about the compiler.
+/// Whether the call compiles a crate, instead of asking for the compiler's properties.
 fn is_compilation(arguments: &[OsString]) -> bool {
     let is_asked = |word: &OsString| {
         let word = word.to_string_lossy();
@@ -164,13 +165,13 @@ fn is_compilation(arguments: &[OsString]) -> bool {
     value(arguments, "--crate-name").is_some_and(|name| name != "___") && !arguments.iter().any(is_asked)
 }
 
-/// Whether the call compiles a program or a test, but no build script and no procedural macro.
+/// Whether the call compiles a program or a test, and neither a build script nor a procedural macro.
 fn is_program(arguments: &[OsString]) -> bool {
     let is_build_script =
         value(arguments, "--crate-name").is_some_and(|name| name.starts_with("build_script_"));
     let is_macro = values(arguments, "--extern").any(|name| name == "proc_macro")
         || values(arguments, "--crate-type").any(|kind| kind == "proc-macro");
-    // Without a type it is a program: a test without harness is compiled so.
+    // A call without a crate type compiles a program, such as a test without the harness.
     let mut kinds = values(arguments, "--crate-type").peekable();
     let is_executable = arguments.iter().any(|word| word == "--test")
         || kinds.peek().is_none()
@@ -193,7 +194,7 @@ fn values<'a>(arguments: &'a [OsString], flag: &'a str) -> impl Iterator<Item = 
     })
 }
 
-/// Writes a file unless it has this content: cargo builds again what is newer than its outputs.
+/// Writes a file unless it already has this content, because cargo builds again whatever depends on a newer file.
 pub(super) fn write_if_changed(path: &Path, content: &[u8]) -> io::Result<()> {
     if fs::read(path).is_ok_and(|old| old == content) { Ok(()) } else { fs::write(path, content) }
 }

@@ -4,13 +4,13 @@
 //! main;parse;Vec<T>::push 1000
 //! ```
 //!
-//! The file has one line for each path of names, outermost first. All lines show the same figure; paths whose figure
-//! is zero are omitted. Sites without a stack have the path `(no stack)`. Lines are sorted by the names of their frames,
-//! because readers expect lines with the same outer frames together. A sequence of names that is repeated at once is
-//! written once, unless the options keep the frames of a recursion.
+//! The file has one line for each path of names, outermost first. All lines show the same figure; paths whose figure is
+//! zero are omitted. Sites without a stack have the path `(no stack)`. Lines are sorted by the names of their frames,
+//! because readers expect lines with the same outer frames together. A sequence of names that is repeated directly
+//! behind itself is written once, unless the options keep the frames of a recursion.
 //!
 //! The format has no comments: readers reject a line that is not a stack, or treat such a line as a stack. So this is
-//! the only format without the quality of the data; the caller has to print the quality separately
+//! the only format that cannot hold the quality of the data; the caller has to print the quality separately
 //! ([`Format::carries_quality`](super::Format::carries_quality)).
 //!
 //! Names that readers would misread are changed: see [`in_collapsed_stack`].
@@ -65,7 +65,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Name of the stacks that the options leave out.
+/// Name of the sum of the stacks beyond `top`.
 const OTHER_STACKS: &str = "(other stacks)";
 
 /// Keeps the `top` paths with the largest figures, and returns the sum of the others.
@@ -76,7 +76,8 @@ fn remove_others(sums: &mut BTreeMap<Vec<u32>, u64>, top: usize) -> u64 {
     others.iter().fold(0, |sum, (_, path)| sum.saturating_add(sums.remove(path).unwrap_or(0)))
 }
 
-/// Returns the names in their order, and the place of each key in that order: paths of places compare faster than names.
+/// Returns the names in sorted order, and the rank of each key in that order. Paths of ranks compare faster than paths
+/// of names.
 fn ranked(keys: Vec<String>) -> (Vec<String>, Vec<u32>) {
     let mut order: Vec<u32> = (0..keys.len() as u32).collect();
     order.sort_by(|a, b| keys[*a as usize].cmp(&keys[*b as usize]));

@@ -14,11 +14,11 @@
 //!
 //! `function`, `file` and `line` are the place that a report shows: the first function of the program, else of a
 //! dependency, else the innermost. `functions` has the functions that the place called and its nearest callers,
-//! innermost first, folded as in a report: a run of library functions is one, the arguments of generics are `<..>`, and a
-//! sequence that is repeated at once is written once. `scope` is the scope with those around it, as `server > GET
-//! /search`. The options ask for all of them. A semicolon in a name becomes a
-//! colon, and a cell with a comma or a quotation mark is quoted. Text in comments is written as a quoted Rust string, so
-//! that no name can end its line.
+//! innermost first, folded as in a report: a run of library functions is one function, the arguments of generics are
+//! `<..>`, and a sequence that is repeated directly behind itself is written once. With `ExportOptions::unfolded`, the
+//! column has all functions. `scope` is the path of scopes, as `server > GET /search`. A semicolon in a name becomes a
+//! colon, and a cell with a comma or a quotation mark is quoted. Text in comments is written as a quoted Rust string,
+//! so that no name can end its line.
 
 use std::io::{self, Write};
 
@@ -35,7 +35,7 @@ const FORMAT_VERSION: u32 = 2;
 
 type SiteFigure = fn(&Site) -> u64;
 
-/// Columns between the stack and its place.
+/// Columns with figures, between the stack and the place.
 const COLUMNS: [(&str, SiteFigure); 19] = [
     ("total_blocks", |site| site.total_blocks),
     ("total_bytes", |site| site.total_bytes),
@@ -112,7 +112,7 @@ fn chosen<'a>(profile: &'a Profile, options: &ExportOptions) -> Vec<&'a Site> {
     sites
 }
 
-/// Returns the functions of a stack as one cell, innermost first. Of functions that are repeated, the innermost stay.
+/// Returns the functions of a stack as one cell, innermost first. Of repeated functions, the innermost ones are kept.
 fn functions(frames: &[&Function], place: usize, options: &ExportOptions) -> String {
     let names = |frames: &[&Function]| -> Vec<String> {
         frames.iter().map(|function| function.name.replace(';', ":")).collect()
@@ -127,7 +127,7 @@ fn functions(frames: &[&Function], place: usize, options: &ExportOptions) -> Str
     cell(&names.join(";"))
 }
 
-/// Returns a text as a cell, quoted where a reader needs that.
+/// Returns a text as a cell, quoted if it contains a comma or a quotation mark.
 fn cell(text: &str) -> String {
     let text = escaped(text);
     if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }

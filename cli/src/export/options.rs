@@ -19,13 +19,15 @@ pub enum JsonVersion {
 pub struct ExportOptions {
     /// Version of the format `json`.
     pub json: JsonVersion,
-    /// Whether `csv`, `collapsed` and `speedscope` keep every frame of a recursion, where otherwise a sequence of functions
-    /// that is repeated at once is written once; and `csv` every caller, and the arguments of generics.
+    /// Whether `csv`, `collapsed` and `speedscope` keep every frame of a recursion; if not, a sequence of functions
+    /// that is repeated directly behind itself is written once. Also whether `csv` keeps every caller, and the
+    /// arguments of generics.
     pub unfolded: bool,
     /// Names of crates that count as the program's own, for the places in `csv`.
     pub own: Vec<String>,
     /// Figure that orders the rows of `csv`, the largest first; `None` keeps the order of the profile.
     pub by: Option<SiteOrder>,
-    /// Number of rows of `csv`, and of stacks in `collapsed`, those with the largest figure; `None` is all of them.
+    /// Maximum number of rows of `csv` and of stacks in `collapsed`: those with the largest figure. `None` writes all
+    /// of them.
     pub top: Option<usize>,
 }

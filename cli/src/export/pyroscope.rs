@@ -15,12 +15,12 @@ pub const PUSH_PATH: &str = "/push.v1.PusherService/Push";
 /// Label with the name of the service, which Pyroscope requires.
 pub const SERVICE_LABEL: &str = "service_name";
 
-/// Maximum length of an unpacked profile that is looked at for the name of its program, in bytes.
+/// Maximum unpacked length of a profile in which the name of the program is searched, in bytes.
 pub const PROFILE_BYTES_MAX: u64 = 1 << 30;
 
 /// Returns the body of the request for one profile in the format of pprof, compressed or not. The labels are sorted, as
-/// the server expects; of two with one name, the last counts. The id of the profile is a hash of it, so that the same
-/// profile has the same id when it is sent again.
+/// the server expects. If two labels have the same name, the last is used. The id of the profile is a hash of its
+/// bytes, so a profile that is sent again has the same id.
 pub fn push_request(labels: &[(String, String)], pprof: &[u8]) -> Vec<u8> {
     let sorted: BTreeMap<&str, &str> =
         labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -63,8 +63,8 @@ fn profile_id(pprof: &[u8]) -> String {
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
-/// Returns the path of the first object in a compressed profile in the format of pprof, which is the program. The path
-/// is empty if the profile has no objects. Returns `None` if the bytes are no such profile.
+/// Returns the path of the program, which is the first object of a profile in the format of pprof, compressed. The path
+/// is empty if the profile has no objects. Returns `None` if the bytes are not such a profile.
 pub fn pprof_program(bytes: &[u8]) -> Option<String> {
     let mut plain = Vec::new();
     GzDecoder::new(bytes).take(PROFILE_BYTES_MAX).read_to_end(&mut plain).ok()?;
@@ -83,7 +83,8 @@ pub fn pprof_program(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(text).into_owned())
 }
 
-/// Fields of a profile: its objects, and its table of texts; and of an object, the text with the path of its file.
+/// Numbers of fields: in a profile, its objects and its table of texts; in an object, the text with the path of its
+/// file.
 const MAPPING: u64 = 3;
 const TEXT: u64 = 6;
 const FILENAME: u64 = 5;
@@ -103,7 +104,7 @@ enum Field<'a> {
     Bytes(&'a [u8]),
 }
 
-/// What is left of a message.
+/// The rest of a message.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {

@@ -197,7 +197,7 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
         let found = group_by(profile, key);
         let mut number = |(name, owner)| {
             let function = functions.number(name);
-            // A name that both profiles have belongs to the first one's owner.
+            // A name in both profiles keeps the owner from the first profile.
             if function as usize == owners.len() {
                 owners.push(owner);
             }
@@ -267,7 +267,8 @@ mod tests {
     fn sites_are_matched_by_name_and_the_rest_is_new_or_gone() {
         let before = sample::named();
         let mut after = sample::named();
-        // Other addresses and lines, one of the two equal stacks no more, a new hash, and one function by another name.
+        // The second profile has other addresses and lines, one stack less, a new hash, and a function with another
+        // name.
         after.stacks[2].frames = vec![0xe000];
         after.symbols.frames.get_mut(&0x1010).expect("a call")[1].line = 99;
         after.symbols.strings[5] = "main::h0123456789abcdef".into();

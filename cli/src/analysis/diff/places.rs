@@ -72,9 +72,9 @@ impl Diff {
         places
     }
 
-    /// Returns the figure of the processes that changed most, in relation to what it was before: the peak, unless the
-    /// live bytes, the bytes allocated or the number of blocks changed more. The live bytes count in relation to the peak: at
-    /// the end of a program few are left, and a few more or less say nothing.
+    /// Returns the figure of the processes with the largest relative change: the peak, unless the live bytes, the bytes
+    /// allocated or the number of blocks changed more. The change of the live bytes is taken relative to the peak,
+    /// because few bytes are live at the end of a program, and small differences of these say nothing.
     pub fn most_changed(&self) -> SiteOrder {
         let share = |order: &SiteOrder| {
             let (before, after) = (self.before.of(*order), self.after.of(*order));

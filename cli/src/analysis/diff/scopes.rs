@@ -12,7 +12,7 @@ pub struct ScopeFigures {
     pub live_bytes: u64,
     /// Blocks live at the end.
     pub live_blocks: u64,
-    /// Maximum of the scope's live bytes; of several scopes with one path the largest one.
+    /// Maximum of the scope's live bytes. If several scopes have one path, the largest of their maxima.
     pub peak_bytes: u64,
     /// Bytes allocated.
     pub total_bytes: u64,
@@ -42,8 +42,7 @@ fn growth(before: u64, after: u64) -> i128 {
     i128::from(after) - i128::from(before)
 }
 
-/// Returns the scopes whose figures differ, the largest change of the live bytes first, then that of the bytes
-/// allocated.
+/// Returns the scopes whose figures differ, by descending change of the live bytes, then of the bytes allocated.
 pub(super) fn changed(before: &Profile, after: &Profile) -> Vec<ScopeChange> {
     let mut scopes: BTreeMap<String, (ScopeFigures, ScopeFigures)> = BTreeMap::new();
     for (profile, is_after) in [(before, false), (after, true)] {
@@ -70,7 +69,7 @@ pub(super) fn changed(before: &Profile, after: &Profile) -> Vec<ScopeChange> {
 pub fn path(profile: &Profile, number: u32) -> String {
     let around = |number: &u32| {
         let parent = profile.scope(*number)?.parent;
-        // A scope lies in an earlier one.
+        // The parent of a scope is an earlier scope.
         (parent != 0 && parent < *number).then_some(parent)
     };
     let numbers = std::iter::successors(Some(number), around);

@@ -1,6 +1,6 @@
 //! `cargo heapledger`: starts `heapledger cargo`, which has the code. Cargo calls it as `cargo-heapledger heapledger …`.
 //!
-//! Both are installed together; the other one lies beside this one.
+//! Both commands are installed together, into the same directory.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     ExitCode::from(127)
 }
 
-/// Takes the place of this process, so that signals reach the one that has children.
+/// Replaces this process by `heapledger`, so that signals reach the process that has children.
 #[cfg(unix)]
 fn start(command: &mut Command) -> std::io::Result<ExitCode> {
     Err(std::os::unix::process::CommandExt::exec(command))

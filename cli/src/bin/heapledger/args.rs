@@ -486,7 +486,7 @@ mod tests {
         Args::command().debug_assert();
     }
 
-    /// Returns the figure that a command line asks for.
+    /// Returns the figure that `flag` selects by `name` on a command line.
     fn figure(command: &[&str], flag: &str, name: &str) -> Option<SiteOrder> {
         let words: Vec<&str> = ["heapledger"].iter().chain(command).copied().chain([flag, name]).collect();
         let by = match Args::try_parse_from(words).unwrap().command {

@@ -126,14 +126,14 @@ pub fn look_up(input: &mut Input, args: &ReportedArgs, file: &Path) {
     }
 }
 
-/// Whether the profile has a finding that the flags ask for.
+/// Whether the profile has a finding that `--fail-on` or `--fail-on-leak` asks for.
 pub fn found(input: &Input, args: &ReportedArgs, detail: &Detail<'_>) -> Exit {
     let is_found = args.fail_on.iter().any(|finding| shows(input, *finding))
         || args.sites.fail_on_leak && detail::has_leaks(&input.profile, detail);
     if is_found { Exit::Finding } else { Exit::Fine }
 }
 
-/// Writes the page; returns the result of the write, and the path for messages.
+/// Writes the page. Returns the result of the write, and the path of the page for messages.
 pub fn page(
     path: &Path,
     dump: &Path,

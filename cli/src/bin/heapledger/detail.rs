@@ -40,7 +40,7 @@ impl SiteFilters {
         Ok(SiteFilters { focus, ignore, scope, suppressions })
     }
 
-    /// Returns the options of a report, which is short unless the flags ask for everything.
+    /// Returns the options of a report. Without `--all`, the report is an overview.
     pub fn detail_of(&self, args: &ReportedArgs) -> Detail<'_> {
         Detail { overview: !args.all, ..self.detail(&args.sites) }
     }
@@ -83,7 +83,7 @@ impl SiteFilters {
     }
 }
 
-/// Returns a failure if the flags ask for what is not recorded by thread.
+/// Returns a failure if the flags ask for a figure that is not recorded by thread.
 fn check_by_thread(args: &SiteArgs) -> Result<(), Failure> {
     let figure = args.by.0;
     if !matches!(figure, SiteOrder::Total | SiteOrder::Count | SiteOrder::Live) {

@@ -1,4 +1,4 @@
-//! The files to which programs write their dumps, and which of them is new.
+//! The files to which programs write their dumps, and the search for new dumps among them.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -57,7 +57,7 @@ impl DumpDestination {
         }
     }
 
-    /// Returns the name that an older dump in the destination has while the program runs.
+    /// Returns the file of the destination, and the name that an older dump there gets while the program runs.
     fn aside(&self) -> Option<(&Path, PathBuf)> {
         let DumpDestination::File(file) = self else { return None };
         let mut aside = file.clone().into_os_string();
@@ -65,7 +65,8 @@ impl DumpDestination {
         Some((file, aside.into()))
     }
 
-    /// Renames an older dump in the destination. Leaves anything else there to the program, which says so.
+    /// Renames an older dump in the destination. Any other file stays there; the program reports that it cannot replace
+    /// it.
     pub fn set_aside(&self) -> Result<(), Failure> {
         let Some((file, aside)) = self.aside().filter(|(file, _)| is_dump(file)) else { return Ok(()) };
         std::fs::rename(file, aside).map_err(|error| {
@@ -74,7 +75,7 @@ impl DumpDestination {
         })
     }
 
-    /// Removes the older dump, or renames it back if there is no new one.
+    /// Removes the older dump that was set aside. If there is no new dump, gives the older one its name back.
     pub fn put_back(&self) {
         let Some((file, aside)) = self.aside() else { return };
         // There may have been no older dump.
@@ -111,7 +112,8 @@ impl DumpDestination {
     pub fn new_dumps(&self, before: &HashMap<PathBuf, FileState>, pid: u32) -> Vec<PathBuf> {
         let mut fresh: Vec<(PathBuf, FileState)> =
             self.dumps().into_iter().filter(|(path, stamp)| before.get(path) != Some(stamp)).collect();
-        // Names tell it where they have the id; the fixed name of a file does not.
+        // In a directory, the name of a dump has the id of its process. A file has a fixed name, so its content is
+        // read.
         let own = PathBuf::from(format!("{pid}.hl"));
         let is_named = |path: &Path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Time in which an answer begins, and goes on.
+/// Maximum time to connect, and maximum time without a new byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Maximum length of an answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
@@ -55,7 +55,7 @@ impl Endpoint {
     }
 
     fn exchange(&self, mut stream: impl Read + Write, target: &str) -> io::Result<Vec<u8>> {
-        // In one write: a server may answer and close after the first part.
+        // One write, because a server may answer and close after the first part.
         stream.write_all(format!("GET {target} HTTP/1.0\r\nHost: {}\r\n\r\n", self.host).as_bytes())?;
         let mut answer = Vec::new();
         stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;

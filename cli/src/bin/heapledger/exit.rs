@@ -81,7 +81,7 @@ impl Failure {
         self
     }
 
-    /// Whether the input is the cause.
+    /// Whether the failure is [`FailureKind::Unreadable`].
     #[cfg(any(feature = "parquet", feature = "push"))]
     pub fn is_unreadable(&self) -> bool {
         self.cause == FailureKind::Unreadable

@@ -1,4 +1,4 @@
-//! Flags on call stacks and their figures: one word means the same in every subcommand.
+//! Flags on call stacks and their figures, with the same meaning in every subcommand.
 
 use std::path::PathBuf;
 

@@ -46,7 +46,7 @@ pub fn http_uri(url: &str, what: &str) -> Result<Uri, Failure> {
     }
 }
 
-/// Returns an error of the client in words.
+/// Returns the text of an error of the HTTP client.
 pub fn said(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => "there was no answer in time (--timeout)".to_owned(),

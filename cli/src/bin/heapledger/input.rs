@@ -32,8 +32,8 @@ fn open(path: &Path) -> Result<Dump, ReadError> {
     if path.as_os_str() == "-" {
         return dumps::read_from(io::stdin().lock());
     }
-    // Without a progress bar the library opens the file, because its errors explain problems with the path.
-    // So does it a black box, of which it maps what it needs.
+    // Without a progress bar the library opens the file, because its errors explain problems with the path. The library
+    // also opens black boxes, because it maps only the parts that it needs.
     let length = path.metadata().map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
     if length < LONG_READ_BYTES || !io::stderr().is_terminal() || dumps::is_black_box(path) {
         return dumps::read(path);

@@ -1,8 +1,8 @@
 //! `heapledger push`: profiles to Pyroscope, or to a collector that speaks its protocol.
 //!
 //! A source is a file (dump, black box, trace, or profile in the format of pprof) or the endpoint of a running program.
-//! The command sends one request for each. There is no TLS in it: the server is a collector on the same network, which
-//! forwards profiles, or lies behind a proxy.
+//! The command sends one request for each source, without TLS. So the server is a collector on the same network, which
+//! forwards profiles, or a proxy stands before the server.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -20,7 +20,8 @@ use crate::push_source::{self, Pushed};
 /// Maximum length of a server's answer that is read, in bytes.
 pub const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
-/// Variables with secrets, which must not be among the arguments that every user of the machine can read.
+/// Environment variables with secrets. A secret is no argument, because every user of the machine can read the
+/// arguments of a process.
 const PASSWORD: &str = "HEAPLEDGER_PUSH_PASSWORD";
 const TOKEN: &str = "HEAPLEDGER_PUSH_TOKEN";
 
@@ -82,7 +83,7 @@ fn labels(args: &PushArgs) -> Result<Vec<(String, String)>, Failure> {
     args.labels.iter().map(parse).collect()
 }
 
-/// Returns the labels of a profile, those of the arguments last.
+/// Returns the labels of a profile; the labels from the arguments come last.
 fn with_labels(pushed: &Pushed, given: &[(String, String)]) -> Vec<(String, String)> {
     let mut labels = vec![
         // The name under which Pyroscope shows profiles of memory.
@@ -90,8 +91,8 @@ fn with_labels(pushed: &Pushed, given: &[(String, String)]) -> Vec<(String, Stri
         (SERVICE_LABEL.to_owned(), pushed.service.clone()),
     ];
     if !pushed.is_running {
-        // The figures are those of the whole run; without this label the server takes the difference to the profile
-        // that the series had before.
+        // The figures are sums since the start of the run. Without this label, the server subtracts the previous
+        // profile of the series.
         labels.push(("__delta__".to_owned(), "false".to_owned()));
     }
     if !pushed.host.is_empty() {
@@ -101,7 +102,7 @@ fn with_labels(pushed: &Pushed, given: &[(String, String)]) -> Vec<(String, Stri
     labels
 }
 
-/// Returns the header of the credentials, if there are any.
+/// Returns the value of the `Authorization` header; `None` without credentials.
 fn authorization(user: Option<&str>) -> Result<Option<String>, Failure> {
     match (user, std::env::var(PASSWORD).ok(), std::env::var(TOKEN).ok()) {
         (Some(user), Some(password), _) => {
@@ -155,7 +156,8 @@ fn send(
     })
 }
 
-/// Returns the reason in the answer of a server: its message, if it is an error of the Connect protocol.
+/// Returns the reason in the answer of a server: the code and the message of an error of the Connect protocol, or else
+/// the text.
 fn reason(text: &str) -> String {
     let connect: Option<serde_json::Value> = serde_json::from_str(text).ok();
     let field = |name: &str| connect.as_ref()?.get(name)?.as_str().map(str::to_owned);

@@ -1,4 +1,4 @@
-//! What `heapledger push` sends: a profile in the format of pprof, from a file or from a running program.
+//! The profiles that `heapledger push` sends, in the format of pprof, from a file or from a running program.
 
 use std::path::Path;
 
@@ -16,18 +16,18 @@ use crate::input::Input;
 use crate::push_args::PushArgs;
 use crate::{names, read};
 
-/// Maximum length of what a program's endpoint sends, in bytes.
+/// Maximum length of the answer of a program's endpoint, in bytes.
 pub const PULLED_BYTES_MAX: u64 = 1 << 30;
-/// Path that is asked for if a URL has none: a dump, whose names this command looks up.
+/// Path of the request to a URL without a path: a dump, whose names this command looks up.
 const DUMP_PATH: &str = "/heapledger/dump";
 
-/// A profile in the format of pprof, with what its labels need.
+/// A profile in the format of pprof, with the values of its labels.
 pub struct Pushed {
     pub pprof: Vec<u8>,
     pub service: String,
     /// Name of the host; empty if unknown.
     pub host: String,
-    /// Whether the profile is of a program that goes on, and is one of several.
+    /// Whether the profile comes from a program that still runs, so that further profiles follow.
     pub is_running: bool,
 }
 
@@ -52,7 +52,7 @@ pub fn read(source: &str, args: &PushArgs, agent: &Agent) -> Result<Pushed, Fail
     of_input(read::whole(path)?, path, args, false)
 }
 
-/// Whether bytes start as those of gzip do.
+/// Whether bytes start with the magic number of gzip.
 fn is_compressed(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b])
 }

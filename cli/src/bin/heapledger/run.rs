@@ -8,8 +8,8 @@
 //! command reports the dump with the process id of the program, or the newest dump if none has this id; it lists the
 //! others.
 //!
-//! An older dump in the file that `-o` names is replaced once there is a new one. Until then it has another name, because
-//! a program replaces no dump of another process.
+//! An older dump in the file that `-o` names is removed once the program has written a new one. Until then it has
+//! another name, because a program does not replace the dump of another process.
 //!
 //! The report is text on standard error, or a page for a browser, or both.
 //!
@@ -95,7 +95,7 @@ fn why_no_dump(program: &OsStr, code: u8) -> String {
     match has_ledger(program).unwrap_or(false) {
         true if matches!(code, 130 | 143) => format!("{ended}: {BOX}{DUMP}"),
         true => format!("{ended}: {BOX}"),
-        // The program may have started the one with the ledger.
+        // The program may have started another program, and that one has the ledger.
         false if code > 128 => format!("{ended}: {BOX}; if it has no ledger, {ATTRIBUTE}"),
         false => ATTRIBUTE.to_owned(),
     }
@@ -116,7 +116,7 @@ fn meaning(number: u8) -> &'static str {
     }
 }
 
-/// Whether the executable file of the command contains a ledger; `None` if it cannot be read.
+/// Whether the executable file of the command contains a ledger; `None` if the file cannot be read.
 fn has_ledger(program: &OsStr) -> Option<bool> {
     let is_path = Path::new(program).components().count() > 1;
     let directories = std::env::var_os("PATH").filter(|_| !is_path).unwrap_or_default();
@@ -139,7 +139,8 @@ fn has_ledger(program: &OsStr) -> Option<bool> {
     }
 }
 
-/// Writes the page or the report of a dump, or with `is_text_wanted` both, and names the dumps.
+/// Writes the report of a dump as a page or as text. With `is_text_wanted`, writes the text also beside a page. Names
+/// the other dumps.
 pub(crate) fn report(
     reported: &ReportedArgs,
     is_text_wanted: bool,

@@ -19,7 +19,7 @@ use crate::page::layout;
 pub fn is_running(path: &Path) -> bool {
     match LiveReader::open(path) {
         Ok(page) => page.is_written(),
-        // A black box that is being made.
+        // The process has made the black box, and has not written a live page yet.
         Err(ReadError::NotWrittenYet) => true,
         Err(_) => false,
     }
@@ -53,7 +53,7 @@ pub fn report(args: &ReportedArgs, file: &Path) -> Result<Exit, Failure> {
     Ok(if found { Exit::Finding } else { Exit::Fine })
 }
 
-/// Looks up the names of the stacks that have none yet. Returns false if all have.
+/// Looks up the names of the stacks that have none yet. Returns `false` if every stack has names.
 pub fn look_up(found: &mut LiveNames, live: &Live, args: &NameArgs) -> bool {
     let Some(mut profile) = found.missing(live) else { return false };
     names::look_up(&mut profile, args, Path::new("-"));

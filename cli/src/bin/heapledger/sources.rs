@@ -1,7 +1,7 @@
 //! Reading of the source lines that a page shows.
 //!
-//! A dump can come from anyone and name any file, and a page is made to be passed on. So a file is read only if its name
-//! ends as that of source code and it is a regular file, and only the lines around those of the largest places are kept.
+//! A dump from a stranger can name any file, and pages are passed on. So a file is read only if it is a regular file
+//! and its name ends like the name of a source file, and a page gets only the lines around the largest places.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -13,15 +13,15 @@ use heapledger_cli::analysis::paths::{GroupBy, View};
 use heapledger_cli::analysis::{site_book, source_lines};
 use heapledger_cli::report::SourceExtract;
 
-/// Number of places by each figure whose lines are kept.
+/// Number of largest places, by each figure, whose lines are kept.
 const PLACES: usize = 60;
 /// Number of lines kept before and after a line.
 const AROUND: u32 = 4;
 /// Number of characters kept of a line.
 const LINE_CHARACTERS: usize = 200;
-/// Size of a file from which on it is not read, in bytes.
+/// Minimum size of a file that is not read, in bytes.
 const FILE_BYTES: u64 = 4 << 20;
-/// Ends of the names of source files.
+/// Extensions of the names of source files.
 const ENDS: [&str; 9] = ["rs", "c", "h", "cc", "cpp", "cxx", "hh", "hpp", "lalrpop"];
 
 /// Reads the lines around the program's own places; files that are not there are left out.
@@ -55,7 +55,7 @@ pub fn read(profile: &Profile, view: &View<'_>) -> Vec<SourceExtract> {
     extracts
 }
 
-/// Returns the lines of each range that the file has.
+/// Returns the lines of the file in each of the ranges `wanted`.
 fn parts(path: &Path, wanted: &[(u32, u32)]) -> Vec<(u32, Vec<String>)> {
     let Ok(file) = File::open(path) else { return Vec::new() };
     let mut parts: Vec<(u32, Vec<String>)> = wanted.iter().map(|(first, _)| (*first, Vec::new())).collect();

@@ -1,6 +1,7 @@
 //! `heapledger export --format parquet`: dumps, black boxes and traces to tables in a directory.
 //!
-//! A file that cannot be read is named, and the others are written: a fleet of hosts always has one that was cut off.
+//! The command names a file that it cannot read, and goes on with the other files, because some file of many hosts is
+//! often cut.
 
 use std::path::Path;
 
@@ -115,7 +116,7 @@ struct Run<'a> {
     names: NameCache,
     /// Distinct notes on missing names.
     notes: Vec<String>,
-    /// Number of runs that the tables had already.
+    /// Number of runs that were already in the tables.
     known: u64,
 }
 
@@ -130,7 +131,7 @@ impl Run<'_> {
         let bar = trace_file::bar(2 * events.trace.length());
         let (mut done, mut last) = (0, 0);
         let mut passed = |position: u64| {
-            // The second time that the trace is read, positions start again.
+            // The trace is read twice; the second time, positions start at 0 again.
             if position < last {
                 done += last;
             }

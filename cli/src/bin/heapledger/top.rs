@@ -20,23 +20,23 @@ use crate::exit::{Exit, Failure, FailureKind, STDOUT, written};
 use crate::page::layout;
 use crate::running::{look_up, now_unix_ns};
 
-/// Pause between two looks at the process.
+/// Pause between two reads of the figures.
 const REFRESH: Duration = Duration::from_millis(250);
-/// Time that lookups of names may take at once, and the share of the time that they take later: one in this number. A lookup
-/// reads the object files again, and sites come and go.
+/// Maximum time of lookups of names at a stretch. Later lookups take one part in `NAMES_SHARE` of the time, because
+/// each lookup reads the object files again, and sites come and go.
 const NAMES_BURST: Duration = Duration::from_secs(1);
 const NAMES_SHARE: u32 = 200;
-/// Pause between two drawings while nothing changes, so that the age of the figures goes on.
+/// Pause between two drawings of unchanged figures; the age of the figures changes.
 const REDRAW: Duration = Duration::from_secs(1);
 
-/// Where the figures come from.
+/// Source of the figures.
 enum Source {
     Page(Box<LiveReader>),
     Endpoint(Endpoint),
 }
 
 impl Source {
-    /// Finds the source that the argument names: a URL, a process or a file.
+    /// Finds the source that `target` names: the URL of an endpoint, a process id, or a file.
     fn find(target: &str) -> Result<Source, Failure> {
         if let Some(endpoint) = Endpoint::parse(target) {
             return Ok(Source::Endpoint(endpoint));
@@ -60,7 +60,7 @@ impl Source {
     }
 }
 
-/// Returns the live page's file of a process, or its black box.
+/// Returns the file of a process's live page: the page's own file, or else the black box.
 fn page_of(process: &str) -> Result<PathBuf, Failure> {
     let own = PathBuf::from(format!("/dev/shm/heapledger.{process}.live"));
     if own.exists() {
@@ -71,7 +71,7 @@ fn page_of(process: &str) -> Result<PathBuf, Failure> {
         Failure::new(FailureKind::Unreadable, error)
     })?;
     let maps = String::from_utf8_lossy(&maps);
-    // Address, permissions, offset, device, inode, path. Only shared mappings can be one.
+    // Fields of a line: address, permissions, offset, device, inode, path. Only a shared mapping can be a black box.
     let mut files: Vec<&str> = maps
         .lines()
         .filter(|line| line.split(' ').nth(1).is_some_and(|permissions| permissions.ends_with('s')))
@@ -102,7 +102,7 @@ fn failed(error: &io::Error) -> Failure {
     Failure::new(FailureKind::Unwritable, format_args!("cannot use the terminal: {error}"))
 }
 
-/// Prints the figures once. Waits a moment for the first ones of a process that has just started.
+/// Prints the figures once. Waits up to two seconds for a process that has just started.
 fn once(args: &TopArgs, source: &mut Source) -> Result<Exit, Failure> {
     let until = Instant::now() + Duration::from_secs(2);
     let live = loop {
@@ -148,7 +148,7 @@ fn show(args: &TopArgs, source: &mut Source, terminal: &mut ratatui::DefaultTerm
                     names_took += began.elapsed();
                 }
             }
-            // The last figures stay.
+            // The last figures stay on the screen.
             Err(error) => screen.trouble = error,
         }
         is_new |= before != (screen.live.writes, screen.live.has_ended, screen.trouble.clone());

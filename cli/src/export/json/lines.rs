@@ -1,5 +1,5 @@
-//! Layout of the JSON: one line for each key of the object, and for each key or element below it. What lies deeper, such
-//! as a site, is on one line, so that a file of many sites stays small and can still be read and searched by line.
+//! Layout of the JSON: one line for each key of the object, and for each key or element below it. A deeper value, such
+//! as a site, is on one line. So a file with many sites stays small, and can be searched by line.
 
 use std::io::{self, Write};
 

@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(second, include_str!("keys.txt"), "{second}");
     }
 
-    /// Each version must say of each site what the other one says.
+    /// The sites of both versions must be the same.
     #[test]
     fn both_versions_hold_the_same_sites() {
         let profile = sample::named();

@@ -1,7 +1,7 @@
 //! Sites of version 2: calls in one table, stacks as one tree, and only figures that are not 0.
 //!
-//! A program with deep recursion has stacks of some hundred frames. With its whole stack in each site, the file was
-//! hundreds of times the size of the dump.
+//! A program with deep recursion has stacks of some hundred frames. A file with the whole stack in each site (version
+//! 1) is hundreds of times the size of the dump.
 
 use std::borrow::Cow;
 

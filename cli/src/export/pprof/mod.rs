@@ -2,12 +2,12 @@
 //! read.
 //!
 //! Each sample has four values: `alloc_objects`, `alloc_space`, `inuse_objects`, `inuse_space`; the default is
-//! `inuse_space`. A location is the address of a call (the return address minus one) with all functions inlined at
-//! that address. A location without a function has its object and offset as its name. A mapping has its build id. It
-//! is marked as symbolized only if all of its locations have functions, because readers look up the symbols of
-//! unmarked mappings. A location that lies in no object has the synthetic mapping [`NO_OBJECT`], because some readers do not take one without a
-//! mapping. The messages and their encoding are the library's (`heapledger::pprof`). Only the frames of the recorder are dropped. A sample in a scope has the
-//! label `scope` with the name of the innermost scope.
+//! `inuse_space`. A location is the address of a call (the return address minus one) with all functions inlined at that
+//! address. A location without a function has its object and offset as its name. A mapping has its build id. It is
+//! marked as symbolized only if all of its locations have functions, because readers look up the symbols of unmarked
+//! mappings. A location outside all objects has the synthetic mapping [`NO_OBJECT`], because some readers reject a
+//! location without a mapping. The messages and their encoding are the library's (`heapledger::pprof`). Only the frames
+//! of the recorder are dropped. A sample in a scope has the label `scope` with the name of the innermost scope.
 //!
 //! Each comment of the file holds one figure of the quality of the data; `go tool pprof -comments` prints the
 //! comments. Values are signed 64-bit numbers; larger values are clamped.
@@ -42,7 +42,7 @@ const VALUES: [(&str, &str, SiteFigure); 4] = [
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     let message = encode(&message(profile, origin));
-    // The compression is fast, because a better one takes three times as long and saves little.
+    // Better compression takes three times as long and saves little.
     let mut zip = GzEncoder::new(out, Compression::fast());
     zip.write_all(&message)?;
     zip.finish()?;
@@ -102,7 +102,7 @@ fn label(profile: &Profile, group: &Group, key: i64, texts: &mut Texts) -> Vec<L
     scope.map(|scope| Label { key, str: texts.number(&scope.name) }).into_iter().collect()
 }
 
-/// Returns the loaded objects as mappings, and behind them the mapping of locations that lie in none.
+/// Returns the loaded objects as mappings, followed by the mapping of the locations outside all objects.
 fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<Mapping> {
     // Maps the start of each object with locations to the kinds of symbols that all of these locations have.
     let mut known: HashMap<u64, [bool; 4]> = HashMap::new();
@@ -142,7 +142,7 @@ fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<Map
     mapping
 }
 
-/// Ids of mappings by their lowest addresses, and of the one for locations that lie in no object.
+/// Ids of mappings by their lowest addresses, and the id of the mapping for locations outside all objects.
 struct MappingIds {
     by_start: HashMap<u64, u64>,
     none: u64,
@@ -151,7 +151,7 @@ struct MappingIds {
 impl MappingIds {
     fn of(mapping: &[Mapping]) -> Self {
         let objects = mapping.split_last().map_or(&[][..], |(_, objects)| objects);
-        // Of two objects with one start, the first counts.
+        // If two objects have the same start, the first is used.
         let by_start = objects.iter().rev().map(|mapping| (mapping.memory_start, mapping.id)).collect();
         MappingIds { by_start, none: mapping.len() as u64 }
     }

@@ -7,7 +7,7 @@ use heapledger_cli::cargo::arguments::{Arguments, split};
 
 use crate::args::ReportedArgs;
 
-/// Flags of cargo are in no list of the parser.
+/// Part of the usage line: the flags of cargo are unknown to the parser.
 const USAGE: &str =
     "cargo heapledger <run|example NAME|test|bench> [OPTIONS] [FLAGS OF CARGO] [-- ARGUMENTS]";
 
@@ -57,7 +57,7 @@ pub struct RecordArgs {
     #[command(flatten)]
     pub reported: ReportedArgs,
 
-    /// The words, taken apart.
+    /// The words of the command line, split into flags of reports, flags of cargo, and arguments of the program.
     #[clap(skip)]
     pub split: Arguments,
 }
@@ -82,7 +82,7 @@ pub struct InitArgs {
 }
 
 impl CargoArgs {
-    /// Parses the words after `cargo heapledger`: first tells cargo's flags from those of reports.
+    /// Parses the words after `cargo heapledger`. Before that, separates the flags of cargo from the flags of reports.
     pub fn parse_words(words: &[OsString]) -> Result<CargoArgs, clap::Error> {
         let name = |words: &[OsString]| {
             let mut line = vec![OsString::from("cargo heapledger")];
@@ -113,7 +113,7 @@ impl CargoArgs {
     }
 }
 
-/// Whether a flag is of reports, and then whether it has a value.
+/// Returns whether a flag of reports has a value; `None` for another flag.
 fn own_flag(flag: &str) -> Option<bool> {
     let command = CargoArgs::command();
     let run = command.find_subcommand("run")?;

@@ -1,7 +1,8 @@
-//! `cargo heapledger`: runs a package with heapledger in it, and reports on what it left behind.
+//! `cargo heapledger`: runs a package with heapledger in it, and reports on its dumps.
 //!
-//! * `args` has the flags; `shown` reports on the dumps, and `tests` on those of tests; `browser` shows a page.
-//! * `heapledger_cli::cargo` builds, and has no terminal.
+//! * `args` has the flags. `shown` reports on the dumps of programs, and `tests` on the dumps of tests. `browser` shows
+//!   a page.
+//! * `heapledger_cli::cargo` builds the package, without use of the terminal.
 //!
 //! Standard input and output belong to the program; reports go to standard error. The exit code is that of cargo.
 
@@ -26,7 +27,7 @@ use crate::detail::SiteFilters;
 use crate::dump_destination::DumpDestination;
 use crate::exit::{Exit, Failure, FailureKind};
 
-/// Runs the compiler if cargo calls this command in its place.
+/// Runs the compiler if cargo has called this command under the name of the compiler's wrapper.
 pub fn as_wrapper() -> Option<ExitCode> {
     let mut words = std::env::args_os();
     let path = PathBuf::from(words.next()?);
@@ -50,7 +51,7 @@ pub fn cargo(words: &[OsString]) -> Result<Exit, Failure> {
     }
 }
 
-/// Makes the first word the name of an example.
+/// Turns the first word, which is the name of an example, into the flag `--example` with that name.
 fn with_example(mut args: RecordArgs) -> Result<RecordArgs, Failure> {
     let words = &mut args.split.cargo;
     if words.first().is_none_or(|word| word.to_string_lossy().starts_with('-')) {
@@ -99,7 +100,7 @@ fn record(action: Action, mut args: RecordArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// Returns the reason for a run that left no dump behind.
+/// Returns the reason why a run left no dump behind.
 fn why_no_dump(invocation: &Invocation, args: &RecordArgs, code: u8) -> Failure {
     let conflicts = invocation.conflicts(&args.split.cargo);
     if let Some((first, rest)) = conflicts.split_first() {
@@ -166,7 +167,7 @@ fn initialise(args: &InitArgs) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-/// Asks on a terminal whether to write. Without a terminal there is nobody to ask.
+/// Asks on the terminal whether to write. Without a terminal, nobody can answer, and the result is a failure.
 fn is_confirmed() -> Result<bool, Failure> {
     let mut input = io::stdin().lock();
     if !input.is_terminal() {

@@ -15,7 +15,7 @@ use crate::exit::{Exit, Failure, written};
 use crate::page::layout;
 use crate::read;
 
-/// Number of tests that retain memory and are listed; those that allocate most are `--top` many.
+/// Maximum number of listed tests that retain memory. The list of tests by bytes allocated has `--top` rows.
 const RETAINING_ROWS: usize = 10;
 
 /// Reports on the dumps.
@@ -26,7 +26,7 @@ pub(super) fn show(dumps: &[PathBuf], directory: &Path, args: &mut RecordArgs) -
         let profile = read::whole(dump)?.profile;
         let program = per_test::test_program(&profile, &target);
         let names = program.as_deref().map(per_test::names);
-        // A harness without tests allocates, too, and nobody asks for its report if there is another one.
+        // A test program without tests allocates too. Its report matters only if it is the only one.
         let rank = (names.as_ref().is_none_or(|names| !names.is_empty()), profile.totals.total_bytes);
         if largest.as_ref().is_none_or(|(most, _)| rank > *most) {
             largest = Some((rank, dump));
@@ -54,7 +54,8 @@ pub(super) fn show(dumps: &[PathBuf], directory: &Path, args: &mut RecordArgs) -
     Ok(Exit::Fine)
 }
 
-/// Puts the bench that allocated most first, and last the programs of tests, which `cargo bench` starts as well.
+/// Sorts the dumps of benches by bytes allocated, the largest first. The programs of tests, which `cargo bench` also
+/// starts, come last.
 pub(super) fn sort_benches(dumps: &mut [PathBuf], directory: &Path) {
     let target = directory.join("target");
     dumps.sort_by_cached_key(|dump| {
@@ -67,7 +68,7 @@ pub(super) fn sort_benches(dumps: &mut [PathBuf], directory: &Path) {
     });
 }
 
-/// Returns the dumps with one of them in front.
+/// Returns the dumps, with `first` in front.
 fn with_first(dumps: &[PathBuf], first: &Path) -> Vec<PathBuf> {
     let others = dumps.iter().filter(|dump| *dump != first).cloned();
     std::iter::once(first.to_owned()).chain(others).collect()

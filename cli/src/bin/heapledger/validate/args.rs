@@ -262,7 +262,7 @@ impl ValidateArgs {
         Ok(PairedPlan { loads, duration, rounds: self.pairs, compares, recorded, config })
     }
 
-    /// Returns the loads, and the length of a load that has one of its own.
+    /// Returns the loads. Also returns the length of a load that determines its own length.
     fn loads(&self) -> Result<(Vec<LoadModel>, Option<Duration>), Failure> {
         if let Some(path) = &self.replay {
             let (load, length) = load::replay(path, self.workers).map_err(|error| {

@@ -1,4 +1,4 @@
-//! Requests to a service of the user's own, at a loopback address of this machine.
+//! Requests to the user's own service, at a loopback address of this machine.
 
 use std::io::Read;
 use std::net::IpAddr;
@@ -8,12 +8,12 @@ use heapledger::validation::{Answers, Outcome, SyncWorkload, UserId, UserRng, ch
 
 /// Place of the query in the address and the body.
 const QUERY: &str = "{}";
-/// Bytes of an address that are no part of a query as they are: all but the unreserved characters of RFC 3986.
+/// Whether a byte of a query stands in an address unchanged: an unreserved character of RFC 3986.
 const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// A service under load; each user has one connection, which is kept.
+/// A service under load. Each user keeps one connection open.
 pub struct HttpWorkload {
     name: String,
     url: String,

@@ -32,7 +32,7 @@ pub fn staged(stages: &[Stage], unit: StageUnit, workers: usize) -> (LoadModel, 
 }
 
 /// Reads the times of a replay from a file: one start of a request a line, in seconds or with a unit, counted from the
-/// first one. Empty lines and lines that begin with `#` are left out.
+/// first start. Empty lines and lines that begin with `#` are left out.
 pub fn replay(path: &Path, workers: usize) -> Result<(LoadModel, Duration), String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut offsets_ns = Vec::new();
@@ -99,7 +99,7 @@ mod tests {
         std::fs::write(&path, "# recorded\n1700000000.5\n\n1700000000.25\n1700000001\n").unwrap();
         let (load, length) = replay(&path, 3).unwrap();
         let LoadModel::Replay { offsets_ns, max_in_flight: 3 } = load else { panic!("{load:?}") };
-        // Seconds since 1970 leave a few hundred nanoseconds in a float.
+        // As a float, a number of seconds since 1970 is exact only to a few hundred nanoseconds.
         for (found, expected) in offsets_ns.iter().zip([0u64, 250_000_000, 750_000_000]) {
             assert!(found.abs_diff(expected) < 1_000, "{offsets_ns:?}");
         }

@@ -1,4 +1,4 @@
-//! What is put under load: a workload of the library, a program, or a service.
+//! The target of the load: a workload of the library, a program, or a service.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use super::http::HttpWorkload;
 use crate::exit::{Failure, FailureKind};
 
 impl ValidateArgs {
-    /// Returns the process that is recorded.
+    /// Returns which process is recorded.
     pub fn recorded(&self) -> Recorded {
         match (&self.url, self.command.is_empty()) {
             (Some(_), _) => Recorded::Nothing,
