@@ -4,14 +4,14 @@ use super::model::{Profile, Stack};
 use super::scopes::{Scope, scope_of_address};
 
 impl Stack {
-    /// Returns the number of the scope of the stack; 0 if it is in none.
+    /// Returns the number of the stack's innermost scope; 0 if the stack is in no scope.
     pub(crate) fn scope(&self) -> u32 {
         self.frames.iter().rev().map_while(|address| scope_of_address(*address)).last().unwrap_or(0)
     }
 }
 
 impl Profile {
-    /// Returns the number of the scope of a stack; 0 if the stack is in none.
+    /// Returns the number of a stack's innermost scope; 0 if the stack is in no scope.
     pub fn scope_of_stack(&self, stack: u32) -> u32 {
         self.stacks.get(stack as usize).map_or(0, Stack::scope)
     }
@@ -21,8 +21,8 @@ impl Profile {
         self.scopes.get((number as usize).checked_sub(1)?)
     }
 
-    /// Sets the sums of all scopes to those of their sites, for a profile whose sites were computed anew. Peaks that are
-    /// not known become bounds.
+    /// Sets the sums of each scope to the sums of its sites, for a profile whose sites were computed anew. The peak of
+    /// a scope is unknown then, and becomes a bound.
     pub(crate) fn sum_scopes(&mut self) {
         for scope in &mut self.scopes {
             (scope.total_blocks, scope.total_bytes, scope.reallocs) = (0, 0, 0);

@@ -4,18 +4,18 @@ use serde::{Deserialize, Serialize};
 
 /// Live bytes over time of one site. A site has a curve while it is among the largest ones.
 ///
-/// The intervals are multiples of those of the [timeline](super::Timeline), and begin and end where those do. The figures are
-/// exact where every event is booked at its date: see `Peak::uncertainty_bytes` for what other threads had not booked.
+/// An interval of a curve consists of whole intervals of the [timeline](super::Timeline). The figures lack the events
+/// that other threads had not booked yet (see `Peak::uncertainty_bytes`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteCurve {
     /// Index into [`Profile::stacks`](super::Profile::stacks) of the site's stack.
     pub stack: u32,
     /// Length of an interval, in nanoseconds.
     pub interval_ns: u64,
-    /// Number of the interval in which the curve begins: the site was not among the largest before. 0 if the curve covers
-    /// the whole run.
+    /// Number of the interval in which the curve begins, because the site was not among the largest before. 0 if the
+    /// curve covers the whole run.
     pub first_interval: u32,
-    /// Live bytes of the site at the end of each interval, from `first_interval` on. The last value is that of the
+    /// Live bytes of the site at the end of each interval, from `first_interval` on. The last value is that at the
     /// snapshot.
     pub live_bytes: Vec<u64>,
 }

@@ -15,11 +15,11 @@ use super::settings::Settings;
 use super::symbols::{StackFigures, Symbols};
 use super::tracked::TrackedReport;
 
-/// Totals of the heap. `allocated − freed = live` holds in blocks and in bytes. The sums over the whole recording have 64
-/// bits and wrap: those of bytes after 16 EiB, which a gigabyte a second reaches after five centuries.
+/// Totals of the heap. `allocated − freed = live` holds in blocks and in bytes. The sums over the whole recording have
+/// 64 bits and wrap. A sum of bytes wraps after 16 EiB; at a gigabyte a second that takes five centuries.
 ///
 /// After lost events ([`HeapStats::coverage`]) the totals of allocated and freed blocks are lower bounds, and the live
-/// figures and the peak can be off in both directions: each lost event is a block more or less.
+/// figures and the peak can be off in both directions: each lost event makes them wrong by one block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeapStats {
     /// Number of blocks allocated so far. A successful realloc counts as one more block, as in dhat and heaptrack.
@@ -123,8 +123,8 @@ impl Site {
     }
 }
 
-/// Number of allocations that define a temporary block: the block is freed before its thread has made this many further
-/// ones.
+/// Number of allocations that defines a temporary block: the block is freed before its thread has made this many
+/// further allocations.
 pub const TEMPORARY_ALLOCS: u32 = 8;
 
 /// One call stack.
@@ -141,8 +141,8 @@ pub struct Stack {
 /// allocated it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteFrees {
-    /// Index into [`Profile::threads`] of the thread that allocated the blocks. Pairs for which the table had no room
-    /// are counted together, in the row of the threads that share a row.
+    /// Index into [`Profile::threads`] of the thread that allocated the blocks. If the table has no room for a pair,
+    /// its blocks are counted in one common pair, under the thread row that several threads share.
     pub allocated_by: u32,
     /// Index into [`Profile::threads`] of the thread that freed the blocks.
     pub freed_by: u32,
@@ -155,8 +155,9 @@ pub struct RemoteFrees {
 /// An object file that the process has loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Module {
-    /// Path on the machine that ran the program, when it was loaded. Bytes that are no UTF-8 are written as `\xff`. The
-    /// path ends in ` (deleted)` if the file was removed or replaced since, and has no build id to find it by.
+    /// Path of the file at loading, on the machine that ran the program. Bytes that are not UTF-8 are written as
+    /// `\xff`. The path ends in ` (deleted)` if the file was removed or replaced while the program ran, and has no
+    /// build id.
     pub path: String,
     /// Build id in hexadecimal. Empty if the object has none.
     pub build_id: String,
@@ -349,7 +350,7 @@ pub struct ProcessInfo {
     /// program goes later. Empty if it is unknown.
     #[serde(default)]
     pub directory: String,
-    /// What heapledger could not read of the process, each with the reason. Usually empty.
+    /// Facts that heapledger could not read from the system, each with the reason. Usually empty.
     #[serde(default)]
     pub unread: Vec<String>,
     /// Name of the machine or container, as the kernel gives it. Empty if it is unknown, as in a black box.
@@ -397,12 +398,12 @@ pub struct Profile {
     pub peak: Peak,
     /// Figures by call stack.
     pub sites: Vec<Site>,
-    /// Live bytes over time of the largest sites, the largest first. Empty in files of earlier versions.
+    /// Live bytes over time of the largest sites, largest site first. Empty in files of earlier versions.
     #[serde(default)]
     pub curves: Vec<SiteCurve>,
     /// Figures by scope, for the scopes that the program has named. Empty if there are none.
     pub scopes: Vec<Scope>,
-    /// Uses of scopes that changed where blocks are counted.
+    /// Counts of uses of scopes whose blocks are counted elsewhere.
     #[serde(default)]
     pub scope_counts: ScopeCounts,
     /// Stacks. Stack 0 is the empty one.
@@ -450,7 +451,7 @@ impl Profile {
         (seen.min(bytes), bytes.saturating_add(uncertainty_bytes))
     }
 
-    /// Returns the number of events that are in the totals, and in no table: those that were sampled out, and the
+    /// Returns the number of events that are in the totals but in no table: the events that were sampled out, and the
     /// allocations of samples.
     pub fn events_in_no_table(&self) -> u64 {
         let samples = self.estimates.as_ref().map_or(0, |estimates| estimates.sampled_blocks);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::loss::LossCounts;
 use super::settings::DataQualityMode;
 
-/// How many events figures contain, and how many they lack.
+/// Number of events that figures contain, and number of events that they lack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
     /// Number of events that were recorded.
@@ -32,8 +32,8 @@ pub struct Estimate {
     /// The estimate. It is unbiased: over many samples it is right on average.
     pub value: f64,
     /// One standard error, in the unit of the value. For bytes, the true value is within three standard errors in more
-    /// than 990 of 1,000 samples. For numbers of very small blocks it is slightly less often, because one sampled block
-    /// represents thousands.
+    /// than 990 of 1,000 samples. For the number of very small blocks, the true value is in this range slightly less
+    /// often, because one sampled block represents thousands.
     pub standard_error: f64,
 }
 
@@ -62,8 +62,8 @@ pub struct Estimates {
     pub mean_bytes_between_samples: u64,
     /// Number of blocks sampled so far.
     pub sampled_blocks: u64,
-    /// The events that the estimates contain. After lost events the total figures are lower bounds, and no standard
-    /// error covers what is missing.
+    /// The events that the estimates contain. After lost events the total figures are lower bounds, and the standard
+    /// errors do not cover the lost events.
     #[serde(default)]
     pub coverage: Coverage,
 }

@@ -7,9 +7,9 @@ const SCOPE_ADDRESSES: u64 = 0xFFFF_5C00_0000_0000;
 
 /// The figures of one scope, which include the scopes nested in it.
 ///
-/// Scope number `n`, counted from 1, is row `n - 1` of [`Profile::scopes`](super::Profile::scopes). The same name inside two other scopes has
-/// two rows. A stack of an allocation in a scope has one frame for each scope outside its other frames, outermost last;
-/// the frame's address is [`scope_address`] of the number.
+/// Scope number `n`, counted from 1, is row `n - 1` of [`Profile::scopes`](super::Profile::scopes). The same name
+/// inside two other scopes has two rows. The stack of an allocation in a scope ends with one frame for each scope,
+/// outermost scope last. The address of that frame is [`scope_address`] of the scope's number.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// Name of the scope.
@@ -30,19 +30,19 @@ pub struct Scope {
     pub peak_bytes: u64,
     /// Bytes by which the true peak can exceed `peak_bytes`. 0 means that the peak is exact.
     pub peak_uncertainty_bytes: u64,
-    /// Number of threads whose events the scope has. Threads above 12 count as one more.
+    /// Number of threads that allocated or freed blocks of the scope. All threads beyond the twelfth count as one.
     pub threads: u32,
 }
 
-/// Uses of scopes that changed where blocks are counted.
+/// Counts of uses of scopes whose blocks are counted elsewhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeCounts {
     /// Number of scopes that found no room: each was counted in the scope around it, or in `(others)`.
     pub without_room: u64,
-    /// Number of guards that were not dropped in the reverse order of their creation, as one that is held across an
-    /// `await` can be. The thread stayed in the scopes whose guards it held.
+    /// Number of guards that were not dropped in the reverse order of their creation, for example a guard held across
+    /// an `await`. The thread stayed in the scopes whose guards it still held.
     pub out_of_order: u64,
-    /// Number of uses of tokens after the end of their measurement. They had no effect.
+    /// Number of uses of tokens after the end of their measurement. Such a use has no effect.
     pub late_tokens: u64,
 }
 
@@ -58,7 +58,7 @@ impl Scope {
     }
 }
 
-/// Returns the address of the frame that stands for a scope.
+/// Returns the address of the frame of a scope.
 ///
 /// ```
 /// use heapledger::profile::{scope_address, scope_of_address};
@@ -69,7 +69,7 @@ pub const fn scope_address(number: u32) -> u64 {
     SCOPE_ADDRESSES | number as u64
 }
 
-/// Returns the number of the scope for which a frame stands, or `None` for the frame of a function.
+/// Returns the number of the scope whose frame has this address, or `None` for the frame of a function.
 pub const fn scope_of_address(address: u64) -> Option<u32> {
     if address & !0xFFFF == SCOPE_ADDRESSES && address & 0xFFFF != 0 {
         Some(address as u32 & 0xFFFF)

@@ -6,8 +6,8 @@
 //!   Recommendation: ring_full lost 5.8% of 1,000 events: use DataQualityMode::PerfectAccuracy …
 //! ```
 //!
-//! Where standard output is a terminal that shows them, the lines have pictures (📊 ✅ 💡), as [`WithEmoji`] prints always;
-//! `{:#}` never has.
+//! If standard output is a terminal that shows emoji, the lines have pictures (📊 ✅ 💡). [`WithEmoji`] always prints
+//! pictures, and `{:#}` never does.
 //!
 //! A percentage of completeness is always rounded **down**: 99.9999 % prints as 99.9 %, never as 100 %, because a
 //! reader takes 100 % to mean that no event is missing.
@@ -20,14 +20,15 @@ use crate::profile::{CompletenessTrend, Coverage, Estimate, Estimates, HeapStats
 use crate::text::units::{bytes, grouped};
 
 impl fmt::Display for QualityIndicator {
-    /// Prints the indicator; with pictures if standard output is a terminal that shows them, and `{:#}` is not asked for.
+    /// Prints the indicator. The lines have pictures if standard output is a terminal that shows them, except with
+    /// `{:#}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has_pictures = !f.alternate() && stdout_shows_emoji();
         write_indicator(self, f, if has_pictures { &PICTURES } else { &PLAIN })
     }
 }
 
-/// Whether standard output showed emoji when this was first asked.
+/// Whether standard output shows emoji. Determined at the first call.
 fn stdout_shows_emoji() -> bool {
     static SHOWS: OnceLock<bool> = OnceLock::new();
     *SHOWS.get_or_init(|| {
@@ -38,8 +39,8 @@ fn stdout_shows_emoji() -> bool {
 }
 
 impl fmt::Display for HeapStats {
-    /// Prints the totals in one line. After lost events it says which figures are lower bounds, and by how many blocks
-    /// the others can be off.
+    /// Prints the totals in one line. After lost events, the line says which figures are lower bounds, and by how many
+    /// blocks the other figures can be wrong.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let least = at_least(&self.coverage);
         write!(f, "live {} blocks, {}; ", grouped(self.live_blocks), bytes(self.live_bytes))?;
@@ -51,7 +52,8 @@ impl fmt::Display for HeapStats {
 }
 
 impl fmt::Display for Estimates {
-    /// Prints the estimates with their standard errors in one line, and as [`HeapStats`] what is missing.
+    /// Prints the estimates with their standard errors in one line. After lost events, the line says what is missing,
+    /// as for [`HeapStats`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let least = at_least(&self.coverage);
         let [live, live_bytes] = [self.live_blocks, self.live_bytes];
@@ -69,7 +71,7 @@ fn at_least(coverage: &Coverage) -> &'static str {
     if coverage.is_complete() { "" } else { "at least " }
 }
 
-/// Writes how many events are missing, if there are any.
+/// Writes the number of lost events, if there are any.
 fn write_loss(f: &mut fmt::Formatter<'_>, coverage: &Coverage, others: &str) -> fmt::Result {
     if coverage.is_complete() {
         return Ok(());
@@ -109,8 +111,8 @@ impl fmt::Display for WithEmoji<'_> {
     }
 }
 
-/// Whether emoji are shown as pictures: on a terminal whose locale is UTF-8. The three variables of the environment
-/// decide the locale: the first one that is set and not empty, as POSIX defines.
+/// Whether emoji are shown as pictures: on a terminal with a UTF-8 locale. The locale is the first of the three
+/// environment variables that is set and not empty, as POSIX defines.
 ///
 /// ```
 /// use heapledger::quality::shows_emoji;
@@ -132,7 +134,7 @@ pub fn shows_emoji(
     is_terminal && locale.is_some_and(is_utf8)
 }
 
-/// The marks by which the two forms of the text differ.
+/// The texts in which the two forms differ.
 struct Marks {
     quality: &'static str,
     reached: &'static str,
@@ -257,7 +259,7 @@ mod tests {
         }
     }
 
-    /// The text without pictures, also where the tests run on a terminal.
+    /// Returns the text without pictures, even if the tests run on a terminal.
     fn plain(quality: &QualityIndicator) -> String {
         format!("{quality:#}")
     }

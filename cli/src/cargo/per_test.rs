@@ -11,8 +11,8 @@ use heapledger::Profile;
 
 /// Text that every program with the standard test harness contains.
 const HARNESS: &[u8] = b"The FILTER string is tested against the name of all tests";
-/// Minimum length of a thread's name that may have been cut. A shorter name is the one that the system keeps: a test
-/// has started the thread without a name, so the thread inherits the test's.
+/// Minimum length of a thread's name that may have been cut. The system itself keeps fewer bytes of a name. A thread
+/// has such a short name if a test started it without a name, because it inherits the name of the test's thread.
 const CUT_NAME_BYTES: usize = 47;
 
 /// Figures of one test.

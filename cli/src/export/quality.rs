@@ -7,8 +7,8 @@
 use crate::analysis::{Origin, verify};
 use heapledger::profile::{Profile, QualityIndicator};
 
-/// Returns the number of recorded events per million recorded or lost ones, rounded down: a million only if no event
-/// was lost.
+/// Returns the number of recorded events per million recorded or lost events, rounded down. The result is a million
+/// only if no event was lost.
 pub(super) fn completeness_ppm(quality: &QualityIndicator) -> u64 {
     let attempted = u128::from(quality.recorded) + u128::from(quality.lost.total());
     let ppm = (u128::from(quality.recorded) * 1_000_000).checked_div(attempted);

@@ -2,10 +2,10 @@
 //!
 //! The schema is `https://www.speedscope.app/file-format-schema.json`: the profiles share frames (name, file, line),
 //! and each profile has a list of samples. The export writes one sample for each path, with the figure of the path as
-//! weight. speedscope opens the first profile with any weight: live bytes, unless nothing is live at the end. A sequence of
-//! functions that is repeated at once is one, unless the options keep the frames of a recursion. A name in the file holds the completeness
-//! of the data, which speedscope shows at the top. All quality figures are under the key `heapledger`, which
-//! speedscope ignores.
+//! weight. speedscope opens the first profile with any weight: live bytes, unless nothing is live at the end. A
+//! sequence of functions that is repeated directly behind itself is written once, unless the options keep the frames of
+//! a recursion. A name in the file holds the completeness of the data, which speedscope shows at the top. All quality
+//! figures are under the key `heapledger`, which speedscope ignores.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -101,7 +101,7 @@ pub(super) fn write(
 fn paths<'a>(profile: &'a Profile, options: &ExportOptions) -> (Vec<Frame<'a>>, Vec<Path>) {
     let Groups { keys: mut frames, groups } =
         group_by(profile, |frame| Frame { name: frame.display_name(), file: frame.file, line: frame.line });
-    // Frames of one function differ in their lines.
+    // Frames of one function can differ in their lines.
     let mut functions = HashMap::new();
     let functions: Vec<usize> = frames
         .iter()

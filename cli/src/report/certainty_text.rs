@@ -25,7 +25,7 @@ fn amount_of(amount: u64, figure: FigureGroup) -> String {
     }
 }
 
-/// Returns the text that replaces the completeness when `installed` is not set; `whole` tells that the file is
+/// Returns the text that replaces the completeness if `installed` is not set. `whole` states that the file is
 /// undamaged.
 pub(super) fn no_completeness(whole: bool) -> &'static str {
     if whole {

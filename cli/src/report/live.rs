@@ -10,7 +10,8 @@ use super::text_page::{Layout, TextPage, Tone};
 use super::units::{bytes, bytes_exact, count, counted, duration};
 use crate::analysis::LiveNames;
 
-/// Writes the figures of a running process. `now_unix_ns` is the time, from which the age of the figures follows.
+/// Writes the figures of a running process. `now_unix_ns` is the current time; the age of the figures is computed from
+/// it.
 ///
 /// # Errors
 ///
@@ -50,7 +51,7 @@ pub fn title(live: &Live, now_unix_ns: u64) -> String {
 pub fn completeness(live: &Live) -> String {
     let quality = &live.quality;
     let share = 100.0 * quality.completeness();
-    // A loss never reads as 100 %.
+    // After a loss, rounding must not show 100 %.
     let share = if quality.lost.total() > 0 { share.min(99.999) } else { share };
     let mut text = format!("{share:.3} % of {}", counted(quality.attempted, "event", "events"));
     for reason in LossReason::ALL {
@@ -72,8 +73,8 @@ pub fn completeness(live: &Live) -> String {
     text
 }
 
-/// Returns blocks allocated and bytes allocated per second over the last second, and the change of the live bytes in that
-/// time; `None` before two writings.
+/// Returns the blocks and the bytes allocated per second over the last second, and the change of the live bytes in that
+/// second; `None` if the process has written the page fewer than two times.
 pub fn rates(live: &Live) -> Option<(u64, u64, i64)> {
     let last = live.intervals.last()?;
     let from = live
@@ -123,7 +124,7 @@ pub fn signed_bytes(change: i64) -> String {
     format!("{sign}{}", bytes(change.unsigned_abs()))
 }
 
-/// Returns the place of a site in words, and its file with the line.
+/// Returns the place of a site as text, and its file with the line.
 pub fn place_of(site: &LiveSite, names: &LiveNames) -> (String, String) {
     match names.of(site.stack).and_then(|stack| stack.place()) {
         Some(frame) if frame.file.is_empty() => (escaped(&frame.name), String::new()),

@@ -1,16 +1,16 @@
-//! Markdown as GitHub shows it: tables, and names that cannot leave their place.
+//! Markdown as GitHub shows it: tables, and names that cannot break out of their cells.
 
 use super::escape::escaped;
 
 /// Cells of a row.
 pub(super) type Cells = Vec<String>;
 
-/// Returns a name as code. It stays in its cell and on its line.
+/// Returns a name as code that stays in its cell and on its line.
 pub(super) fn code(name: &str) -> String {
     format!("`{}`", escaped(name).replace('`', "'").replace('|', "\\|"))
 }
 
-/// Returns a sentence whose names are no markup.
+/// Returns a sentence in which no name acts as markup.
 pub(super) fn plain(sentence: &str) -> String {
     let mut text = String::new();
     for character in escaped(sentence).chars() {

@@ -41,7 +41,7 @@ struct Short {
     program: String,
     pid: u32,
     duration_ns: u64,
-    /// Whether every event is in the figures; the sentence says what is missing.
+    /// Whether the figures contain every event. If not, the sentence says what is missing.
     is_complete: bool,
     completeness: String,
     findings: Vec<Line>,
@@ -80,7 +80,7 @@ struct Place {
     temporary_blocks: u64,
 }
 
-/// Writes a short report. Of `detail`, the ranking, the number of places and the filters count.
+/// Writes a short report. Uses the ranking, the number of places and the filters of `detail`.
 ///
 /// # Errors
 ///
@@ -99,7 +99,7 @@ pub fn write_short(
         ShortForm::Markdown => short.markdown(),
     };
     let mut text = written(&short);
-    // What is least important goes first.
+    // `drop_one` drops the least important part first.
     while form != ShortForm::Markdown && text.len() > BRIEF_BYTES_MAX && short.drop_one() {
         text = written(&short);
     }
@@ -158,7 +158,8 @@ impl Short {
         short
     }
 
-    /// Drops the last place, or without places the last warning or finding. Returns whether there was one.
+    /// Drops the last place; without places, the last warning; without warnings, the last finding. Returns whether
+    /// anything was dropped.
     fn drop_one(&mut self) -> bool {
         if self.places.pop().is_some() {
             self.other_places += 1;

@@ -1,9 +1,9 @@
 //! Text report: a title, then its sections in a fixed order.
 //!
 //! The findings come first: their first line says how complete the data is, before any figure that depends on it. A
-//! short report has only what fits on two screens. A long one has every section, and an empty section says `none`, so
-//! that two reports can be compared line by line; only the sections on scopes, on tracked pointers and on the memory of the process are
-//! omitted if there are none. The quality of the data, in detail, comes last.
+//! short report fits on two screens. A long report has every section, and an empty section says `none`, so that two
+//! reports can be compared line by line. Only the sections on scopes, on tracked pointers and on the memory of the
+//! process are omitted if they have no content. The quality of the data, in detail, comes last.
 
 use std::io::{self, Write};
 

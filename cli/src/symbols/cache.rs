@@ -1,17 +1,17 @@
-//! Names that were looked up for one profile, for the next profiles of the same build.
+//! Cache of names: the names that were looked up for one profile serve later profiles of the same build.
 
 use std::collections::HashMap;
 
 use super::{Late, Options, Progress, holders, resolve};
 use heapledger::profile::{Profile, SymbolFrame, Symbols, scope_of_address};
 
-/// Maximum number of addresses whose names are remembered. Beyond it, all are forgotten.
+/// Maximum number of addresses whose names are kept. Above it, all are dropped.
 pub const ADDRESSES_REMEMBERED_MAX: usize = 1 << 20;
 
 /// Names of the addresses of earlier profiles, by the build id of their object and the offset in it.
 ///
-/// A lookup reads the object files of a program, which takes most of the time that a small dump takes. Of the same
-/// build the second profile needs few lookups, or none.
+/// Reading the object files of a program takes most of the time of a small dump. The second profile of the same build
+/// needs few lookups, or none.
 ///
 /// ```
 /// # let mut profiles = vec![heapledger::Profile::default()];
@@ -24,15 +24,15 @@ pub const ADDRESSES_REMEMBERED_MAX: usize = 1 << 20;
 pub struct NameCache {
     /// Names of functions and source files. The frames in `objects` hold indices into this list.
     strings: Vec<String>,
-    /// By build id, the functions at each return address, with the object at address 0. An address without names has
-    /// an empty list.
+    /// Maps each build id to the functions at each return address, as if the object were loaded at address 0. An
+    /// address without names has an empty list.
     objects: HashMap<String, HashMap<u64, Vec<SymbolFrame>>>,
     addresses: usize,
 }
 
 impl NameCache {
-    /// Looks up the symbols that `profile` lacks, as [`resolve`] does, but those in the cache only once. A profile that
-    /// has names, from a bundled dump, is looked up without the cache.
+    /// Looks up the symbols that `profile` lacks, as [`resolve`] does. Takes symbols from the cache, and adds new ones
+    /// to it. A profile that already has names, from a bundled dump, is looked up without the cache.
     pub fn resolve(&mut self, profile: &mut Profile, options: &Options, progress: &mut dyn FnMut(Progress)) {
         if !profile.symbols.is_empty() {
             return resolve(profile, options, progress);
@@ -75,7 +75,7 @@ impl NameCache {
     }
 }
 
-/// Returns the distinct addresses in objects with a build id, whose names are certain: the address, the module, and the offset in it.
+/// Returns the distinct addresses whose names depend only on a build id: the address, the module, and the offset in it.
 fn places(profile: &Profile) -> Vec<(u64, usize, u64)> {
     let frames = profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied());
     let mut addresses: Vec<u64> = frames.filter(|address| scope_of_address(*address).is_none()).collect();

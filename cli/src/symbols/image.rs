@@ -11,11 +11,12 @@ use super::demangle::demangled;
 use super::object_file::{Memory, ObjectFile, RAW_NAME_BYTES_MAX, Refusal, Symbol, SymbolTable};
 use heapledger::profile::INLINED_MAX;
 
-/// Maximum length of the line program of a compilation unit, in bytes; a byte can become a row of 24.
+/// Maximum length of the line program of a compilation unit, in bytes. In memory, one byte of it can become a row of 24
+/// bytes.
 const LINE_PROGRAM_BYTES_MAX: usize = 64 << 20;
-/// Maximum length of all paths of a compilation unit together, written out, in bytes.
+/// Maximum length of all paths of a compilation unit together, as full paths, in bytes.
 const UNIT_PATH_BYTES_MAX: u64 = 16 << 20;
-/// Maximum length of the paths of all compilation units of an object, written out, in bytes.
+/// Maximum length of the paths of all compilation units of an object, as full paths, in bytes.
 const UNITS_PATH_BYTES_MAX: u64 = 4 << 30;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
@@ -31,16 +32,16 @@ pub(super) struct Function {
     pub(super) line: u32,
 }
 
-/// What an object file has that is not used, with the reason.
+/// Parts of an object file that are not used, with the reasons.
 #[derive(Debug, Default)]
 pub(super) struct Unused {
     /// Reason why its debug information is not read.
     pub(super) debug_information: Option<String>,
-    /// Number of addresses in units whose split debug information (`.dwp`, `.dwo`) is not there.
+    /// Number of addresses in units whose split debug information (`.dwp`, `.dwo`) is missing.
     pub(super) split: Cell<u64>,
     /// Number of names that are too long.
     pub(super) long_names: Cell<u64>,
-    /// Whether there are more symbols than are read.
+    /// Whether the file has more symbols than are read.
     pub(super) symbols: bool,
 }
 
@@ -50,14 +51,15 @@ pub(super) struct Image<'a> {
     context: Option<Context<Slice<'a>>>,
     package: Option<DwarfPackage<Slice<'a>>>,
     symbols: SymbolTable<'a>,
-    /// Directories with files of split debug information, besides the one in which they were made.
+    /// Directories with files of split debug information, searched besides the directory in which the compiler wrote
+    /// them.
     split_directories: Vec<PathBuf>,
     pub(super) unused: Unused,
 }
 
 impl<'a> Image<'a> {
-    /// Opens the object file at `path`; its sections are mapped, and read on demand. Packages of split debug
-    /// information are looked for at `packages`.
+    /// Opens the object file at `path`. Maps its sections, and reads them on demand. Packages of split debug
+    /// information are searched at `packages`.
     pub(super) fn open(
         path: &Path,
         packages: &[PathBuf],
@@ -112,8 +114,8 @@ impl<'a> Image<'a> {
         let Ok(mut frames) = self.looked_up(context.find_frames(address)) else { return functions };
         while let Ok(Some(frame)) = frames.next() {
             let Some(function) = frame.function else {
-                // The unit has a line here and no function. The line can be that of a function inlined into the one
-                // that the symbol names.
+                // The unit has a line here, and no function. The line may belong to a function that was inlined into
+                // the function of the symbol.
                 if !self.has_lines_of_symbols(context, address) {
                     return functions;
                 }
@@ -134,9 +136,9 @@ impl<'a> Image<'a> {
         functions
     }
 
-    /// Whether the lines at an address, in a unit without functions there, are those of the symbol. A compiler that was
-    /// asked for line tables only writes a function where it inlined something into it, so the others have none. A unit
-    /// whose split debug information is not there has no function at all.
+    /// Whether the lines at an address belong to the function of the symbol, in a unit without functions at the
+    /// address. With line tables only, a compiler writes a function only if something was inlined into it; other
+    /// functions are missing. In a unit whose split debug information is missing, all functions are missing.
     fn has_lines_of_symbols(&self, context: &Context<Slice<'a>>, address: u64) -> bool {
         let Some(unit) = self.looked_up(context.find_dwarf_and_unit(address)) else { return false };
         let is_split = unit.dwo_id.is_some() && unit.dwarf.file_type == DwarfFileType::Main;
@@ -146,7 +148,7 @@ impl<'a> Image<'a> {
         !is_split
     }
 
-    /// Finishes a lookup, with the split debug information that it asks for.
+    /// Finishes a lookup. Loads the split debug information that the lookup asks for.
     fn looked_up<L: LookupContinuation<Buf = Slice<'a>>>(&self, mut lookup: LookupResult<L>) -> L::Output {
         loop {
             match lookup {
@@ -156,7 +158,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// Returns the split debug information of a unit: of the package, else of the unit's own file.
+    /// Returns the split debug information of a unit: from the package, else from the unit's own file.
     fn split(&self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
         let packed =
             self.package.as_ref().and_then(|package| package.find_cu(load.dwo_id, &load.parent).ok()?);
@@ -218,7 +220,8 @@ fn sections<'a>(
 }
 
 fn section<'a>(object: &ObjectFile<'a>, memory: &'a Memory, name: Option<&str>) -> Result<Slice<'a>, String> {
-    // Places of variables and macros are not asked for; but a package is cut into units, all of its sections alike.
+    // The places of variables and macros are not used. A package is divided into units in all of its sections, so it
+    // keeps them.
     let is_needed = |name: &&str| {
         name.ends_with(".dwo") || !name.starts_with(".debug_loc") && !name.starts_with(".debug_mac")
     };
@@ -226,8 +229,8 @@ fn section<'a>(object: &ObjectFile<'a>, memory: &'a Memory, name: Option<&str>) 
     Ok(EndianSlice::new(bytes, LittleEndian))
 }
 
-/// Checks what the units would take when they are read: each file of a line program has its path written out, and a
-/// directory of a megabyte can have a hundred thousand files.
+/// Checks how much memory the units would take: reading writes out the full path of each file of a line program, and a
+/// directory name of a megabyte can belong to a hundred thousand files.
 fn check_units(dwarf: &Dwarf<Slice<'_>>) -> Result<(), String> {
     let (mut units, mut all) = (dwarf.units(), 0u64);
     while let Ok(Some(header)) = units.next() {

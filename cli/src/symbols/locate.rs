@@ -36,7 +36,7 @@ const DELETED: &str = " (deleted)";
 /// Options of the search for symbols.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Directories with separate debug files, searched before `/usr/lib/debug`.
+    /// Directories with separate debug files. They are searched before `/usr/lib/debug`.
     pub debug_directories: Vec<PathBuf>,
     /// Directory of the dump, in which files of replaced programs are searched by build id.
     pub dump_directory: Option<PathBuf>,
@@ -209,9 +209,9 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns the path of a module on this machine: the recorded one, or, if it has no file, the one that the recorded one
-/// stands for. Bytes that are no UTF-8 are recorded as `\xff`, and older versions recorded what the system appends to
-/// the path of a replaced file.
+/// Returns the path of a module on this machine. If the recorded path has no file, undoes the changes of the recorder:
+/// bytes that are not UTF-8 were written as `\xff`, and older versions kept the suffix that the system appends to the
+/// path of a replaced file.
 fn path_here(module: &Module) -> PathBuf {
     let recorded = PathBuf::from(&module.path);
     let is_marked = module.path.ends_with(DELETED) && !module.build_id.is_empty();
@@ -223,7 +223,7 @@ fn path_here(module: &Module) -> PathBuf {
     if unescaped.symlink_metadata().is_ok() { unescaped } else { PathBuf::from(path) }
 }
 
-/// Returns a path with the bytes that `\xff` and, in older files, `\012` stand for.
+/// Returns a path with the original bytes in place of `\xff` and, from older versions, `\012`.
 fn unescaped(path: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(path_here(&module("a\\xffb\\012c")), file);
         assert_eq!(path_here(&module("a\\xffb\\012c (deleted)")), file);
         assert_eq!(path_here(&module("x\\zz (deleted)")), PathBuf::from(here("x\\zz")));
-        // A file that is really called that.
+        // A file whose real name looks escaped.
         std::fs::write(here("d\\012 (deleted)"), "").unwrap();
         assert_eq!(path_here(&module("d\\012 (deleted)")), PathBuf::from(here("d\\012 (deleted)")));
     }

@@ -1,4 +1,4 @@
-//! Memory for object files: mappings, so that only what is looked at is read, and the return of what was unpacked.
+//! Memory for object files: mappings, of which only the used pages are read, and the return of freed memory.
 
 use std::fs::File;
 
@@ -14,8 +14,8 @@ pub(super) fn map(file: &File, bytes_max: u64) -> Option<Mmap> {
     unsafe { Mmap::map(file) }.ok()
 }
 
-/// Returns freed memory to the system, and the pages of code that ran. A lookup of names takes some tens of megabytes for a
-/// moment, which the allocator of the C library would keep, and code that nothing else uses.
+/// Returns freed memory to the system, and also the pages of this program's code. A lookup of names takes some tens of
+/// megabytes for a moment, which the allocator of the C library would keep, and runs code that is not used again.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn return_freed_memory() {
     let here = return_freed_memory as fn() as usize;
@@ -36,6 +36,6 @@ pub fn return_freed_memory() {
     }
 }
 
-/// Does nothing: only the allocator of glibc is known to keep what was freed.
+/// Does nothing: only glibc's allocator is known to keep freed memory.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn return_freed_memory() {}

@@ -3,7 +3,7 @@
 //! ```text
 //!  stacks ─► distinct addresses ─► by module ─► file of that build ─► functions, files, lines ─► Profile::symbols
 //!                                                      │
-//!                                                      └── not to be had: a note that says what to do
+//!                                                      └── not found: a note that says what to do
 //! ```
 //!
 //! The recorded program never looks up names: the command does so later, once for each address. Names that a profile
@@ -12,13 +12,13 @@
 //! Invariants:
 //!
 //! 1. **A wrong name is worse than a missing one.** A file is used only if its build id equals the recorded one; see
-//!    `locate`. A symbol applies only to the addresses that its size covers. Where a library may have taken the place of
-//!    another, the name ends in `?`.
+//!    `locate`. A symbol applies only to the addresses that its size covers. If another library may have been loaded at
+//!    the same address, the name ends in `?`.
 //! 2. **A missing name is not an error.** Addresses stay addresses if the file is missing or stripped, in the
 //!    `[vdso]` of the kernel, and in an unnamed mapping; [`Symbols::notes`] names the remedy.
 //! 3. **The found symbols bound the memory.** Files are mapped one after the other and unmapped again; each text is
-//!    stored once. What is unpacked, and the length of names, has limits ([`UNPACKED_BYTES_MAX`],
-//!    [`RAW_NAME_BYTES_MAX`]): a file can be hostile, and a note says what was refused.
+//!    stored once. Because a file can be hostile, unpacked sections and the length of names have limits
+//!    ([`UNPACKED_BYTES_MAX`], [`RAW_NAME_BYTES_MAX`]), and a note lists what was refused.
 //!
 //! `addr2line` reads DWARF, `object` reads the rest of an object, and `rustc-demangle` and `cpp_demangle` make names
 //! readable.
@@ -130,7 +130,8 @@ struct Group {
     addresses: Vec<u64>,
 }
 
-/// Returns all addresses without symbols, grouped by the module that contains the call before the address.
+/// Returns all addresses without symbols, grouped by module. The module of a return address is the one that contains
+/// the call before it.
 fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
     let mut addresses: Vec<u64> =
         profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied()).collect();
@@ -161,11 +162,12 @@ fn holders(modules: &[Module]) -> impl Fn(u64) -> Option<usize> {
     }
 }
 
-/// Ends the names of functions in a module that can be those of another ([`Late::may_be_another`]).
+/// Suffix of function names that may be wrong, because another module may have been at the address
+/// ([`Late::may_be_another`]).
 const UNCERTAIN: char = '?';
 
-/// The modules that were loaded after the start. From the time at which one was found, its addresses in stacks have its
-/// number in their upper 16 bits.
+/// The modules that were found after the start. Stacks taken after a module was found carry the module's number in the
+/// upper 16 bits of its addresses.
 struct Late<'a>(Vec<&'a Module>);
 
 impl<'a> Late<'a> {
@@ -174,8 +176,8 @@ impl<'a> Late<'a> {
         Late(late.take(MODULES_MAX).collect())
     }
 
-    /// Whether stacks at the addresses of a module can be of another one: one that was unloaded before this one was
-    /// found there, or one that was found there later.
+    /// Whether stacks at the addresses of `module` can belong to another module that was mapped there: before `module`
+    /// was found, or later.
     fn may_be_another(&self, module: &Module) -> bool {
         let plain = |address: u64| address & ((1 << NUMBER_SHIFT) - 1);
         self.0.iter().any(|late| {

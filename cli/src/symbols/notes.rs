@@ -41,14 +41,15 @@ impl ModuleCounts {
         }
     }
 
-    /// Counts an address with the functions found at that address, and whether they can be of another module.
+    /// Counts an address. `functions` are the functions found at it, and `is_uncertain` says whether they may belong to
+    /// another module.
     pub(super) fn count(&mut self, functions: &[Function], is_uncertain: bool) {
         self.named += u64::from(!functions.is_empty());
         self.uncertain += u64::from(is_uncertain && !functions.is_empty());
         self.with_line += u64::from(functions.iter().any(|function| function.line > 0));
     }
 
-    /// Returns the notes on the module: what its file has that was not used, or the remedy for missing symbols.
+    /// Returns the notes on the module: the parts of its file that were not used, or the remedy for missing symbols.
     pub(super) fn notes(&self, unused: Option<&Unused>) -> Vec<String> {
         let path = &self.path;
         let mut notes = Vec::new();

@@ -1,9 +1,8 @@
-//! Object files, read without trust: a file comes from a path in a dump, and neither need be what it was.
+//! Object files, read without trust: the path comes from a dump, and both the dump and the file can be hostile.
 //!
 //! Only regular files are opened: opening a pipe can wait for a writer for ever, and opening a device can have effects.
-//! Nothing that a file claims is believed beyond a limit: not a length, not a number of sections or symbols, not that a
-//! name ends. Names are compared where they lie and never searched for their end, because a hundred thousand sections
-//! can share one name of a hundred megabytes.
+//! Every length and number in a file has a limit. Names of sections are compared in place, without a search for their
+//! end, because a hundred thousand sections can share one name of a hundred megabytes.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -21,13 +20,13 @@ use super::mapped;
 
 /// Maximum number of bytes that are unpacked from the compressed sections of one module's files.
 pub const UNPACKED_BYTES_MAX: u64 = 512 << 20;
-/// Maximum length of a name or path in an object file, in bytes; a longer one is ignored.
+/// Maximum length of a name or path in an object file, in bytes. A longer name is ignored.
 pub const RAW_NAME_BYTES_MAX: usize = 64 << 10;
-/// Maximum number of sections of an object file; one with more is not read.
+/// Maximum number of sections of an object file. A file with more sections is not read.
 const SECTIONS_MAX: usize = 65_536;
 /// Maximum number of symbols that are read from an object file.
 const SYMBOLS_MAX: usize = 8 << 20;
-/// Maximum length of an object file; a longer one is not read.
+/// Maximum length of an object file, in bytes. A longer file is not read.
 const OBJECT_BYTES_MAX: u64 = 64 << 30;
 /// Maximum number of notes that are searched for the build id.
 const OBJECT_NOTES_MAX: usize = 1024;
@@ -35,7 +34,7 @@ const OBJECT_NOTES_MAX: usize = 1024;
 /// Reason why a path is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Nothing is there, or it cannot be opened.
+    /// The path has no file, or the file cannot be opened.
     Missing,
     /// A pipe, a device, a socket or a directory.
     NotAFile,
@@ -43,18 +42,18 @@ pub(super) enum Refusal {
     NotAnObject,
 }
 
-/// Opens a regular file; never blocks, and never opens anything else.
+/// Opens a regular file. Never blocks, and never opens a file of another kind.
 pub(super) fn open(path: &Path) -> Result<File, Refusal> {
     let is_file = |file: std::fs::Metadata| if file.is_file() { Ok(()) } else { Err(Refusal::NotAFile) };
     is_file(path.metadata().map_err(|_| Refusal::Missing)?)?;
-    // Something else can be there by now.
+    // The file may have been replaced by a pipe or a device since the check.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file = file.map_err(|_| Refusal::Missing)?;
     is_file(file.metadata().map_err(|_| Refusal::Missing)?)?;
     Ok(file)
 }
 
-/// Memory of the files of one module: their mappings, and what was unpacked from them.
+/// Memory of the files of one module: their mappings, and the unpacked sections.
 #[derive(Default)]
 pub(super) struct Memory {
     mappings: Arena<Mmap>,
@@ -69,7 +68,8 @@ impl Memory {
         ObjectFile::parse(self.mappings.alloc(mapping)).ok_or(Refusal::NotAnObject)
     }
 
-    /// Unpacks a section. Returns the reason if it claims more than the limit leaves room for, or is damaged.
+    /// Unpacks a section. Returns an error with the reason if the section is damaged, or if its length exceeds the rest
+    /// of the limit.
     fn unpack<'a>(&'a self, packed: CompressedData<'a>) -> Result<&'a [u8], String> {
         let bytes = packed.uncompressed_size;
         let before = self.unpacked_bytes.get();
@@ -167,8 +167,8 @@ impl<'a> ObjectFile<'a> {
         id.iter().take(64).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Returns the name and the checksum of the separate debug file. A name that is no plain file name is ignored: it
-    /// would lead out of the searched directories.
+    /// Returns the name and the checksum of the separate debug file. Ignores a name with a directory, because it could
+    /// lead out of the searched directories.
     pub(super) fn debug_link(&self) -> Option<(String, u32)> {
         let content = self.find(".gnu_debuglink")?.data(self.endian(), self.bytes).ok()?;
         let end = content.iter().take(4096).position(|byte| *byte == 0)?;
@@ -190,7 +190,8 @@ impl<'a> ObjectFile<'a> {
         let names = strings.and_then(|strings| strings.data(self.endian(), self.bytes).ok()).unwrap_or(&[]);
         let mut entries: Vec<Entry> =
             table.iter().take(SYMBOLS_MAX).filter_map(|symbol| self.entry(symbol)).collect();
-        // Of symbols at one address the best comes first. The later one is likely to be more specific.
+        // Of the symbols at one address, the one with the best priority is kept; of equal ones the later, which is
+        // likely to be more specific.
         entries.reverse();
         entries.sort_by_key(|entry| (entry.address, entry.priority));
         entries.dedup_by_key(|entry| entry.address);
@@ -221,9 +222,9 @@ impl<'a> ObjectFile<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     address: u64,
-    /// 0 if unknown: the symbol then reaches to the next one.
+    /// Size of the symbol; 0 if unknown: the symbol then extends to the next one.
     size: u64,
-    /// Place of its name among the names.
+    /// Offset of the symbol's name in the table of names.
     name: u32,
     priority: u8,
 }

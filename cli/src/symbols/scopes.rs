@@ -4,7 +4,7 @@ use super::image::Function;
 use super::strings::Strings;
 use heapledger::profile::{Profile, scope_address};
 
-/// Gives the frames of scopes their names: `[scope GET /search]`. Other names stay as they are.
+/// Gives the frames of scopes names such as `[scope GET /search]`. Other names stay as they are.
 ///
 /// ```
 /// use heapledger::profile::{Scope, scope_address};

@@ -200,7 +200,7 @@ fn freed_memory_goes_back_to_the_system() {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     };
     let blocks: Vec<Vec<u8>> = (0..256 << 10).map(|_| vec![1; 512]).collect();
-    // The block at the end keeps all the others from being given back.
+    // The last block keeps the allocator from returning the others to the system.
     let last = std::hint::black_box(vec![1u8; 512]);
     let before = anonymous_kib();
     drop(blocks);

@@ -1,9 +1,10 @@
 //! `heapledger top`: a running process on a terminal.
 //!
-//! * [`state`] has what is shown: the newest figures, the order of the rows, the selected row.
+//! * [`state`] is the data of the screen: the newest figures, the order of the rows, the selected row.
 //! * [`screen`] draws it; a test draws it into memory.
 //!
-//! The command reads keys and figures. A program without a terminal prints [`write_live`](crate::report::write_live) instead.
+//! The command passes keys and figures to it. A program without a terminal prints
+//! [`write_live`](crate::report::write_live) instead.
 
 pub mod screen;
 pub mod state;

@@ -17,9 +17,9 @@ const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const SELECTED: Style = Style::new().add_modifier(Modifier::REVERSED);
 const HELP: &str = "q quit  ↑↓ select  Enter stack  s sort  l g b a by column  Tab sites/scopes  p pause";
 
-/// Draws everything. `now_unix_ns` is the time, from which the age of the figures follows.
+/// Draws everything. `now_unix_ns` is the current time; the age of the figures is computed from it.
 pub fn draw(frame: &mut Frame<'_>, screen: &Screen, now_unix_ns: u64) {
-    // A small terminal has the table, which matters most, rather than the drawing.
+    // A small terminal shows the table without the charts, because the table matters more.
     let charts = if frame.area().height >= 20 { 5 } else { 0 };
     let parts =
         [Constraint::Length(5), Constraint::Length(charts), Constraint::Min(3), Constraint::Length(1)];

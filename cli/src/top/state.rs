@@ -1,4 +1,4 @@
-//! What is shown, as data: keys change it, and drawing reads it.
+//! Data of the screen. Keys change it, and drawing reads it.
 
 use std::collections::VecDeque;
 
@@ -6,10 +6,10 @@ use heapledger::live::{Live, LiveScope, LiveSite};
 
 use crate::analysis::LiveNames;
 
-/// Number of seconds of which the totals are drawn.
+/// Number of seconds of the charts.
 const SECONDS_SHOWN: usize = 300;
 
-/// The table that is shown.
+/// The table on the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Table {
     /// Sites.
@@ -19,7 +19,7 @@ pub enum Table {
     Scopes,
 }
 
-/// The figure by which rows are ranked.
+/// The figure that ranks the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
     /// Live bytes.
@@ -55,7 +55,7 @@ impl Order {
     }
 }
 
-/// A key that has a meaning.
+/// A key with a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     /// Ends the command, or closes the stack.
@@ -72,43 +72,43 @@ pub enum Key {
     By(Order),
     /// Shows the other table.
     Switch,
-    /// Stops or continues to take new figures.
+    /// Stops taking new figures, or continues.
     Pause,
 }
 
-/// A second of the process.
+/// Figures of one second of the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Second {
-    /// Live bytes at its end.
+    /// Live bytes at the end of the second.
     pub live_bytes: u64,
-    /// Blocks allocated in it.
+    /// Blocks allocated in the second.
     pub allocated_blocks: u64,
 }
 
-/// What is shown.
+/// Data of the screen.
 #[derive(Debug, Default)]
 pub struct Screen {
     /// Newest figures.
     pub live: Live,
-    /// Functions of each stack by name, as far as they have been looked up.
+    /// Functions of each stack, as far as their names have been looked up.
     pub names: LiveNames,
-    /// Table that is shown.
+    /// Table on the screen.
     pub table: Table,
-    /// Figure by which rows are ranked.
+    /// Figure that ranks the rows.
     pub order: Order,
     /// Whether new figures are ignored.
     pub is_paused: bool,
     /// Whether the stack of the selected site is open.
     pub is_stack_open: bool,
-    /// Message about the source of the figures; empty while it answers.
+    /// Message about the source of the figures; empty while the source answers.
     pub trouble: String,
-    /// Stack of the selected site, or number of the selected scope. It stays selected when rows change places.
+    /// Stack of the selected site, or number of the selected scope. It stays selected if its row moves.
     selected: Option<u32>,
     seconds: VecDeque<(u64, Second)>,
 }
 
 impl Screen {
-    /// Takes new figures.
+    /// Takes new figures, unless the screen is paused.
     pub fn update(&mut self, live: Live) {
         if self.is_paused {
             return;
@@ -134,13 +134,13 @@ impl Screen {
         self.live = live;
     }
 
-    /// Returns the last seconds, oldest first, at most `count` and without the one that is not over.
+    /// Returns at most `count` whole seconds, oldest first. The current second is not over, and is left out.
     pub fn seconds(&self, count: usize) -> Vec<Second> {
         let whole = self.seconds.len().saturating_sub(1);
         self.seconds.iter().take(whole).skip(whole.saturating_sub(count)).map(|(_, second)| *second).collect()
     }
 
-    /// Returns the sites in their order.
+    /// Returns the sites, ranked by `order`.
     pub fn sites(&self) -> Vec<&LiveSite> {
         let mut sites: Vec<&LiveSite> = self.live.sites.iter().collect();
         sites.sort_by_key(|site| match self.order {
@@ -152,7 +152,7 @@ impl Screen {
         sites
     }
 
-    /// Returns the scopes in their order.
+    /// Returns the scopes, ranked by `order`.
     pub fn scopes(&self) -> Vec<&LiveScope> {
         let mut scopes: Vec<&LiveScope> = self.live.scopes.iter().collect();
         scopes.sort_by_key(|scope| match self.order {
@@ -171,20 +171,20 @@ impl Screen {
         }
     }
 
-    /// Returns the place of the selected row; that of the first one until a row is selected.
+    /// Returns the index of the selected row; 0 if no row was selected.
     pub fn selected_row(&self) -> Option<usize> {
         let rows = self.rows();
         let at = self.selected.and_then(|selected| rows.iter().position(|row| *row == selected));
         at.or_else(|| (!rows.is_empty()).then_some(0))
     }
 
-    /// Returns the selected site, if sites are shown.
+    /// Returns the selected site, if the table shows sites.
     pub fn selected_site(&self) -> Option<&LiveSite> {
         let at = self.selected_row().filter(|_| self.table == Table::Sites)?;
         self.sites().get(at).copied()
     }
 
-    /// Acts on a key. Returns false if the command ends.
+    /// Acts on a key. Returns `false` if the command must end.
     pub fn press(&mut self, key: Key) -> bool {
         match key {
             Key::Quit if self.is_stack_open => self.is_stack_open = false,
@@ -192,7 +192,7 @@ impl Screen {
             Key::Up => self.step(-1),
             Key::Down => self.step(1),
             Key::Enter => {
-                // The selection stays with the site from now on, whatever its place.
+                // From now on the selection follows the site.
                 self.step(0);
                 self.is_stack_open = !self.is_stack_open && self.selected_site().is_some();
             }
@@ -253,7 +253,7 @@ mod tests {
             screen.press(Key::Down);
         }
         assert_eq!(screen.selected_row(), Some(2));
-        // The first key closes the stack, the second ends the command.
+        // The first press closes the stack, the second ends the command.
         assert!(screen.press(Key::Quit) && !screen.press(Key::Quit));
     }
 

@@ -52,7 +52,7 @@ pub(super) enum Cell {
     Instant(i64),
 }
 
-/// Returns a figure as a signed number; a larger one becomes the largest.
+/// Returns a figure as a signed number. A figure above the largest signed number becomes that number.
 pub(super) fn int(figure: u64) -> i64 {
     i64::try_from(figure).unwrap_or(i64::MAX)
 }

@@ -1,11 +1,11 @@
-//! What tells runs, days and services apart.
+//! Ids of runs, names of files, and values of partition columns.
 
 use sha2::{Digest, Sha256};
 
 use heapledger::profile::Profile;
 
-/// Returns the id of a run: the first 128 bits, in hexadecimal, of a hash over what identifies its snapshot. The same
-/// snapshot has the same id, whatever its file is called.
+/// Returns the id of a run: the first 128 bits, in hexadecimal, of a hash over the host, the build and the process of
+/// its snapshot. The name of the file is not in the hash, so a copy has the same id.
 pub(super) fn run_id(profile: &Profile, host: &str, build_id: &str) -> String {
     let process = &profile.process;
     let mut hash = Sha256::new();
@@ -24,7 +24,7 @@ pub(super) fn run_id(profile: &Profile, host: &str, build_id: &str) -> String {
     hex(&hash.finalize()[..16])
 }
 
-/// Returns the name of a file that holds these runs: the same runs have the same name.
+/// Returns the name of the file for these runs: a hash of their ids.
 pub(super) fn file_name(runs: &[String]) -> String {
     let mut hash = Sha256::new();
     runs.iter().for_each(|run| hash.update(run));
@@ -46,8 +46,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the value of a partition column for a text: other characters than letters and digits of ASCII, `.`, `_`
-/// and `-` become `_`, because engines disagree on how others are escaped. An empty text becomes `_`.
+/// Returns the value of a partition column for a text. Letters and digits of ASCII, `.`, `_` and `-` are kept; every
+/// other character becomes `_`, because engines disagree on how to escape it. An empty text becomes `_`.
 pub(super) fn partition_value(text: &str) -> String {
     let plain = |sign: char| if sign.is_ascii_alphanumeric() || ".-".contains(sign) { sign } else { '_' };
     let value: String = text.chars().take(128).map(plain).collect();

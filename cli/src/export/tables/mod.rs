@@ -1,4 +1,4 @@
-//! Profiles and traces as tables in Parquet files, for the query engines that people have.
+//! Profiles and traces as tables in Parquet files, for query engines.
 //!
 //! ```text
 //!  profile ─► stacks (site keys) ─► rows ─► a file for each table of a partition ─► renamed when complete
@@ -10,9 +10,11 @@
 //!
 //! Invariants:
 //!
-//! 1. **Every table exists**, if need be with an empty file, so that no query fails on a fleet without scopes.
-//! 2. **A run is there once.** Its id is a hash of what identifies its snapshot; a run that a partition has already is
-//!    left out. The file of the table `run` is renamed last, so a run in that table has all its rows.
+//! 1. **Every table exists**, with an empty file if it has no rows. So a query on scopes works where no program has
+//!    scopes.
+//! 2. **A partition has a run once.** The id of a run is a hash of its snapshot's identity; a run whose id the
+//!    partition has already is left out. The file of the table `run` is renamed last, so a run in that table has all
+//!    its rows.
 //! 3. **Figures are signed 64-bit numbers**, because not every engine can sum unsigned ones. Larger figures, which only a
 //!    damaged file has, are cut to 2⁶³−1.
 //! 4. **Every run carries its completeness**, and the certainty of each group of figures is in the table `quality`.
@@ -24,9 +26,9 @@
 //! | `schema` | the tables: names, types and values of their columns |
 //! | `table_file` | one file of one table |
 //! | `partition` | the files of one partition |
-//! | `stack_facts` | keys, places and frames of stacks, remembered over runs |
+//! | `stack_facts` | keys, places and frames of stacks, kept from run to run |
 //! | `profile_rows`, `trace_rows` | the rows of a run |
-//! | `identity` | what tells runs and days apart |
+//! | `identity` | ids of runs, days of instants |
 //! | `writer` | runs to partitions |
 
 mod column;

@@ -15,7 +15,7 @@ use super::schema::{
 };
 use super::table_file::{TableFile, failed};
 
-/// Directories of a partition: the service and the day.
+/// Names of a partition's directories: the service and the day.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct PartitionKey {
     pub(super) service: String,
@@ -31,9 +31,9 @@ impl PartitionKey {
 /// Files that are being written for a partition.
 pub(super) struct Partition {
     pub(super) key: PartitionKey,
-    /// Ids of the runs of these files, in their order.
+    /// Ids of the runs in these files, in the order of the rows.
     pub(super) runs: Vec<String>,
-    /// Builds and keys whose frames these files have.
+    /// Builds and site keys whose frames are in these files.
     pub(super) framed: HashSet<(String, i64)>,
     pub(super) run: TableFile,
     pub(super) site: TableFile,
@@ -48,7 +48,7 @@ pub(super) struct Partition {
     pub(super) quality: TableFile,
 }
 
-/// Lengths of what was written.
+/// Numbers of rows and bytes written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub(super) files: u64,
@@ -57,7 +57,7 @@ pub(super) struct Sizes {
 }
 
 impl Partition {
-    /// Creates the files of a partition below `root`. `number` tells the temporary names of one process apart.
+    /// Creates the files of a partition below `root`. `number` makes the temporary names of one process distinct.
     pub(super) fn create(root: &Path, key: PartitionKey, number: u64) -> io::Result<Partition> {
         let temporary = format!(".heapledger.{}.{number}.tmp", std::process::id());
         let create =
@@ -107,7 +107,7 @@ impl Partition {
     }
 }
 
-/// Returns the ids of the runs that a partition below `root` has already.
+/// Returns the ids of the runs that a partition below `root` already has.
 pub(super) fn runs_of(root: &Path, key: &PartitionKey) -> io::Result<HashSet<String>> {
     let mut runs = HashSet::new();
     let entries = match fs::read_dir(key.directory(root, &RUN)) {

@@ -19,7 +19,7 @@ use crate::analysis::estimated_bytes;
 pub(super) struct Stacks<'a> {
     pub(super) facts: &'a [Rc<StackFacts>],
     pub(super) memory: &'a StackMemory,
-    /// For stacks that do not exist, which a damaged file may name.
+    /// Facts for the number of a stack that does not exist, which a damaged file may have.
     pub(super) none: Rc<StackFacts>,
 }
 
@@ -29,7 +29,7 @@ impl Stacks<'_> {
     }
 }
 
-/// Writes all rows of a run but its events and those blocks that a trace has.
+/// Writes the rows of a run, except the events, and except the blocks if a trace has them.
 pub(super) fn write(part: &mut Partition, run: &Run<'_>, stacks: &Stacks<'_>) -> io::Result<()> {
     part.run.push(|cells| run_cells(run, cells))?;
     write_sites(part, run, stacks)?;

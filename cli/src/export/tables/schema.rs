@@ -1,7 +1,7 @@
-//! The tables: names and types of their columns, with the value of each.
+//! The tables: the name, type and value of each column.
 //!
 //! A row function and the list of columns come from one definition, so that a column cannot get the value of another.
-//! `columns.txt` lists every column; a test compares, because queries depend on the names.
+//! `columns.txt` lists every column; a test compares it with the tables, because queries depend on the names.
 
 use parquet::data_type::ByteArray;
 
@@ -46,7 +46,7 @@ macro_rules! tables {
     };
 }
 
-/// What all rows of a run share.
+/// Values that all rows of a run share.
 pub(super) struct Run<'a> {
     pub(super) id: ByteArray,
     pub(super) profile: &'a Profile,
@@ -98,11 +98,11 @@ pub(super) struct LifeRow<'a> {
     pub(super) run: &'a ByteArray,
     pub(super) life: &'a BlockLife,
     pub(super) facts: &'a StackFacts,
-    /// How the block ended: `free` or `realloc`.
+    /// Kind of the end of the block: `free` or `realloc`.
     pub(super) ended_by: Option<ByteArray>,
 }
 
-/// A block of either source, as the table has it.
+/// A block of a dump or a trace, as a row of the table.
 pub(super) struct BlockRow {
     pub(super) run: ByteArray,
     pub(super) address: u64,
@@ -131,7 +131,7 @@ impl From<LiveRow<'_>> for BlockRow {
             align_log2: block.align_log2,
             reallocs: block.reallocs,
             born_ns: block.born_ns,
-            // A dump does not tell when a block was reallocated.
+            // A dump does not have the times of reallocs.
             started_ns: (block.reallocs == 0).then_some(block.born_ns),
             ended_ns: None,
             ended_by: None,
@@ -181,7 +181,7 @@ pub(super) struct IntervalRow<'a> {
     pub(super) interval_ns: u64,
     pub(super) interval: &'a Interval,
     pub(super) live_bytes: u64,
-    /// 0 if none was read.
+    /// Resident memory in the interval; 0 if none was read.
     pub(super) resident_bytes: u64,
 }
 

@@ -2,11 +2,12 @@
 //!
 //! The **key** of a stack is the first 64 bits of SHA-256 over the names of the functions on its path, innermost first,
 //! each followed by a zero byte. The path is that of reports and of `diff`: runs of library functions are folded,
-//! arguments of generics are left out, and so are the frames of scopes. Addresses, lines and the outer end that only
-//! leads to `main` are not in it. So a key joins builds, hosts and address layouts.
+//! arguments of generics are left out, as are the frames of scopes. The key contains no addresses, no lines, and not
+//! the outer end that only leads to `main`. So the same call path has the same key in every build, on every host and at
+//! every load address.
 //!
-//! The runs of one build have the same stacks, so the facts of a stack are remembered: by the objects of its frames and
-//! the offsets in them, as far as the objects have build ids.
+//! The runs of one build have the same stacks, so the facts of a stack are kept from run to run, by the objects of its
+//! frames and the offsets in them. This needs objects with build ids.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -20,10 +21,10 @@ use crate::analysis::paths::place_in;
 use crate::analysis::{CodeOwner, Frame, Function, PathStep, Paths, StackReader, View};
 use heapledger::profile::{Module, Profile, scope_of_address};
 
-/// Maximum number of stacks that are remembered from run to run. Beyond it, all are forgotten.
+/// Maximum number of stacks whose facts are kept from run to run. Above it, all are dropped.
 pub const STACKS_REMEMBERED_MAX: usize = 1 << 18;
 
-/// What the tables say of a stack.
+/// Values of a stack in the tables.
 #[derive(Debug)]
 pub(super) struct StackFacts {
     pub(super) key: i64,
@@ -31,8 +32,8 @@ pub(super) struct StackFacts {
     pub(super) place: ByteArray,
     pub(super) place_file: ByteArray,
     pub(super) place_line: i64,
-    /// Whether every function of the path has a name. If not, offsets in a file stand for names, and the key joins runs
-    /// of one build only.
+    /// Whether every function of the path has a name. If not, the key contains offsets in place of names, and is the
+    /// same only in runs of one build.
     pub(super) is_named: bool,
     /// Frames, innermost first, without those of the recorder, as numbers of [`FrameFacts`].
     pub(super) frames: Box<[u32]>,
@@ -71,9 +72,9 @@ type FrameIdentity = (String, String, u32, bool, String, String, i64);
 pub(super) struct StackMemory {
     /// Numbers of objects, by build id.
     objects: HashMap<String, u32>,
-    /// Number of objects so far, those without build id among them.
+    /// Number of objects so far, including objects without a build id.
     object_count: u32,
-    /// Facts by whether the file contained names, and the frames.
+    /// Facts of known stacks. The key: whether the file contained names, and the frames.
     known: HashMap<(bool, Box<[Place]>), Rc<StackFacts>>,
     identities: Interner<FrameIdentity>,
     frames: Vec<FrameFacts>,
@@ -118,8 +119,8 @@ impl StackMemory {
         self.frames.get(number as usize)
     }
 
-    /// Returns the frames of every stack as places in objects. An object without a build id gets a number of its own
-    /// in each run.
+    /// Returns the frames of every stack as places in objects. An object without a build id gets a new number in each
+    /// run.
     fn places(&mut self, profile: &Profile) -> Vec<Box<[Place]>> {
         let mut modules: Vec<(&Module, u32)> = Vec::with_capacity(profile.modules.len());
         for module in &profile.modules {
@@ -136,7 +137,7 @@ impl StackMemory {
             modules.push((module, number));
         }
         modules.sort_by_key(|(module, _)| module.start);
-        // For addresses outside all modules, which mean something in their run only.
+        // Number for addresses outside all modules, which are comparable only within one run.
         self.object_count = self.object_count.wrapping_add(1);
         let outside = self.object_count;
         let mut by_address: HashMap<u64, Place> = HashMap::new();
@@ -213,8 +214,8 @@ impl StackMemory {
     }
 }
 
-/// Returns the functions of a path that make up its key: without scopes, and without the functions at the outer end
-/// that belong to the system's libraries, because these differ from host to host.
+/// Returns the functions of a path that make up its key: without scopes, and without library functions and unnamed
+/// functions at the outer end, because these differ from host to host.
 fn key_path<'a>(path: &[PathStep], functions: &'a [Function]) -> Vec<&'a Function> {
     let steps = path.iter().filter_map(|step| functions.get(step.function as usize));
     let mut all: Vec<&Function> = steps.filter(|function| !function.name.starts_with("[scope ")).collect();
@@ -225,7 +226,7 @@ fn key_path<'a>(path: &[PathStep], functions: &'a [Function]) -> Vec<&'a Functio
     all
 }
 
-/// Whether a function has an object with an offset, or an address, for a name.
+/// Whether a function's name is an object with an offset, or an address.
 fn is_unnamed(name: &str) -> bool {
     let digits = name.rsplit_once("+0x").or(name.strip_prefix("0x").map(|digits| ("", digits)));
     digits.is_some_and(|(_, digits)| {

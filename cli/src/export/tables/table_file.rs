@@ -16,10 +16,11 @@ use parquet::schema::types::{Type, TypePtr};
 use super::column::{Cell, Column, Kind};
 use super::schema::Table;
 
-/// Maximum number of rows of a row group. They are in memory until the group is written.
+/// Maximum number of rows of a row group. The rows are in memory until the group is written.
 pub const GROUP_ROWS_MAX: usize = 1 << 16;
 
-/// File of a table under a temporary name. It is removed unless [`TableFile::place`] gives it its own.
+/// File of a table under a temporary name. Dropping the value removes the file, unless [`TableFile::place`] has given
+/// it its name.
 pub(super) struct TableFile {
     table: &'static Table,
     temporary: Temporary,
@@ -36,7 +37,7 @@ struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // A failure leaves a file whose name no engine reads.
+        // A file that cannot be removed has a name that no engine reads.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -141,7 +142,7 @@ impl Values {
             (Cells::Reals(reals), Cell::MaybeReal(value)) => push_maybe(&mut self.levels, reals, value),
             (Cells::Texts(texts), Cell::MaybeText(value)) => push_maybe(&mut self.levels, texts, value),
             (Cells::Flags(flags), Cell::MaybeFlag(value)) => push_maybe(&mut self.levels, flags, value),
-            // Columns and cells come from one definition.
+            // `tables!` defines columns and cells together, so this does not happen.
             (_, cell) => debug_assert!(false, "{cell:?} in another column"),
         }
     }

@@ -10,8 +10,8 @@ use super::profile_rows::Stacks;
 use super::schema::{BlockRow, EventRow, LifeRow, Run, block_cells, event_cells};
 use heapledger::trace::{BlockLife, Dated, Record, Trace, block_lives, in_order};
 
-/// Writes every block and every event of a trace. Calls `passed` with the position in the file, once from the start to
-/// the end for the blocks, and once for the events.
+/// Writes every block and every event of a trace. Reads the trace twice, first for the blocks, then for the events.
+/// Calls `passed` with the position in the file, from the start to the end each time.
 pub(super) fn write<R: Read + Seek>(
     part: &mut Partition,
     run: &Run<'_>,

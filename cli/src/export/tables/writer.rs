@@ -17,23 +17,23 @@ use crate::analysis::{Origin, verify};
 use heapledger::profile::Profile;
 use heapledger::trace::Trace;
 
-/// Maximum number of partitions whose files are open at a time. Each has a row group of every table in memory. When
-/// one more is needed, the files of the oldest are completed.
+/// Maximum number of partitions whose files are open at a time. Each open partition has a row group of every table in
+/// memory. If one more partition is needed, the files of the oldest are completed.
 pub const PARTITIONS_OPEN_MAX: usize = 8;
 
-/// Names that replace those of the profiles.
+/// Names that replace the names in the profiles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
     /// Name of the service, for the partition column `service`. `None` takes the name of the program.
     pub service: Option<String>,
-    /// Name of the host, for files that have none.
+    /// Name of the host, for files without a host name.
     pub host: Option<String>,
 }
 
-/// A profile with what is known of its file.
+/// A profile, with the facts of its file.
 #[derive(Debug)]
 pub struct Source<'a> {
-    /// The profile. Names are looked up in it.
+    /// The profile. [`TableWriter::add`] may look up names in it.
     pub profile: &'a mut Profile,
     /// Damage and notes of the file.
     pub origin: &'a Origin,
@@ -45,7 +45,8 @@ pub struct Source<'a> {
 pub struct TraceSource<'a> {
     /// The trace.
     pub trace: &'a mut Trace<BufReader<File>>,
-    /// Called with the position in the file, once from its start to its end for the blocks, and once for the events.
+    /// Called with the position in the file. The trace is read twice, from start to end: first for the blocks, then for
+    /// the events.
     pub passed: &'a mut dyn FnMut(u64),
 }
 
@@ -55,16 +56,16 @@ impl std::fmt::Debug for TraceSource<'_> {
     }
 }
 
-/// What became of a run.
+/// Outcome of adding a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
     /// The run is in the tables once [`TableWriter::finish`] returns.
     New,
-    /// The tables had the run already, and it was left out.
+    /// The tables already had the run, so nothing was written.
     Known,
 }
 
-/// What was written.
+/// Counts of the written rows and files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     /// Number of runs.
@@ -84,7 +85,7 @@ pub struct TableWriter {
     stacks: StackMemory,
     /// Partitions that are being written, oldest first.
     open: Vec<Partition>,
-    /// Runs of each partition that was looked at, those that are being written among them.
+    /// Ids of the runs of each partition that was used, including the runs that are being written.
     known: HashMap<PartitionKey, HashSet<String>>,
     partitions: u64,
     written: Written,
@@ -110,13 +111,13 @@ impl TableWriter {
         }
     }
 
-    /// Adds a run, unless the tables have it already. Calls `names` to look up names in the profile, if it has a stack
+    /// Adds a run, unless the tables already have it. Calls `names` to look up names in the profile if it has a stack
     /// that no earlier run had.
     ///
     /// # Errors
     ///
-    /// Returns an error if a file cannot be read or written. The rows of a run that failed are not in the tables if the
-    /// writer is dropped.
+    /// Returns an error if a file cannot be read or written. Drop the writer then: the tables get no rows of the run
+    /// that failed.
     pub fn add(
         &mut self,
         source: Source<'_>,
@@ -161,7 +162,7 @@ impl TableWriter {
         Ok(Added::New)
     }
 
-    /// Returns the number in `open` of a partition; opens it if need be.
+    /// Returns the index of a partition in `open`. Opens the partition if it is not open.
     fn partition(&mut self, key: PartitionKey) -> io::Result<usize> {
         if let Some(at) = self.open.iter().position(|part| part.key == key) {
             return Ok(at);

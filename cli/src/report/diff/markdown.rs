@@ -11,8 +11,8 @@ use crate::report::units::{bytes, count};
 /// Figures of a place, in the order of the columns.
 const COLUMNS: [SiteOrder; 4] = [SiteOrder::Peak, SiteOrder::Live, SiteOrder::Total, SiteOrder::Count];
 
-/// Writes the comparison as Markdown: the largest change in one sentence, the totals, and `top` places, ranked by
-/// `order`, or without it by the figure of the processes that changed most.
+/// Writes the comparison as Markdown: the largest change in one sentence, the totals, and `top` places. Ranks the
+/// places by `order`; with `None`, by the figure of the processes that changed most.
 ///
 /// # Errors
 ///

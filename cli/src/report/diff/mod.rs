@@ -24,8 +24,8 @@ pub const DIFF_SECTIONS: [&str; 3] = ["Profiles", "Totals", "Sites"];
 /// Heading of the section between totals and sites, which exists only if figures of a scope differ.
 const SCOPES: &str = "Scopes";
 
-/// Writes the result of [`diff`](crate::analysis::diff::diff), ranked by `order`, or without it by the figure of the
-/// processes that changed most; lists `top` places.
+/// Writes the result of [`diff`](crate::analysis::diff::diff), with `top` places. Ranks the places by `order`; with
+/// `None`, by the figure of the processes that changed most.
 ///
 /// # Errors
 ///
@@ -97,7 +97,7 @@ fn described(side: Side<'_>) -> String {
     format!("{program}, process {}, recorded for {recorded}, {complete}", process.pid)
 }
 
-/// Returns the sentence that tells the meaning of an issue for the comparison.
+/// Returns the sentence on an issue and its consequence for the comparison.
 pub fn sentence(issue: &ComparabilityIssue) -> String {
     let text = match issue {
         ComparabilityIssue::NotInstalled => "no HeapLedger was the global allocator of one of them".into(),
@@ -219,7 +219,7 @@ fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder, top: usize) -> 
     page.fact("in all", &text)
 }
 
-/// Writes the other figures of the process that grew.
+/// Writes the figures of the process that grew, except that of `order`.
 fn also_grew(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
     let others = SiteOrder::ALL.into_iter().filter(|other| *other != order);
     let grown: Vec<String> = others

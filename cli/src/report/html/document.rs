@@ -72,7 +72,7 @@ pub(super) struct Document {
     changes: Vec<(String, String)>,
 }
 
-/// Figure that the reader can select for the flame graph and for the order of the table.
+/// Figure that the reader of the page can select for the flame graph and for the order of the table.
 #[derive(Debug, Serialize)]
 struct Metric {
     key: &'static str,
@@ -90,7 +90,7 @@ struct Timeline {
     /// One list for each of [`TIMELINE_FIGURES`].
     #[serde(flatten)]
     figures: Columns,
-    /// Highest resident memory that was read in each step; 0 where none was.
+    /// Highest resident memory that was read in each step; 0 for a step without a reading.
     resident_bytes: Vec<u64>,
     /// Start, end and number of lost events of each loss window.
     losses: Vec<(u64, u64, u64)>,

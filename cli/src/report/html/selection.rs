@@ -1,7 +1,7 @@
-//! Data with which a reader selects a part: a span of time, a thread, a scope.
+//! Data for the selections of the page: a span of time, a thread, a scope.
 //!
-//! A site has no figures by time or by thread. What is known of both is the birth and the thread of each live block, so a
-//! span and a thread select among the live blocks: a *cell* sums those of one site, one step of the timeline and one thread.
+//! A site has no figures by time or by thread. Only live blocks have a time of birth and a thread. So a span or a
+//! thread selects live blocks: a *cell* sums the live blocks of one site, one step of the timeline and one thread.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,7 +13,7 @@ use crate::analysis::course::{Course, courses as courses_of};
 use crate::analysis::{Column, SiteBook, lists_all_live_blocks, scopes as scopes_of};
 use heapledger::profile::{Profile, Site};
 
-/// Number of cells above which steps of the timeline are joined.
+/// Maximum number of cells. Above it, steps of the timeline are joined.
 const CELLS: usize = 60_000;
 /// Maximum number of listed scopes.
 const SCOPES: usize = 2_000;
@@ -66,7 +66,7 @@ pub(super) fn live_cells(profile: &Profile, sites: &[&Site], columns: &[Column])
     cells
 }
 
-/// Number of courses of the page, and of values of each.
+/// Maximum number of courses on the page, and maximum number of values of one course.
 const COURSES: usize = 300;
 const COURSE_VALUES: usize = 96;
 
@@ -119,7 +119,7 @@ pub(super) struct ScopeRow {
     threads: u32,
 }
 
-/// Returns the scopes, each behind the scope in which it is nested.
+/// Returns the scopes as a tree: each scope comes behind the scope in which it is nested.
 pub(super) fn scopes(profile: &Profile) -> Vec<ScopeRow> {
     let row = |line: crate::analysis::ScopeLine| ScopeRow {
         number: line.number,

@@ -1,4 +1,4 @@
-//! First section: whether the data is complete, and where to look first.
+//! First section: the completeness of the data, and the findings.
 
 use std::io;
 
@@ -36,7 +36,7 @@ pub(in super::super) fn findings(page: &mut TextPage<'_>, subject: &Subject<'_>)
 /// Writes the findings on places.
 fn places(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let profile = subject.profile;
-    // Findings name places, also where the table below sums something else.
+    // Findings name places. If the table sums by scope or by thread, the places are summed here.
     let group = subject.detail.view.group;
     let of_places = (!group.is_place())
         .then(|| site_book(profile, &View { group: GroupBy::Line, ..subject.detail.view.clone() }));
@@ -55,7 +55,7 @@ fn places(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns why no block has a call stack. The variable is named only where stacks are off because nobody asked for them.
+/// Returns the reason why no block has a call stack. Names the environment variable only if nobody asked for stacks.
 fn without_stacks(profile: &Profile) -> String {
     let figures = &profile.stack_figures;
     match (figures.walker.as_str(), figures.why.as_str()) {
@@ -67,7 +67,8 @@ fn without_stacks(profile: &Profile) -> String {
     }
 }
 
-/// Returns, if most of the resident memory is not the program's live blocks, where it is and what to do.
+/// Returns the sentence on the largest part of the resident memory, with advice; `None` if that part is the program's
+/// live blocks.
 pub(in super::super) fn resident(profile: &Profile) -> Option<String> {
     let found = memory_of(profile)?;
     let part = found.part(found.most?)?;
@@ -92,7 +93,7 @@ pub(in super::super) fn resident(profile: &Profile) -> Option<String> {
     ))
 }
 
-/// Returns the completeness of a profile in one sentence, and whether nothing is missing.
+/// Returns the completeness of a profile in one sentence. Also returns whether nothing is missing.
 pub(in super::super) fn completeness(profile: &Profile, is_whole: bool) -> (String, bool) {
     let quality = &profile.quality;
     if !quality.installed {
@@ -120,7 +121,7 @@ pub(in super::super) fn completeness(profile: &Profile, is_whole: bool) -> (Stri
     (text, lost == 0 && quality.sampled_out == 0 && is_whole)
 }
 
-/// Returns what is said of the growth of a place that is named for its size.
+/// Returns the clause on the growth of a place that is listed for its size.
 fn grew(course: Option<CourseKind>) -> &'static str {
     match course {
         Some(CourseKind::KeepsGrowing) => ", and kept growing",
@@ -130,7 +131,7 @@ fn grew(course: Option<CourseKind>) -> &'static str {
     }
 }
 
-/// Returns the name of a finding, and the sentence with its place, its figure and what to do.
+/// Returns the name of a finding, and the sentence with its place, its figure and the advice.
 pub(in super::super) fn sentence(
     profile: &Profile,
     book: &SiteBook,

@@ -67,7 +67,7 @@ pub(in super::super) fn samples(estimates: &Estimates, within: &str) -> [String;
     ]
 }
 
-/// Writes the figures of a process without the details of each.
+/// Writes the totals of a process, without details.
 pub(in super::super) fn overview(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = summary(subject.profile);
     let totals = &found.totals;
@@ -160,7 +160,7 @@ pub(in super::super) fn advice(book: &SiteBook, limit: usize, width: usize) -> V
     growth(book, limit).into_iter().map(of).collect()
 }
 
-/// Returns the sentence that says what a larger first capacity saves.
+/// Returns the sentence on the reallocs that a larger first capacity saves.
 pub(super) fn savings(place: &Growth) -> String {
     let copied = bytes(place.copied_bytes);
     let reallocs = counted(place.reallocs, "realloc", "reallocs");

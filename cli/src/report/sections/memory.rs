@@ -1,4 +1,4 @@
-//! Where the resident memory is, and how it went over time.
+//! The parts of the resident memory, and its course over time.
 
 use std::io;
 
@@ -33,7 +33,7 @@ pub(in super::super) fn memory(page: &mut TextPage<'_>, subject: &Subject<'_>) -
     Ok(())
 }
 
-/// Returns the resident memory, the part that has most of it, and what is not known.
+/// Returns the sentence with the resident memory, the part that has most of it, and the missing figures.
 pub(in super::super) fn sentence(found: &MemoryFinding) -> String {
     let resident = bytes(found.resident_bytes);
     let most = found.most.and_then(|kind| found.part(kind));

@@ -88,7 +88,8 @@ impl ShownPath<'_> {
         place(function, self.lines.get(index).copied().unwrap_or(0), width)
     }
 
-    /// Returns the place to show as text: with its line, without it, or only its crate, as the lines are grouped.
+    /// Returns the place to show as text. `group` decides whether the text has the line, only the function, or only the
+    /// crate.
     pub(super) fn place(&self, group: GroupBy, width: usize) -> String {
         let at = self.first_own();
         let function = self.path.get(at).and_then(|step| self.function(*step));
@@ -103,7 +104,7 @@ impl ShownPath<'_> {
         }
     }
 
-    /// Writes the place, and in one line the functions that it called and its callers.
+    /// Writes the place, and one line with the functions that it called and its callers.
     pub(super) fn write_short(&self, page: &mut TextPage<'_>, group: GroupBy, stacks: u64) -> io::Result<()> {
         let room = page.layout.columns() - INDENT;
         page.line(&format!("{:INDENT$}{}", "", self.place(group, room)))?;
@@ -122,7 +123,7 @@ impl ShownPath<'_> {
         if own > 0 {
             parts.push(format!("through {}", name(&(own - 1))));
         }
-        // Functions that call one another are named once.
+        // A recursion is written once.
         let callers: Vec<String> = (own + 1..self.path.len()).map(|index| name(&index)).collect();
         let mut callers = without_repetition(0..callers.len(), |a, b| callers[a] == callers[b])
             .into_iter()
@@ -162,7 +163,7 @@ impl ShownPath<'_> {
     }
 }
 
-/// Writes a table, and below each row what `write` writes for its index.
+/// Writes a table. Below the row with index *n*, writes the lines of `write(n)`.
 pub(super) fn table_of_places(
     page: &mut TextPage<'_>,
     table: &Table,

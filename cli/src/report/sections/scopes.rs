@@ -1,4 +1,4 @@
-//! Section on scopes: what each named part of the work allocated, and what was outside all of them.
+//! Section on scopes: the blocks that each scope allocated, and the blocks outside all scopes.
 
 use std::io;
 

@@ -109,17 +109,19 @@ pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &Site
     certainty(page, subject, figures)
 }
 
-/// Returns the lines of the book whose live bytes rose to the end, also if they were freed then.
+/// Returns the lines of the book whose live bytes rose to the end of the run, even if they were freed at the end.
 fn growing(subject: &Subject<'_>, book: &SiteBook) -> HashMap<usize, CourseKind> {
     let is_growing = |kind| matches!(kind, CourseKind::KeepsGrowing | CourseKind::GivenBack);
     let courses = if book.group.is_place() { courses(subject.profile, book) } else { Vec::new() };
     courses.iter().filter(|course| is_growing(course.kind)).map(|course| (course.line, course.kind)).collect()
 }
 
-/// Divisor of the rest beside the first place, below which the first place is as good as all.
+/// Divisor of the ranked figure. If all other places together have at most this share of it, the first place counts as
+/// the only one.
 const REST_SHARE: u64 = 10;
 
-/// Writes, if nearly all is of one place that calls another crate, how the places in that crate are shown.
+/// If nearly the whole figure belongs to one place, and the place calls another crate, writes which flag shows the
+/// places in that crate.
 fn one_crate(page: &mut TextPage<'_>, book: &SiteBook, ranking: &Ranking) -> io::Result<()> {
     let Some(line) = ranking.rows.first().map(|row| &book.lines[*row]) else { return Ok(()) };
     let value = ranking.order.value(&line.account);
