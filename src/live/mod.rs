@@ -1,18 +1,18 @@
 //! Figures of a running process: totals, quality, the largest and the fastest growing sites and scopes, and the last
 //! minute.
 //!
-//! While a black box, `HEAPLEDGER_LIVE` ([`HeapLedger::live`](crate::HeapLedger::live)) or an endpoint is on, a thread of
-//! heapledger writes these figures four times a second into a page of 64 KiB, the *live page*. Recording threads do not
-//! write it. Any process that may read the page's file can read the figures; the program notices nothing of that.
+//! While a black box, `HEAPLEDGER_LIVE` ([`HeapLedger::live`](crate::HeapLedger::live)) or an endpoint is on, a thread
+//! of heapledger writes these figures four times a second into a page of 64 KiB, the *live page*. Recording threads do
+//! not write it. Any process that may open the page's file can read the figures, without an effect on the program.
 //!
 //! ```text
 //!  heapledger's thread ──► page ──► black box, or file in /dev/shm ──► live::read ──► Live
 //!                          └──────► /heapledger/live.json
 //! ```
 //!
-//! The figures of one page are of one writing, however they are read: the page is written under a sequence lock. Sites
-//! and scopes are read one after the other while threads record, so their sums can differ from the totals by what
-//! happened during the writing.
+//! The page is written under a sequence lock, so a reader gets the figures of one write. While the page is written,
+//! threads record, and sites and scopes are read one after the other. So their sums can differ from the totals by the
+//! events during the write.
 //!
 //! | file | holds |
 //! | --- | --- |

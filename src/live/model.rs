@@ -20,23 +20,23 @@ pub struct Live {
     pub written_unix_ns: u64,
     /// Number of times that the figures were written.
     pub writes: u64,
-    /// Pause between two writings, in nanoseconds: a quarter of a second, or longer where a writing takes more than a
+    /// Pause between two writes, in nanoseconds: a quarter of a second, or longer if a write takes more than a
     /// hundredth of that.
     pub interval_ns: u64,
-    /// Processor time of the last writing, in nanoseconds.
+    /// Processor time of the last write, in nanoseconds.
     pub cost_ns: u64,
-    /// Whether the recording has ended. These are then its last figures.
+    /// Whether the recording has ended. If so, these are its last figures.
     pub has_ended: bool,
-    /// Totals of the heap, including every event that had returned when the writing began.
+    /// Totals of the heap, including every event that had returned when the write began.
     pub totals: HeapStats,
     /// Completeness of the figures.
     pub quality: LiveQuality,
     /// Resident memory of the process, in bytes; `None` if the system does not tell it.
     pub resident_bytes: Option<u64>,
-    /// Number of sites of the process. At most 32 by live bytes and 32 by growth are in `sites`.
+    /// Number of sites of the process. `sites` has the largest 32 of them by live bytes, and the largest 32 by growth.
     pub sites_known: u64,
-    /// Number of sites that the last writing looked at. Further sites are looked at in the next ones, so that a new site
-    /// can be missing from `sites` for as many writings as that takes.
+    /// Number of sites that the last write examined. The next writes examine the other sites, so a new site can be
+    /// missing from `sites` for several writes.
     pub sites_seen: u64,
     /// Number of scopes of the process.
     pub scopes_known: u64,
@@ -48,7 +48,7 @@ pub struct Live {
     pub scopes: Vec<LiveScope>,
     /// The last minute, oldest first.
     pub intervals: Vec<LiveInterval>,
-    /// Loaded objects, by which the command finds names for addresses.
+    /// Loaded objects, with which the command finds names for addresses.
     pub modules: Vec<Module>,
 }
 
@@ -83,9 +83,9 @@ impl LiveQuality {
 /// A site of a running process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveSite {
-    /// Number of the stack, which is the same in every reading of one process.
+    /// Number of the stack. It is the same in all figures of one process.
     pub stack: u32,
-    /// Number of the scope in which the stack lies; 0 if there is none.
+    /// Number of the innermost scope of the stack; 0 for a stack outside scopes.
     pub scope: u32,
     /// Number of blocks allocated.
     pub total_blocks: u64,
@@ -95,20 +95,20 @@ pub struct LiveSite {
     pub live_blocks: u64,
     /// Bytes that are live.
     pub live_bytes: u64,
-    /// Change of the live bytes over [`Live::growth_ns`]; `None` where it is not measured.
+    /// Change of the live bytes over [`Live::growth_ns`]; `None` if it was not measured.
     pub growth_bytes: Option<i64>,
-    /// Return addresses of the stack, innermost first, without the frames of scopes. Empty where no stacks are taken.
+    /// Return addresses of the stack, innermost first, without the frames of scopes. Empty if no stacks are taken.
     pub frames: Vec<u64>,
-    /// Whether outer frames are missing.
+    /// Whether the outermost frames are missing.
     pub is_cut: bool,
 }
 
 /// A scope of a running process, with the scopes nested in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveScope {
-    /// Number of the scope, which is the same in every reading of one process.
+    /// Number of the scope. It is the same in all figures of one process.
     pub number: u32,
-    /// Number of the scope in which this one is nested; 0 if there is none.
+    /// Number of the scope in which this scope is nested; 0 if there is none.
     pub parent: u32,
     /// Name of the scope.
     pub name: String,
@@ -120,13 +120,13 @@ pub struct LiveScope {
     pub live_blocks: u64,
     /// Bytes that are live.
     pub live_bytes: u64,
-    /// Maximum of the live bytes, as far as events were booked then.
+    /// Maximum of the live bytes, in the order in which events were booked.
     pub peak_bytes: u64,
     /// Change of the live bytes over [`Live::growth_ns`].
     pub growth_bytes: i64,
 }
 
-/// What happened between two writings of the live page.
+/// Figures of the time between two writes of the live page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveInterval {
     /// End of the interval, in nanoseconds since the start of the recording.

@@ -1,7 +1,7 @@
 //! The live page: 64 KiB that one thread of heapledger writes and any process may read.
 //!
-//! The page begins with its magic number and the hash of its layout; then come the sequence and the words that the
-//! sequence guards. All words are atomic, because a reader may load them while they are written.
+//! The page begins with its magic number and the hash of its layout; then follow the sequence and the words that the
+//! sequence guards. All words are atomic, because a reader may load them during a write.
 //!
 //! Invariant **Y1**: `Content` consists of `u64`s and arrays of bytes whose length is a multiple of 8, without padding. So
 //! it is an array of words, and any words are a valid content.
@@ -13,15 +13,15 @@ use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Bytes of the page.
 pub(crate) const LIVE_PAGE_BYTES: usize = 64 << 10;
-/// Sites by live bytes, and as many by growth.
+/// Maximum number of sites by live bytes; also of sites by growth.
 pub(crate) const LIVE_SITES_MAX: usize = 32;
-/// Scopes by live bytes, and as many by growth.
+/// Maximum number of scopes by live bytes; also of scopes by growth.
 pub(crate) const LIVE_SCOPES_MAX: usize = 32;
-/// Innermost frames of a site's stack.
+/// Maximum number of frames of a site's stack, the innermost ones.
 pub(crate) const LIVE_FRAMES_MAX: usize = 48;
-/// Intervals, one for each writing.
+/// Maximum number of intervals; each write ends one.
 pub(crate) const LIVE_INTERVALS_MAX: usize = 240;
-/// Bytes of a scope's name; names are at most as long.
+/// Maximum length of a scope's name, in bytes.
 pub(crate) const NAME_BYTES: usize = 120;
 /// The first bytes of the page.
 pub(crate) const MAGIC: [u8; 8] = *b"HLLIVE\r\n";
@@ -31,7 +31,7 @@ pub(crate) const UNKNOWN: u64 = u64::MAX;
 const HEADER_WORDS: usize = 4;
 const WORDS: usize = LIVE_PAGE_BYTES / 8 - HEADER_WORDS;
 
-/// The page in memory. All zero bytes are a page that was never written.
+/// The page in memory. A page of zero bytes was never written.
 #[repr(C)]
 pub(crate) struct LivePage {
     magic: AtomicU64,
@@ -42,7 +42,7 @@ pub(crate) struct LivePage {
     words: [AtomicU64; WORDS],
 }
 
-/// What the sequence guards.
+/// The words that the sequence guards.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Content {
@@ -52,7 +52,7 @@ pub(crate) struct Content {
     pub(crate) written_unix_ns: u64,
     pub(crate) interval_ns: u64,
     pub(crate) cost_ns: u64,
-    /// Place of the metadata in the page's own file; 0 bytes if there is none.
+    /// Offset of the metadata in the page's own file. If `metadata_bytes` is 0, there is none.
     pub(crate) metadata_start: u64,
     pub(crate) metadata_bytes: u64,
     /// The fields of `HeapStats` in their order, without the coverage.
@@ -68,7 +68,7 @@ pub(crate) struct Content {
     pub(crate) interval_count: u64,
     pub(crate) sites: [SiteWords; 2 * LIVE_SITES_MAX],
     pub(crate) scopes: [ScopeWords; 2 * LIVE_SCOPES_MAX],
-    /// A ring: interval `n` is at `n % LIVE_INTERVALS_MAX`; `interval_count` counts all that ever were.
+    /// A ring: interval `n` is at `n % LIVE_INTERVALS_MAX`. `interval_count` counts all intervals so far.
     pub(crate) intervals: [IntervalWords; LIVE_INTERVALS_MAX],
 }
 
@@ -88,20 +88,20 @@ pub(crate) struct Quality {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SiteWords {
-    /// The stack's number and, above, that of its scope.
+    /// Number of the stack in the lower half, number of its scope in the upper half.
     pub(crate) stack_and_scope: u64,
     pub(crate) total_blocks: u64,
     pub(crate) total_bytes: u64,
     pub(crate) live_blocks: u64,
     pub(crate) live_bytes: u64,
-    /// Two's complement; [`UNKNOWN_GROWTH`] if it is not measured.
+    /// Growth of the live bytes in two's complement; [`UNKNOWN_GROWTH`] if it was not measured.
     pub(crate) growth_bytes: u64,
-    /// Number of frames and, above, whether outer frames are missing.
+    /// Number of frames in the lower half; whether outer frames are missing, in the upper half.
     pub(crate) frame_count: u64,
     pub(crate) frames: [u64; LIVE_FRAMES_MAX],
 }
 
-/// A growth that is not measured.
+/// Value of a growth that was not measured.
 pub(crate) const UNKNOWN_GROWTH: u64 = i64::MIN as u64;
 
 #[repr(C)]
@@ -135,7 +135,7 @@ const CONTENT_WORDS: usize = size_of::<Content>() / 8;
 
 const _: () = assert!(size_of::<LivePage>() == LIVE_PAGE_BYTES);
 const _: () = assert!(CONTENT_WORDS <= WORDS && NAME_BYTES.is_multiple_of(8));
-// Y1: the fields that are words, and what their sizes add up to.
+// Y1: the number of fields that are words, and the sum of their sizes.
 const _: () = assert!(
     CONTENT_WORDS
         == 8 + 10
@@ -170,19 +170,19 @@ pub(crate) const LIVE_LAYOUT: u64 = {
     hash
 };
 
-/// Why a page holds no content.
+/// Reason why a page has no content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unread {
-    /// The page has another layout, or is none.
+    /// The bytes are no live page, or a page with another layout.
     OtherLayout,
-    /// Nothing was written yet.
+    /// The process has not written the page yet.
     Unwritten,
-    /// Each of [`TRIES_MAX`] copies met a writing in progress.
+    /// A write was in progress at each of [`TRIES_MAX`] copies.
     Busy,
 }
 
-/// Maximum number of copies that a reader takes until one is of one writing, with pauses between them: over a second. A
-/// writing takes some microseconds, but its thread can lose the processor meanwhile.
+/// Maximum number of copies that a reader makes, with pauses between them, until a copy is whole: over a second. A
+/// write takes some microseconds, but its thread can lose the processor meanwhile.
 pub(crate) const TRIES_MAX: u32 = 20_000;
 
 impl Content {
@@ -223,7 +223,7 @@ impl LivePage {
 impl LivePage {
     /// Writes magic number and layout into a fresh page.
     pub(crate) fn begin(&self) {
-        // relaxed, both: a reader finds nothing before the first writing.
+        // relaxed, both: a reader finds no content before the first write.
         self.layout.store(LIVE_LAYOUT, Ordering::Relaxed);
         self.magic.store(u64::from_le_bytes(MAGIC), Ordering::Relaxed);
     }
@@ -244,9 +244,9 @@ impl LivePage {
         self.ended.load(Ordering::Relaxed) != 0
     }
 
-    /// Copies the content of one writing. Returns the number of writings so far.
+    /// Copies the content of one write. Returns the number of writes so far.
     pub(crate) fn read(&self, into: &mut Content) -> Result<u64, Unread> {
-        // relaxed, both: a reader finds nothing before the first writing.
+        // relaxed, both: a reader finds no content before the first write.
         if self.magic.load(Ordering::Relaxed) != u64::from_le_bytes(MAGIC)
             || self.layout.load(Ordering::Relaxed) != LIVE_LAYOUT
         {

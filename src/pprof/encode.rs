@@ -1,4 +1,4 @@
-//! The encoding of protocol buffers, as far as these messages need it, and gzip without compression.
+//! The encoding of protocol buffers, limited to these messages, and gzip without compression.
 
 use super::message::{Function, Label, Line, Location, Mapping, Message, Sample, ValueType};
 
@@ -20,8 +20,8 @@ pub fn encode(message: &Message) -> Vec<u8> {
     out.0
 }
 
-/// Returns bytes in the format of gzip, stored without compression: readers of pprof expect gzip, and a program that is
-/// scraped should not spend its processor on it.
+/// Returns bytes in the format of gzip, without compression. Readers of pprof expect gzip, and compression would take
+/// processor time from the program.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     const BLOCK_BYTES: usize = u16::MAX as usize;
     let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 8_000 + 64);
@@ -105,7 +105,7 @@ impl Out {
         self.0.push(number as u8);
     }
 
-    /// Writes a number; 0 is the default, and is left out.
+    /// Writes a number. 0 is the default of a field, and is omitted.
     fn int(&mut self, field: u64, number: u64) {
         if number != 0 {
             self.varint(field << 3 | VARINT);

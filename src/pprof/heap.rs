@@ -1,4 +1,4 @@
-//! A profile as it is in the process, as a message: addresses without names.
+//! Makes a message of a profile in the recorded process: addresses without names.
 
 use std::collections::HashMap;
 
@@ -28,8 +28,8 @@ impl Kind {
 }
 
 /// Returns the sites of a profile as a message, with `comments`. Each sample has four values: `alloc_objects`,
-/// `alloc_space`, `inuse_objects`, `inuse_space`. If `before` is an earlier profile of the same process, the values are those since
-/// then, and live figures can be negative.
+/// `alloc_space`, `inuse_objects`, `inuse_space`. If `before` is an earlier profile of the same process, the values are
+/// the changes since then, so live figures can be negative.
 pub fn of(profile: &Profile, before: Option<&Profile>, kind: Kind, comments: &[String]) -> Message {
     let mut builder = Builder::new(profile);
     let sample_type = [
@@ -71,14 +71,14 @@ fn values(site: &Site, before: Option<&Site>) -> Vec<i64> {
     of(site).iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect()
 }
 
-/// The tables of a message while its samples are made.
+/// The tables of a message under construction.
 struct Builder<'a> {
     profile: &'a Profile,
     texts: Texts,
     mappings: Vec<Mapping>,
     locations: Vec<Location>,
     functions: Vec<Function>,
-    /// Ids of locations by their return addresses; 0 is the address of no stack.
+    /// Ids of locations by their return addresses. Address 0 is that of a missing stack.
     ids: HashMap<u64, u64>,
     /// Objects by lowest address, with the ids of their mappings.
     objects: Vec<(u64, u64, u64)>,
@@ -142,7 +142,7 @@ impl<'a> Builder<'a> {
         let after = self.objects.partition_point(|(start, ..)| *start <= call);
         let object = self.objects[..after].last().filter(|(_, end, _)| call < *end && name.is_none());
         let mapping_id = object.map_or(self.mappings.len() as u64, |(.., id)| *id);
-        // A location in no object has its address as its name, because readers look for none.
+        // A location outside all objects has its address as its name, because readers look up no name for it.
         let name = name.or_else(|| object.is_none().then(|| format!("{call:#x}")));
         let line = name.map(|name| Line { function_id: self.function(&name), line: 0 });
         let address = if scope_of_address(frame).is_some() { 0 } else { call };

@@ -2,10 +2,10 @@
 
 /// Name of the mapping of locations that lie in no loaded object.
 pub const NO_OBJECT: &str = "[heapledger]";
-/// Name of the function that stands for a stack that is not known.
+/// Name of the function in place of an unknown stack.
 pub const NO_STACK: &str = "(no stack)";
 
-/// Returns a figure as a value of a sample.
+/// Returns a figure as a value of a sample; figures above the maximum are clamped.
 pub fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -29,13 +29,13 @@ pub struct Message {
     pub time_nanos: i64,
     /// Length of the recording, in nanoseconds.
     pub duration_nanos: i64,
-    /// Kind of the period.
+    /// Kind and unit of `period`.
     pub period_type: ValueType,
-    /// Period: 1, because every event counts.
+    /// Distance between two samples: 1, because every event counts.
     pub period: i64,
-    /// Comments, each a text.
+    /// Comments, as texts.
     pub comment: Vec<i64>,
-    /// Type that readers show first, a text.
+    /// Type of the values that readers show first, as a text.
     pub default_sample_type: i64,
 }
 
@@ -83,7 +83,7 @@ pub struct Mapping {
     pub filename: i64,
     /// Text: build id in hexadecimal.
     pub build_id: i64,
-    /// Whether all locations have functions, so that readers look for no names.
+    /// Whether all locations of the mapping have functions. If so, readers look up no names.
     pub has_functions: bool,
     /// Whether all functions have files.
     pub has_filenames: bool,
@@ -122,7 +122,7 @@ pub struct Function {
     pub id: u64,
     /// Text: name.
     pub name: i64,
-    /// Text: name as in the object file; 0 where `name` is demangled already.
+    /// Text: name as in the object file; 0 if `name` is already demangled.
     pub system_name: i64,
     /// Text: source file.
     pub filename: i64,

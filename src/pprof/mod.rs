@@ -1,13 +1,14 @@
 //! The format of `pprof`, `profile.proto`: its messages, and their encoding.
 //!
-//! `go tool pprof`, Pyroscope, Parca, Perfetto and others read it. [`of`] makes a message of a profile as it is in the process,
-//! with addresses in place of names; readers find the names by the build ids. The `heapledger` command has the names, and makes
-//! messages with them.
+//! `go tool pprof`, Pyroscope, Parca, Perfetto and others read it. [`of`] makes a message in the recorded process, with
+//! addresses in place of names; readers look up the names by the build ids. The `heapledger` command knows the names,
+//! and makes messages with names.
 //!
 //! * A text is an index into the string table, whose element 0 is the empty text; ids start at 1.
-//! * Values are signed; larger ones are clamped.
-//! * Every location has a mapping, because some readers do not take one without: where there is no object, the synthetic mapping
-//!   [`NO_OBJECT`]. Its name begins with `[`, so that no reader looks for its file.
+//! * Values are signed; larger values are clamped.
+//! * Every location has a mapping, because some readers reject a location without a mapping. A location outside all
+//!   objects has the synthetic mapping [`NO_OBJECT`], whose name begins with `[`, so that no reader searches for its
+//!   file.
 
 mod encode;
 mod heap;

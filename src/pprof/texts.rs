@@ -36,7 +36,7 @@ impl Texts {
         ValueType { kind: self.number(kind), unit: self.number(unit) }
     }
 
-    /// Returns the texts in their order.
+    /// Returns the texts in the order of their numbers.
     pub fn into_table(self) -> Vec<String> {
         self.texts
     }

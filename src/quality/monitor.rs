@@ -1,8 +1,8 @@
 //! Completeness of the last windows of time, and its trend.
 //!
 //! The counters of a process only grow, so a completeness over the lifetime hides recent loss: after an hour without
-//! loss, it hardly shows the minute in which half of the events were lost. The monitor therefore compares two windows
-//! of time: the newest one and the one before it.
+//! loss, it hardly shows the minute in which half of the events were lost. The monitor therefore compares the newest
+//! window of time with the window before it.
 //!
 //! ```text
 //!  samples   s0 ····· s1 ·· s2 ····· s3 ··· s4 ······ s5
@@ -13,10 +13,10 @@
 //! * The monitor receives [samples](QualitySample) of the counters, at any rate. A window ends with the first sample
 //!   that is at least `window_ns` younger than its start, and the next window begins with the same sample. So no event
 //!   is between two windows, and a window is longer if samples are rare.
-//! * Only ended windows count, so both have about the same length, and no figure varies while a window fills. In
-//!   return, figures are up to one window old.
+//! * Only ended windows count, so the two windows have about the same length, and no figure varies while a window
+//!   fills. The price: figures are up to one window old.
 //! * A window with fewer than `events_min` events recorded or lost has no completeness, and the trend is then unknown.
-//! * A difference up to `dead_band` is no trend.
+//! * If the two completenesses differ by at most `dead_band`, the trend is stable.
 //!
 //! No code of this module reads a clock. Counters that decrease (in a forked child with a fresh ledger) restart the
 //! monitor.
@@ -28,7 +28,7 @@ use crate::profile::{Anomalies, CompletenessTrend, LossCounts, LossReason, Quali
 
 /// Default length of a window, in nanoseconds.
 pub const WINDOW_NS: u64 = 1_000_000_000;
-/// Minimum number of events, recorded or lost, with which the completeness of a window counts.
+/// Minimum number of events, recorded or lost, of a window whose completeness counts.
 pub const WINDOW_EVENTS_MIN: u64 = 1_000;
 /// Maximum difference of completeness between two windows that counts as stable, as a share: half a percentage point.
 pub const DEAD_BAND: f64 = 0.005;
@@ -38,7 +38,7 @@ pub const DEAD_BAND: f64 = 0.005;
 pub struct MonitorConfig {
     /// Minimum length of a window, in nanoseconds. Default [`WINDOW_NS`].
     pub window_ns: u64,
-    /// Minimum number of events, recorded or lost, with which the completeness of a window counts. Default
+    /// Minimum number of events, recorded or lost, of a window whose completeness counts. Default
     /// [`WINDOW_EVENTS_MIN`].
     pub events_min: u64,
     /// Maximum difference of completeness, from 0 to 1, at which two windows count as equal. Default [`DEAD_BAND`].
@@ -129,8 +129,8 @@ impl QualityWindow {
     }
 
     fn between(start: &QualitySample, end: &QualitySample) -> QualityWindow {
-        // Sums over lanes are read while threads record, and waiting frees may be matched meanwhile: a figure may be a
-        // little lower than before.
+        // Sums over lanes are read while threads record, and waiting frees may find their blocks meanwhile. So a figure
+        // may be slightly lower than in the sample before.
         QualityWindow {
             start_ns: start.at_ns,
             end_ns: end.at_ns,

@@ -11,9 +11,9 @@
 //! | yes | any | no | rare | [`ThreadLocalBuffers`](ExecutionMode::ThreadLocalBuffers): no loss at no cost |
 //! | yes | any | no | frequent or unknown | [`AdaptiveBackoff`](ExecutionMode::AdaptiveBackoff) |
 //!
-//! A program may lose events if it can tolerate loss and does not require perfect accuracy. If it states both, accuracy
-//! decides. The number of threads never makes a lossless mode lossy: each thread has its own ring and can book it
-//! itself.
+//! A program may lose events if it can tolerate loss and does not require perfect accuracy. If it both tolerates loss
+//! and requires perfect accuracy, it may not lose events. The number of threads never makes a lossless mode lossy: each
+//! thread has a ring, which the thread can book itself.
 
 use std::fmt;
 
@@ -92,7 +92,7 @@ fn threads_at_once(rows: &[ThreadRow]) -> usize {
             changes.extend([(row.started_ns, 1), (ended_ns, -1)]);
         }
     }
-    // At equal times, starts are sorted before ends, so a thread of any length counts.
+    // At equal times, starts come before ends, so that a thread that ends when it starts counts.
     changes.sort_unstable_by_key(|(at_ns, change)| (*at_ns, -change));
     let mut running = 0;
     let after_each = changes.into_iter().map(|(_, change)| {
@@ -107,8 +107,8 @@ fn threads_at_once(rows: &[ThreadRow]) -> usize {
 pub enum ExecutionMode {
     /// Lossless. The only thread books its ring itself, so heapledger needs no background thread.
     SingleThreaded,
-    /// Lossless. Each thread has a ring and can book it itself, and the background thread books idle rings. The
-    /// default.
+    /// Lossless. Each thread has a ring, which the thread can book itself, and the background thread books idle rings.
+    /// The default.
     ThreadLocalBuffers,
     /// Threads never wait. The rings receive an unbiased sample of the blocks.
     LockFreeHybrid,
@@ -192,8 +192,8 @@ mod tests {
         let rare = Some(WAITS_PER_MILLION_MAX);
         let frequent = Some(WAITS_PER_MILLION_MAX * 1.01);
         let measured = [None, rare, frequent, Some(f64::NAN)];
-        // Modes for waits that are missing, rare, frequent and not a number, by three needs: perfect accuracy,
-        // tolerance of loss, throughput.
+        // For each row of needs (perfect accuracy, tolerance of loss, throughput): the modes for waits that are
+        // missing, rare, frequent, and not a number.
         let table = [
             ((false, false, false), [ThreadLocalBuffers; 4]),
             ((false, false, true), [ThreadLocalBuffers; 4]),

@@ -1,4 +1,4 @@
-//! Thresholds of completeness: falling below one, and recovering.
+//! Thresholds of completeness: detects that completeness falls below a threshold, and that it recovers.
 //!
 //! ```text
 //!  completeness   ──╲            ╱──────   recovers at completeness + hysteresis, 1 at most

@@ -1,26 +1,26 @@
-//! Where the endpoint listens: a loopback address, or a socket file of its user's own. A public address has to be asked for
-//! in words.
+//! Address of the endpoint: a loopback address, or a socket file that only its user may open. An address that other
+//! machines can reach needs the prefix `public:`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// Where the endpoint listens.
+/// Address at which the endpoint listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
     Tcp {
         at: SocketAddr,
-        /// Whether other machines may ask. Then every name of this machine is accepted.
+        /// Whether other machines may ask. If they may, a request may name any host.
         is_public: bool,
     },
     /// Path of a socket file.
     Unix(String),
 }
 
-/// Why an address cannot be used.
+/// Reason why an address cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AddressError {
     Unreadable,
-    /// Other machines could ask, and the address does not say so in words.
+    /// Other machines could reach the address, and it has no prefix `public:`.
     Public(SocketAddr),
 }
 
@@ -48,11 +48,11 @@ impl Address {
         Ok(Address::Tcp { at, is_public })
     }
 
-    /// Whether a request may name this host. A page in a browser can have its own name lead to this machine; its requests
-    /// then name that host.
+    /// Whether a request may name this host. A web page can make its own host name lead to this machine; the requests
+    /// of the page then name that host, and are refused.
     pub(crate) fn accepts(&self, host: Option<&str>) -> bool {
         let Address::Tcp { is_public: false, .. } = self else { return true };
-        // A request of HTTP/1.0 has none; browsers always send one.
+        // A request of HTTP/1.0 need not name a host. Browsers always name it.
         let Some(host) = host else { return true };
         let (name, port) = match host.rsplit_once(':') {
             Some((name, port)) if !port.contains(']') => (name, port),

@@ -10,9 +10,9 @@ use crate::pprof::{self, Kind, encode, gzip};
 use crate::profile::{LossReason, Profile, Site};
 use crate::text::escape::escaped;
 
-/// Maximum number of seconds over which a difference is taken.
+/// Maximum length of a difference, in seconds.
 pub(crate) const DIFFERENCE_SECONDS_MAX: u64 = 600;
-/// Time for which an answer to one request serves others too, so that a scraper of two paths costs one snapshot.
+/// Time for which one profile of sites serves further requests, so that a scraper of two paths costs one snapshot.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
 /// Answers requests about one heap. It keeps the last profile of sites for a second.
@@ -22,11 +22,11 @@ pub(crate) struct Answers<'a> {
     dumped: Option<Instant>,
 }
 
-/// What a request leads to.
+/// Result of a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Now(Response),
-    /// A difference, which [`Answers::difference`] answers once the time has passed.
+    /// A difference. [`Answers::difference`] answers it once its time has passed.
     Later(Pending),
 }
 
@@ -75,8 +75,8 @@ impl<'a> Answers<'a> {
         })
     }
 
-    /// Answers as Go's handler does: first a number, which is 0 only if no names are looked up; then a line for each of the
-    /// addresses `0x1+0x2` that has a name.
+    /// Answers as Go's handler does. The first line is a number, which is 0 only if no names are looked up. Then
+    /// follows a line for each named address of the request, which is a list such as `0x1+0x2`.
     fn symbols(&self, asked: &[u8]) -> Response {
         let address = |text: &str| u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok();
         let asked = String::from_utf8_lossy(asked);
@@ -97,7 +97,7 @@ impl<'a> Answers<'a> {
         )
     }
 
-    /// Forgets what is too old to serve another request.
+    /// Drops the profile of sites once it is too old to serve another request.
     pub(crate) fn forget(&mut self) {
         self.sites.take_if(|(made, _)| made.elapsed() >= SHARED_FOR);
     }
@@ -130,7 +130,7 @@ impl<'a> Answers<'a> {
             }
         };
         if seconds > 0 {
-            // Its beginning is this moment, whatever was served before.
+            // A difference begins now, so it does not use the profile that served earlier requests.
             return match self.heap.sites() {
                 Some(before) => Answer::Later(Pending { seconds, kind, before: Box::new(before) }),
                 None => Answer::Now(Answers::none()),
@@ -140,7 +140,7 @@ impl<'a> Answers<'a> {
         Answer::Now(if is_text { text(profile, kind) } else { message(profile, None, kind) })
     }
 
-    /// Answers a difference whose time has passed.
+    /// Answers a difference once its time has passed.
     pub(crate) fn difference(&mut self, pending: &Pending) -> Response {
         match self.heap.sites() {
             Some(now) => message(&now, Some(&pending.before), pending.kind),
@@ -161,7 +161,7 @@ fn message(profile: &Profile, before: Option<&Profile>, kind: Kind) -> Response 
     Response::new("application/octet-stream", gzip(&encode(&message)))
 }
 
-/// Returns how complete the figures are, one line for each figure, for the comments of a message.
+/// Returns the completeness of the figures, one line for each figure, for the comments of a message.
 fn comments(profile: &Profile, is_difference: bool) -> Vec<String> {
     let quality = &profile.quality;
     let mut lines = vec![

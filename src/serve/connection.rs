@@ -1,4 +1,4 @@
-//! One exchange on one connection: a request, then a response, then the end.
+//! One exchange on one connection: a request, a response, and the end of the connection.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use super::request::{self, Request};
 use super::response::Response;
 use crate::sys::sockets::{Interest, Stream};
 
-/// Time in which a whole request has to arrive.
+/// Time within which the whole request must arrive.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
-/// Time in which a response has to be taken.
+/// Time within which the client must have taken the response.
 const RESPONSE_TIME: Duration = Duration::from_secs(30);
-/// Bytes that are read at a time.
+/// Number of bytes that are read at a time.
 const READ_BYTES: usize = 4_096;
 
 /// A connection and its state.
@@ -20,9 +20,10 @@ const READ_BYTES: usize = 4_096;
 pub(super) struct Connection {
     stream: Stream,
     state: State,
-    /// When the connection is closed whatever its state.
+    /// Time at which the connection is closed, whatever its state.
     until: Instant,
-    /// When it was accepted; once it has an answer, when the client last took a part of that.
+    /// Time at which the connection was accepted. Once it has an answer: time at which the client last took a part of
+    /// the answer.
     since: Instant,
 }
 
@@ -43,7 +44,7 @@ enum State {
     Over,
 }
 
-/// What a connection needs next.
+/// The next need of a connection.
 #[derive(Debug)]
 pub(super) enum Need {
     Nothing,
@@ -72,8 +73,9 @@ impl Connection {
         matches!(self.state, State::Over) || now >= self.until
     }
 
-    /// Returns the rank in which connections that wait for their clients are given up for others: those that have not sent
-    /// a whole request, then those that do not take their answers, each from the longest wait on.
+    /// Returns the rank of a connection that waits for its client; `None` for other connections. If there are too many
+    /// connections, the lowest rank is closed first: first those without a whole request, then those whose client does
+    /// not take its answer, and among equal ones the longest wait.
     pub(super) fn rank(&self) -> Option<(bool, Instant)> {
         match self.state {
             State::Reading(_) | State::Writing { .. } => Some((self.unsent_bytes() > 0, self.since)),
@@ -81,7 +83,7 @@ impl Connection {
         }
     }
 
-    /// Returns the bytes of the response that the client has not taken.
+    /// Returns the number of bytes of the response that the client has not taken.
     pub(super) fn unsent_bytes(&self) -> usize {
         match &self.state {
             State::Writing { bytes, sent } => bytes.len() - sent,
@@ -97,7 +99,7 @@ impl Connection {
         matches!(self.state, State::Waiting { .. })
     }
 
-    /// Returns when a difference is due.
+    /// Returns the time at which a difference is due; `None` for a connection without a difference.
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {
             State::Waiting { due, .. } => Some(*due),
@@ -105,7 +107,7 @@ impl Connection {
         }
     }
 
-    /// Goes on after the socket has become ready.
+    /// Continues the exchange after the socket has become ready.
     pub(super) fn proceed(&mut self) -> Need {
         match &mut self.state {
             State::Reading(_) => self.read(),
@@ -113,7 +115,7 @@ impl Connection {
                 self.write();
                 Need::Nothing
             }
-            // The other side has gone.
+            // The client has closed the connection.
             State::Waiting { .. } => {
                 self.state = State::Over;
                 Need::Nothing

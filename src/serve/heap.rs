@@ -1,23 +1,24 @@
-//! What the endpoint asks of the process.
+//! The figures of the process, as the endpoint asks for them.
 
 use crate::live::Live;
 use crate::profile::{HeapStats, Profile, QualityIndicator, Scope};
 
-/// The heap behind an endpoint. No method is called by two threads at a time.
+/// The heap behind an endpoint. Two threads never call its methods at the same time.
 pub(crate) trait Heap {
-    /// Returns the totals and the quality of this moment, after booking what was recorded; the scopes if they are asked for.
+    /// Books what was recorded, and returns the current totals and the quality; with `with_scopes`, also the scopes.
     fn figures(&self, with_scopes: bool) -> Option<Figures>;
 
-    /// Returns the profile of this moment, without live blocks, history and timeline.
+    /// Returns the current profile, without live blocks, history and timeline.
     fn sites(&self) -> Option<Profile>;
 
-    /// Returns the whole profile of this moment, as the bytes of a dump.
+    /// Returns the whole current profile, as the bytes of a dump.
     fn dump(&self) -> Option<Vec<u8>>;
 
     /// Returns the figures of the live page.
     fn live(&self) -> Option<Live>;
 
-    /// Returns the name of the function at each address, empty where it has none; `None` if names are not looked up.
+    /// Returns the name of the function at each address; empty for an address without a name. Returns `None` if names
+    /// are not looked up.
     fn names(&self, addresses: &[u64]) -> Option<Vec<String>>;
 
     /// Returns the arguments of the process.

@@ -1,4 +1,4 @@
-//! The sites as text, for people without another program (`?debug=1`).
+//! The sites as text, for people who have only a browser (`?debug=1`).
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::text::units::{bytes, count, duration};
 /// Maximum number of sites that are listed.
 const LISTED_SITES_MAX: usize = 200;
 
-/// Returns totals, completeness, and the largest sites by `figure`, with addresses as object and offset.
+/// Returns totals, completeness, and the largest sites by `figure`. An address is shown as an object with an offset.
 pub(super) fn listing(profile: &Profile, heading: &str, figure: fn(&Site) -> u64) -> String {
     let (totals, process) = (&profile.totals, &profile.process);
     let mut text = format!(

@@ -7,7 +7,8 @@ use crate::profile::LossReason;
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Returns all counters; those of scopes only if they are asked for, because their number grows with the program's names.
+/// Returns all counters. Those of scopes are included only with `with_scopes`, because their number grows with the
+/// number of scopes.
 pub(super) fn metrics(figures: &Figures, with_scopes: bool) -> String {
     let (stats, quality) = (&figures.stats, &figures.quality);
     let mut text = String::new();
@@ -65,7 +66,7 @@ pub(super) fn metrics(figures: &Figures, with_scopes: bool) -> String {
     text
 }
 
-/// Returns the completeness; below 1 if anything was lost, however little.
+/// Returns the completeness. It is below 1 if any event was lost, whatever the rounding.
 fn ratio(recorded: u64, lost: u64) -> f64 {
     let ratio = crate::profile::QualityIndicator::completeness_of(recorded, lost);
     if lost > 0 { ratio.min(1.0f64.next_down()) } else { ratio }
@@ -82,7 +83,8 @@ fn scopes(out: &mut String, figures: &Figures) {
             scope.peak_bytes
         }),
     ];
-    // The same name in two other scopes has two rows; a metric has one sample for each name.
+    // Two scopes with the same name inside other scopes have two rows, and a metric must have one sample for each
+    // label.
     let mut names: Vec<String> = Vec::new();
     for number in 1..=figures.scopes.len() {
         names.push(path_of(figures, number));
@@ -95,14 +97,14 @@ fn scopes(out: &mut String, figures: &Figures) {
     }
 }
 
-/// Returns the names of a scope and of those around it, outermost first, and its number if that is needed to tell it from
-/// another one.
+/// Returns the names of a scope and of the scopes around it, outermost first. Adds the number of the scope if another
+/// scope has the same path.
 fn path_of(figures: &Figures, number: usize) -> String {
     let mut path = String::new();
     let mut at = number;
     while let Some(scope) = at.checked_sub(1).and_then(|at| figures.scopes.get(at)) {
         path = if path.is_empty() { scope.name.clone() } else { format!("{}/{path}", scope.name) };
-        // A scope lies in an older one.
+        // The parent of a scope is an older scope.
         at = if (scope.parent as usize) < at { scope.parent as usize } else { 0 };
     }
     let key = |scope: &crate::profile::Scope| (scope.name.clone(), scope.parent);

@@ -1,7 +1,7 @@
-//! The endpoint: answers to requests of HTTP, and a server for them.
+//! The endpoint: answers to HTTP requests, and a server for them.
 //!
-//! The paths are those of Go's `net/http/pprof`, so that `go tool pprof`, Alloy, Pyroscope and Parca find them, and Prometheus's
-//! `/metrics`. The figures come from a [`Heap`]; this layer knows nothing of how they are made.
+//! The paths are those of Go's `net/http/pprof`, so that `go tool pprof`, Alloy, Pyroscope and Parca find them, and
+//! Prometheus's `/metrics`. The figures come from a [`Heap`]; this layer does not depend on their origin.
 //!
 //! ```text
 //!  socket ─► server ─► request ─► answer ─► Heap
@@ -13,9 +13,9 @@
 //! | --- | --- |
 //! | `response`, `request` | the two ends of an exchange, without sockets |
 //! | `json`, `metrics`, `listing` | the live page, counters and sites as text |
-//! | `heap` | what the endpoint asks of the process |
+//! | `heap` | the figures that the endpoint asks for |
 //! | `answer` | the paths |
-//! | `address`, `connection`, `server` | where it listens, one exchange on a socket, and all of them |
+//! | `address`, `connection`, `server` | the address of the endpoint, one exchange on a socket, and all exchanges |
 
 pub(crate) mod address;
 pub(crate) mod answer;

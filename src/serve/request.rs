@@ -12,11 +12,11 @@ pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: String,
-    /// Value of the header `Host`; `None` if there is none.
+    /// Value of the header `Host`; `None` without the header.
     pub(crate) host: Option<String>,
-    /// Length of the head, with its empty line.
+    /// Length of the head, including the empty line at its end, in bytes.
     pub(crate) head_bytes: usize,
-    /// Length of the body.
+    /// Length of the body, in bytes.
     pub(crate) body_bytes: usize,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Request>, Response> {
         let (name, value) = line.split_once(':').ok_or_else(bad)?;
         let value = value.trim();
         if name.eq_ignore_ascii_case("host") {
-            // Two names could be read in two ways.
+            // Servers and proxies disagree on a request with two hosts.
             if request.host.replace(value.to_owned()).is_some() {
                 return Err(bad());
             }
@@ -71,7 +71,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Request>, Response> {
     Ok(Some(request))
 }
 
-/// Refuses bytes that cannot become a request, before they are many.
+/// Refuses bytes that cannot become a request as soon as they arrive.
 fn early(bytes: &[u8]) -> Result<Option<Request>, Response> {
     let methods: [&[u8]; 3] = [b"GET ", b"HEAD ", b"POST "];
     let may_become = methods.iter().any(|method| {
@@ -85,7 +85,7 @@ fn bad() -> Response {
     Response::refusal(400, "this is no request of HTTP/1.1")
 }
 
-/// Returns the path of a target, and the value of one of its parameters.
+/// Returns the value of a parameter in the query of a target.
 pub(crate) fn parameter<'a>(target: &'a str, name: &str) -> Option<&'a str> {
     let (_, query) = target.split_once('?')?;
     query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))

@@ -1,6 +1,6 @@
-//! A response.
+//! A response of the endpoint.
 
-/// A response of the endpoint, for a server of the program's own.
+/// A response of the endpoint, for the program's own server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Response {
@@ -23,7 +23,7 @@ impl Response {
         Response::new("text/plain; charset=utf-8", body)
     }
 
-    /// Returns a response that refuses the request, with the reason and what to do.
+    /// Returns a response that refuses the request. Its body says why, and what to do.
     pub(crate) fn refusal(status: u16, why: &str) -> Response {
         Response { status, ..Response::text(format!("{why}\n")) }
     }
@@ -33,7 +33,7 @@ impl Response {
         self
     }
 
-    /// Returns the response as bytes of HTTP/1.1. The connection is closed after it.
+    /// Returns the response as bytes of HTTP/1.1, with which the connection ends.
     pub(crate) fn to_bytes(&self, with_body: bool) -> Vec<u8> {
         let reason = match self.status {
             200 => "OK",

@@ -1,9 +1,9 @@
 //! The server: one thread, which never waits for one client.
 //!
-//! A client that sends its request at once is answered at once. One that does not, or does not take its answer, is given up
-//! for a newer one as soon as [`CONNECTIONS_MAX`] are open, so that any number of slow ones keeps nobody out. All work
-//! together takes at most [`CPU_SHARE`] of a processor, over some seconds; beyond that the server rests, and the system holds
-//! further connections back.
+//! A client that sends its request at once is answered at once. A slow client does not send its request, or does not
+//! take its answer. When [`CONNECTIONS_MAX`] connections are open, the server closes the connection of a slow client
+//! for each new one, so slow clients keep nobody out. All work together takes at most one part in [`CPU_SHARE`] of a
+//! processor, over some seconds; beyond that the server rests, and further connections wait in the system.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -19,17 +19,18 @@ use crate::sys::sockets::{Interest, Listener, wait};
 
 /// Maximum number of open connections.
 pub(crate) const CONNECTIONS_MAX: usize = 64;
-/// Maximum number of differences that are measured at one time; each holds the sites of its beginning.
+/// Maximum number of differences that are measured at one time. Each holds a profile of sites from its beginning.
 pub(crate) const DIFFERENCES_MAX: usize = 4;
-/// Bytes of answers that clients have not taken, without those of the newest one, above which connections are given up.
+/// Maximum number of bytes in answers that clients have not taken, without the newest answer. Above it, connections are
+/// closed.
 pub(crate) const UNSENT_BYTES_MAX: usize = 16 << 20;
-/// Maximum number of connections that are accepted before others get on.
+/// Maximum number of connections that are accepted before open connections are served.
 const ACCEPTED_AT_ONCE: usize = 128;
-/// Maximum pause between two looks at the end of the program.
+/// Maximum pause between two checks for the end of the program.
 const TURN: Duration = Duration::from_millis(250);
-/// The share of a processor that the server may use: one in this number.
+/// Divisor of the processor time: the share of one processor that the server may use.
 const CPU_SHARE: u64 = 50;
-/// Processor time that the server may use at once, and that it may owe, in nanoseconds.
+/// Processor time that the server may use without a rest, in nanoseconds; also the maximum that it may owe.
 const CPU_CREDIT_NS: u64 = 500_000_000;
 const CPU_DEBT_NS: u64 = 100_000_000;
 
@@ -53,7 +54,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Serves until `goes_on` returns false. Returns false if the program has closed the listener.
+    /// Serves until `goes_on` returns `false`. Returns `false` if the program has closed the listener.
     pub(crate) fn run(&mut self, goes_on: impl Fn() -> bool) -> bool {
         while goes_on() {
             if !self.turn() {
@@ -63,7 +64,7 @@ impl<'a> Server<'a> {
         true
     }
 
-    /// Waits for a socket, and serves those that are ready. Returns false if the program has closed the listener.
+    /// Waits for sockets, and serves those that are ready. Returns `false` if the program has closed the listener.
     fn turn(&mut self) -> bool {
         if let Some(rest) = self.credit.rest() {
             platform::sleep_ns(rest.min(TURN).as_nanos() as u64);
@@ -79,7 +80,8 @@ impl<'a> Server<'a> {
         }
         self.answer_differences(now);
         let is_open = !ready.first().is_some_and(|ready| *ready) || self.accept(now);
-        // A client that reads to the end waits for this: also one whose request had arrived when it was accepted.
+        // A client that reads to the end of its answer waits until the connection is closed. This includes a connection
+        // that was accepted and answered just now.
         self.connections.retain(|connection| !connection.is_over(now));
         self.answers.forget();
         self.credit.spend(platform::thread_cpu_ns().saturating_sub(began_ns));
@@ -99,15 +101,16 @@ impl<'a> Server<'a> {
             match self.listener.accept() {
                 Ok(stream) => self.admit(Connection::new(stream, now), now),
                 Err(error) if error.kind() == ErrorKind::NotConnected => return false,
-                // None is waiting, or the process has no descriptor left: then the system holds them back.
+                // No connection waits, or the process has no free descriptor; further connections then wait in the
+                // system.
                 Err(_) => break,
             }
         }
         true
     }
 
-    /// Takes a new connection. A request that has arrived already is answered before the connection can be given up for
-    /// another one.
+    /// Takes a new connection. If its request has already arrived, the request is answered before the connection can be
+    /// closed for another one.
     fn admit(&mut self, mut connection: Connection, now: Instant) {
         let need = connection.proceed();
         self.make_room(now);
@@ -119,8 +122,8 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Gives up a connection if there are too many. It is looked at once more before: its request or its acceptance of the
-    /// answer may have arrived since.
+    /// Closes a connection of a slow client if there are too many. Checks the client once more before that, because it
+    /// may have sent or taken bytes since.
     fn make_room(&mut self, now: Instant) {
         self.connections.retain(|connection| !connection.is_over(now));
         while self.connections.len() >= CONNECTIONS_MAX
@@ -141,8 +144,8 @@ impl<'a> Server<'a> {
         ranks.filter_map(|(at, connection)| Some((connection.rank()?, at))).min().map(|(_, at)| at)
     }
 
-    /// Gives up connections whose clients do not take their answers, so that these do not fill the memory. The answer at
-    /// `newest` may have any length.
+    /// Closes connections whose clients do not take their answers, so that the answers do not fill the memory. The
+    /// answer at `newest` may have any length.
     fn bound_unsent(&mut self, newest: usize) {
         loop {
             let others = self.connections.iter().enumerate().filter(|(at, _)| *at != newest);
@@ -218,7 +221,7 @@ impl Credit {
         self.ns = after.max(-(CPU_DEBT_NS as i64));
     }
 
-    /// Returns how long the server rests.
+    /// Returns for how long the server has to rest.
     fn rest(&mut self) -> Option<Duration> {
         self.spend(0);
         (self.ns < 0).then(|| Duration::from_nanos(self.ns.unsigned_abs() * CPU_SHARE))

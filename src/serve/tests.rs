@@ -19,7 +19,7 @@ use crate::sys::sockets::Listener;
 #[derive(Default)]
 struct Growing {
     snapshots: Cell<u64>,
-    /// Length of a further argument of the process.
+    /// Length of a further argument of the process, in bytes.
     argument_bytes: usize,
 }
 
@@ -83,7 +83,7 @@ fn serving_arguments(argument_bytes: usize, work: impl FnOnce(SocketAddr)) {
             assert!(server.run(|| !is_over.load(Ordering::Relaxed)));
             server.close();
         });
-        // The server ends also if an assertion fails.
+        // Ends the server even if an assertion fails.
         struct Ends<'a>(&'a AtomicBool);
         impl Drop for Ends<'_> {
             fn drop(&mut self) {
@@ -172,7 +172,7 @@ fn two_scrapes_share_a_snapshot_and_a_difference_takes_two_of_its_own() {
         let began = Instant::now();
         let (status, _, text) = get(at, "/debug/pprof/allocs?seconds=1");
         assert!(status == 200 && began.elapsed() >= Duration::from_secs(1));
-        // The samples have ten bytes more, which are live: field 2, packed.
+        // Each sample has ten more bytes, which are live: field 2, packed.
         assert!(text.windows(6).any(|bytes| bytes == [0x12, 4, 0, 10, 0, 10]), "{text:?}");
     });
 }
@@ -225,7 +225,7 @@ fn requests_that_are_none_are_refused_at_once() {
             (&long, "431"),
         ] {
             let mut stream = connected(at);
-            // The server may have answered before all is sent.
+            // The server may answer and close before it has read all bytes.
             let _ = stream.write_all(bytes);
             let mut answer = [0; 12];
             if stream.read_exact(&mut answer).is_ok() {
@@ -245,7 +245,7 @@ fn a_request_that_is_there_when_its_client_is_accepted_is_answered_to_the_end() 
         for _ in 0..40 {
             assert_eq!(get(at, "/metrics").0, 200);
         }
-        // The server waits for a quarter of a second where no socket is ready.
+        // The server pauses for a quarter of a second if no socket is ready.
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     });
 }
@@ -263,7 +263,7 @@ fn slow_clients_keep_nobody_out() {
         for _ in 0..10 {
             assert_eq!(get(at, "/metrics").0, 200);
         }
-        // The newest ones are still there.
+        // The newest connections are still open.
         let mut last = slow.last().unwrap();
         last.write_all(b"ics HTTP/1.0\r\n\r\n").unwrap();
         let mut answer = String::new();

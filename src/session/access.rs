@@ -8,16 +8,16 @@ use crate::recorder::internal::InternalScope;
 use crate::recorder::{background_thread, state};
 use crate::tracked::{self, TrackedReport};
 
-/// Runs `work` in an internal scope, for a public function. Starts the background thread if there is a reason to. Returns
-/// `None` if there is no ledger.
+/// Runs `work` in an internal scope, for a public function. Starts the background thread if it is due. Returns `None`
+/// if there is no ledger.
 pub(super) fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &InternalScope) -> T) -> Option<T> {
     background_thread::start_if_due();
     background_thread::request();
     internally(work)
 }
 
-/// Runs `work` in an internal scope, in an event, in a thread of heapledger or at the end of the process. Returns `None` if
-/// there is no ledger.
+/// Runs `work` in an internal scope. Called within an event, in a thread of heapledger, or at the end of the process,
+/// where no thread may be started. Returns `None` if there is no ledger.
 pub(super) fn internally<T>(work: impl FnOnce(&'static Ledger, &InternalScope) -> T) -> Option<T> {
     let ledger = state::ledger()?;
     let scope = InternalScope::enter();

@@ -11,7 +11,7 @@ use crate::sys::platform;
 /// Writes the dump, and ends the trace. Each failure is one line on standard error. The exit code of the program does
 /// not change.
 pub(super) fn dump_at_exit() {
-    // If a dump in progress does not end in time, both dumps are written.
+    // `None` if a dump in progress does not end in time. Then both dumps are written at the same time.
     let _no_other = dump_thread::pause();
     if state::options().warn {
         let quality = queries::quality();

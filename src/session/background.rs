@@ -1,5 +1,4 @@
-//! The background thread in the program's hands: its start, its interval, its tuner and its callback, while the program
-//! runs.
+//! Functions by which the program controls the background thread while it runs: start, interval, tuner and callback.
 
 use std::time::Duration;
 
@@ -15,8 +14,8 @@ use crate::recorder::options::{INTERVAL_NS_MAX, INTERVAL_NS_MIN};
 /// The thread that aggregates in the background: it books the rings of idle threads, advances the clock's epoch, and runs
 /// tuner, triggers and callback.
 ///
-/// It starts by itself where it is needed ([`HeapLedger::background`](crate::HeapLedger::background)), so that a program
-/// need not spawn it. Nothing is lost without it.
+/// The thread starts by itself when it is needed ([`HeapLedger::background`](crate::HeapLedger::background)), so a
+/// program need not spawn it. Without the thread no event is lost.
 ///
 /// # Examples
 /// ```
@@ -34,7 +33,7 @@ use crate::recorder::options::{INTERVAL_NS_MAX, INTERVAL_NS_MIN};
 pub struct BackgroundAggregator(());
 
 impl BackgroundAggregator {
-    /// Starts the background thread unless it runs, and sets its interval. Returns `None` if no
+    /// Sets the interval of the background thread, and starts the thread unless it runs. Returns `None` if no
     /// [`HeapLedger`](crate::HeapLedger) records, if the builder forbids the thread, or if no thread can be started.
     /// Must not be called in a signal handler.
     ///
@@ -47,9 +46,10 @@ impl BackgroundAggregator {
     }
 }
 
-/// Changes the interval of the background thread: the minimum pause between two of its rounds, from 250 µs to 1 s. The thread
-/// follows at its next sample, within the tenth of a second or the interval before. Every later dump has the change, with
-/// its time. [`HeapLedger::interval`](crate::HeapLedger::interval) says what depends on it.
+/// Changes the interval of the background thread: the minimum pause between two of its rounds, from 250 µs to 1 s. The
+/// thread takes over the new interval within a tenth of a second, or within the old interval if that is longer. Every
+/// later dump lists the change, with its time. [`HeapLedger::interval`](crate::HeapLedger::interval) explains the
+/// effects of the interval.
 ///
 /// # Errors
 /// Returns an [`InvalidSetting`] for an interval outside these bounds.
@@ -64,7 +64,7 @@ pub fn set_interval(interval: Duration) -> Result<(), InvalidSetting> {
     Ok(())
 }
 
-/// Returns an interval that the background thread can have.
+/// Returns `value` if it is an interval that the background thread can have, otherwise an error.
 pub(super) fn checked_interval_ns(value: u64) -> Result<u64, InvalidSetting> {
     let (setting, least, most) = ("interval in ns", INTERVAL_NS_MIN, INTERVAL_NS_MAX);
     if (least..=most).contains(&value) {
@@ -74,9 +74,9 @@ pub(super) fn checked_interval_ns(value: u64) -> Result<u64, InvalidSetting> {
     }
 }
 
-/// Switches the tuner on, with a goal, or off, while the program runs: see
-/// [`HeapLedger::auto_tune`](crate::HeapLedger::auto_tune). Without a tuner, the settings stay as they are at that moment.
-/// [`tuner_log`](crate::tuner_log) begins anew with each new tuner.
+/// Switches the tuner on with a goal, or off with `None`, while the program runs: see
+/// [`HeapLedger::auto_tune`](crate::HeapLedger::auto_tune). After the tuner is switched off, the settings keep their
+/// last values. Each new tuner clears [`tuner_log`](crate::tuner_log).
 ///
 /// # Errors
 /// Returns an [`InvalidSetting`] if the goal is invalid.
@@ -95,9 +95,9 @@ pub fn set_auto_tune(goal: Option<TuningGoal>) -> Result<(), InvalidSetting> {
     Ok(())
 }
 
-/// Calls a closure when the completeness of the last second crosses the target, in place of the function of
-/// [`HeapLedger::on_quality`](crate::HeapLedger::on_quality), which says when and on which thread. A `static` cannot hold a
-/// closure; this function can be called in `main`.
+/// Sets a closure that is called when the completeness of the last second crosses the target. The closure replaces the
+/// function of [`HeapLedger::on_quality`](crate::HeapLedger::on_quality), which describes the calls and their thread. A
+/// `static` cannot hold a closure; this function can be called in `main`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -111,7 +111,7 @@ pub fn set_auto_tune(goal: Option<TuningGoal>) -> Result<(), InvalidSetting> {
 /// ```
 pub fn on_quality(callback: impl FnMut(&QualityIndicator) + Send + 'static) {
     let callback = {
-        // The box lives as long as the program, and is none of its own blocks.
+        // The box lives as long as the program, and counts as heapledger's block.
         let _scope = InternalScope::enter();
         Box::new(callback)
     };
@@ -119,7 +119,7 @@ pub fn on_quality(callback: impl FnMut(&QualityIndicator) + Send + 'static) {
     background_thread::start_on_request();
 }
 
-/// Leaves a request for the background thread, where there is a ledger.
+/// Leaves a request for the background thread, if there is a ledger.
 fn leave(request: impl FnOnce(&mut Requests)) {
     with_ledger(|_, _| background::leave_request(request));
 }

@@ -1,8 +1,8 @@
 //! Dumps while the process runs: on a signal, or on a trigger.
 //!
-//! A thread of heapledger writes them; it exists only if the settings ask for such dumps. It waits in
-//! `sys::signals::wait`, so the thread that a signal interrupts continues at once, and so does the background thread
-//! that detects a trigger.
+//! A thread of heapledger writes these dumps; it exists only if the settings ask for such dumps. The dump thread waits
+//! in `sys::signals::wait`. So the thread that a signal interrupts, and the background thread that detects a trigger,
+//! continue at once.
 //!
 //! ```text
 //!  signal handler ─────┐
@@ -10,9 +10,9 @@
 //!  background thread ──┘
 //! ```
 //!
-//! A dump for a signal that ends the process takes the name of the dump at exit, because that dump will not be written.
-//! All other dumps are numbered: `heapledger.app.77.1.hl`, `heapledger.app.77.2.hl`, …. Only the last few numbered
-//! dumps are kept.
+//! A dump for a signal that ends the process has the name of the dump at exit, because the dump at exit will not be
+//! written. All other dumps are numbered: `heapledger.app.77.1.hl`, `heapledger.app.77.2.hl`, …. Only the last few
+//! numbered dumps are kept.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -27,8 +27,8 @@ use crate::recorder::{background_thread, state, thread};
 use crate::sys::latch::{Latch, Taken};
 use crate::sys::{own_threads, signals, statics};
 
-/// Maximum number of steps that the end of the process waits for a dump in progress. They take about
-/// [`signals::DEADLINE_S`].
+/// Maximum number of steps for which the end of the process waits for a dump in progress. The steps take about
+/// [`signals::DEADLINE_S`] seconds.
 const PAUSE_ROUNDS_MAX: u32 = 200_000;
 
 /// The latch that is held while a dump is written.
@@ -83,7 +83,7 @@ fn answer(trigger: DumpTrigger, kept: &mut Kept) {
         _ => None,
     };
     let written = match ending {
-        // This dump replaces the dump at exit, so it has the name of that one.
+        // This dump replaces the dump at exit, so it has the name of the dump at exit.
         Some(_) => dump_pattern().map_or(Ok(()), |pattern| write(&expand(pattern), trigger).map(|_| ())),
         None => kept.write(trigger),
     };
@@ -118,7 +118,7 @@ impl Kept {
         self.paths.push_back(path);
         while self.paths.len() > state::options().triggers.keep as usize {
             if let Some(oldest) = self.paths.pop_front() {
-                // The file may have been moved.
+                // The program's user may have moved the file.
                 let _ = std::fs::remove_file(oldest);
             }
         }

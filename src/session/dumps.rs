@@ -18,8 +18,8 @@ const METADATA_TRIES: usize = 8;
 
 /// Writes a dump of the current state. A relative `path` starts from the working directory at the call.
 ///
-/// An earlier dump of this process at `path` is replaced. If `path` holds the dump of another process, the new one gets
-/// a name with a number, such as `app-2.hl`: see [`Written::path`].
+/// An earlier dump of this process at `path` is replaced. If `path` holds the dump of another process, the new dump
+/// gets a name with a number, such as `app-2.hl`: see [`Written::path`].
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ impl std::error::Error for DumpError {
     }
 }
 
-/// Prints that a dump has another name than the settings ask for, if it has.
+/// Prints the name of a dump if it differs from the name in the settings.
 pub(super) fn tell_other_name(path: &Path, written: &Written) {
     if written.path != path {
         let (asked, actual) = (path.display(), written.path.display());
@@ -90,8 +90,8 @@ pub(super) fn explain(error: &DumpError) -> String {
     gone.map_or_else(|| error.to_string(), |gone| format!("no dump: {gone}"))
 }
 
-/// Writes the metadata of the black box, which the ledger does not hold: a dump with only the process, its settings and
-/// its loaded objects.
+/// Writes the metadata of the black box: a dump with only the process, its settings and its loaded objects. The ledger
+/// does not hold these.
 pub(super) fn write_metadata() {
     internally(|ledger, _| {
         for _ in 0..METADATA_TRIES {
@@ -100,7 +100,7 @@ pub(super) fn write_metadata() {
             if dump::write_to(&mut bytes, &metadata).is_ok() {
                 ledger.set_metadata(&bytes);
             }
-            // Two threads may write at the same time, and the one with the older list of objects may be the last.
+            // Two threads may write at the same time, and the thread with the older list of objects may write last.
             if !snapshot::is_metadata_old(&metadata) {
                 return;
             }
@@ -117,7 +117,7 @@ pub(super) fn exit_path() -> Option<PathBuf> {
     }
 }
 
-/// Returns the path, with its placeholders, of dumps that have no name from the caller. Returns `None` if no dump is
+/// Returns the path, with its placeholders, of the dumps that heapledger writes by itself. Returns `None` if no dump is
 /// allowed: a set-user-id program writes no dump to a path that its caller chooses.
 pub(super) fn dump_pattern() -> Option<&'static [u8]> {
     let options = state::options();

@@ -42,7 +42,7 @@ impl Heap for ThisProcess {
             };
             Figures {
                 stats,
-                // The history is not asked: its number of events is no counter.
+                // The number of events in the history is no counter, so the history is not read.
                 quality: monitor::indicator(counters, 0, ledger.clock.now_ns()),
                 resident_bytes: platform::resident_bytes(),
                 scopes: if with_scopes { scopes::now(ledger, scope) } else { Vec::new() },
@@ -57,7 +57,7 @@ impl Heap for ThisProcess {
     fn dump(&self) -> Option<Vec<u8>> {
         internally(|ledger, scope| {
             let mut bytes = Vec::new();
-            // A vector takes everything.
+            // Writing to a vector cannot fail.
             let _ = dump::write_to(&mut bytes, &whole_profile(ledger, scope, "request"));
             bytes
         })
@@ -81,15 +81,15 @@ impl Heap for ThisProcess {
     }
 }
 
-/// Answers a request about the heap of this process, for a server of the program's own.
+/// Answers a request about the heap of this process, for the program's own server.
 ///
-/// `method` is `GET`, `HEAD` or `POST`; `target` is the path with its parameters, such as `/debug/pprof/heap?seconds=5`. The
-/// paths are those of the endpoint: see `docs/LIVE.md`. Who may ask is the caller's decision: the answers tell what the program
-/// allocates, its arguments, and the paths of its files.
+/// `method` is `GET`, `HEAD` or `POST`; `target` is the path with its parameters, such as
+/// `/debug/pprof/heap?seconds=5`. The paths are those of the endpoint: see `docs/LIVE.md`. The caller decides who may
+/// ask. The answers reveal the allocations of the program, its arguments, and the paths of its files.
 ///
-/// The call takes a snapshot, and with `seconds=N` it waits for so long; in an async program it belongs where blocking work does.
-/// Calls of several threads are answered one after the other, except for such waits. What the call allocates is internal, in no total
-/// of the program; the program frees the response.
+/// The call takes a snapshot. With `seconds=N` it also waits for *N* seconds, so an async program must call it as
+/// blocking work. Calls of several threads are answered one after the other, but their waits overlap. What the call
+/// allocates is internal, and counts in no total of the program.
 ///
 /// ```
 /// let response = heapledger::http::respond("GET", "/metrics", b"");
@@ -178,7 +178,7 @@ pub(super) fn end() {
     }
 }
 
-/// Closes the copy of the parent's listener in a forked child: otherwise the address would be taken as long as the child
+/// Closes the parent's listener in a forked child. An open copy would keep the address in use as long as the child
 /// lives.
 pub(super) fn reset_after_fork() {
     let Endpoint { listener, answering } = &ENDPOINT;

@@ -12,7 +12,7 @@
 //! | `dump_thread` | dumps on signals and triggers |
 //! | `endpoint` | the endpoint of this process, feature `serve` |
 //! | `at_exit` | the end of the process |
-//! | `access` | the way to the ledger, for all of these |
+//! | `access` | access to the ledger, for all of these |
 
 mod access;
 mod at_exit;

@@ -9,10 +9,10 @@ use crate::recorder::internal::RecordingPaused;
 use crate::recorder::{background_thread, state, thread};
 use crate::tracked::{self, TrackedReport};
 
-/// Whether a [`HeapLedger`](crate::HeapLedger) is the global allocator of this process, and records or has recorded.
+/// Whether a [`HeapLedger`](crate::HeapLedger) is the global allocator of this process, and has recorded an event.
 ///
-/// Also returns `false` if `HEAPLEDGER=off` disabled the recording. In that case every query returns zeros and reports
-/// that state.
+/// Also returns `false` if `HEAPLEDGER=off` disabled the recording. Then all figures of every query are zero, and
+/// [`QualityIndicator::installed`] is `false`.
 pub fn is_installed() -> bool {
     state::ledger().is_some()
 }
@@ -20,7 +20,7 @@ pub fn is_installed() -> bool {
 /// Books all events that any thread recorded before the call.
 ///
 /// After this call, queries include every event that had returned before the call. Other threads are not stopped.
-/// Threads that call it at the same time share the work.
+/// Threads that call `flush` at the same time share the work.
 pub fn flush() {
     with_ledger(background::flush);
 }
@@ -41,7 +41,7 @@ pub fn quality() -> QualityIndicator {
     });
     quality.unwrap_or_else(|| {
         // No ledger could be opened, or this is a forked child without a ledger. If there were events, all of them are
-        // lost, and the indicator says so.
+        // lost.
         let lost = state::lost_without_lane();
         let attempted = lost.total();
         QualityIndicator {
@@ -57,8 +57,8 @@ pub fn quality() -> QualityIndicator {
 /// Returns the totals of the heap as of the last booking. The totals are exact after [`flush`], while no other thread
 /// allocates.
 ///
-/// After lost events the totals are lower bounds; [`HeapStats::coverage`] has the numbers, and the figures are printed
-/// with that.
+/// After lost events the totals are lower bounds. [`HeapStats::coverage`] has the number of lost events, and the
+/// `Display` of the totals states it.
 ///
 /// All totals are zero if no [`HeapLedger`](crate::HeapLedger) is installed (see [`is_installed`]).
 ///
@@ -73,10 +73,10 @@ pub fn stats() -> HeapStats {
     .unwrap_or_default()
 }
 
-/// Names the calling thread in dumps and reports. As much of the name is kept as fits into 47 bytes.
+/// Names the calling thread in dumps and reports. Keeps the first 47 bytes of the name.
 ///
-/// Without a call, a thread has the name that the system knows, of which the system keeps 15 bytes. Pools have a hook
-/// for the start of a thread that can pass the whole one:
+/// Without this call, a thread has the name that the system keeps, which is cut to 15 bytes. A thread can pass its
+/// whole name at its start; thread pools have a hook for this:
 ///
 /// ```
 /// std::thread::Builder::new().name("connection-acceptor-1".into()).spawn(|| {
@@ -94,8 +94,8 @@ pub fn name_thread(name: &str) {
 
 /// Returns estimates for all blocks from the samples of a sampling mode, with their standard errors. While every block
 /// is recorded and no event is lost, the figures are exact and their errors are zero. After lost events the totals are
-/// lower bounds, and the errors do not contain what is missing ([`profile::Estimates::coverage`]). All figures are zero if no
-/// [`HeapLedger`](crate::HeapLedger) is installed.
+/// lower bounds, and the errors do not cover the lost events ([`profile::Estimates::coverage`]). All figures are zero
+/// if no [`HeapLedger`](crate::HeapLedger) is installed.
 ///
 /// The totals of [`stats`] are exact in every mode, because events that are sampled out are counted with their size.
 /// Estimates serve questions that need the sample itself. A comparison with the totals shows how good the sample is.
@@ -107,8 +107,9 @@ pub fn estimates() -> profile::Estimates {
     .unwrap_or_default()
 }
 
-/// Changes the quality mode of the running process. Each thread follows at its next event. Every later snapshot and
-/// dump has the change, with its time. Has no effect without an installed [`HeapLedger`](crate::HeapLedger).
+/// Changes the quality mode of the running process. Each thread uses the new mode from its next event on. Every later
+/// snapshot and dump lists the change, with its time. Has no effect without an installed
+/// [`HeapLedger`](crate::HeapLedger).
 ///
 /// ```
 /// heapledger::set_mode(heapledger::DataQualityMode::HighThroughput);
@@ -117,18 +118,18 @@ pub fn set_mode(mode: DataQualityMode) {
     change_recording(|| state::set_mode(mode));
 }
 
-/// Changes the level of recording: the detail in which events are recorded. Each thread follows at its next event; the
-/// stack of that event may still follow the previous level. Every later snapshot and dump has the change, with its
-/// time.
+/// Changes the level of recording: the detail in which events are recorded. Each thread uses the new level from its
+/// next event on; the stack of that event may still be taken by the previous level. Every later snapshot and dump lists
+/// the change, with its time.
 ///
-/// Omitted events are counted with their size, so [`stats`] stays exact at every level. The allocating stack and the
-/// time are known for recorded events only.
+/// Omitted events are counted with their size, so [`stats`] stays exact at every level. Only recorded events have a
+/// stack and a time.
 pub fn set_degradation(degradation: Degradation) {
     change_recording(|| state::set_level(tuning::level_of(degradation)));
 }
 
-/// Changes a setting by which events are recorded or sampled out, and books what was recorded before, so that the
-/// transition ends at once where no other thread records.
+/// Changes a setting by which events are recorded or sampled out. Then books what was recorded before, so that the
+/// transition ends at once if no other thread records.
 fn change_recording(change: impl FnOnce()) {
     with_ledger(|ledger, scope| {
         {
@@ -172,8 +173,8 @@ impl WorkloadCharacteristics {
 
 /// Returns all figures of the heap at one moment, or `None` if no [`HeapLedger`](crate::HeapLedger) is installed.
 ///
-/// The ledger is frozen while its figures are copied. Other threads continue to record. Threads that call it at the same
-/// time get copies of one snapshot, which began after each of their calls.
+/// The ledger is frozen while its figures are copied. Other threads continue to record. Threads that call `snapshot` at
+/// the same time get copies of one snapshot, which began after all of these calls.
 pub fn snapshot() -> Option<Profile> {
     with_ledger(|ledger, scope| background::snapshot(|| whole_profile(ledger, scope, "request")))
 }
@@ -182,8 +183,8 @@ pub fn snapshot() -> Option<Profile> {
 /// [`HeapLedger`](crate::HeapLedger) is installed.
 ///
 /// Events of heapledger's blocks are omitted. The program itself frees the results that heapledger returned to it, such
-/// as this list. Such a free is recognised by the allocation of the result. If that allocation is no longer in the same
-/// thread's part of the history, the free is listed as if the block were the program's. The ledger and all sums still
+/// as this list. Such a free is recognised by the allocation of the result. If the thread's part of the history no
+/// longer has that allocation, the free is listed as if the block were the program's. The ledger and all sums still
 /// count such a free correctly.
 pub fn history() -> Vec<profile::Event> {
     flush();

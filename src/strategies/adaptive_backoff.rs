@@ -48,8 +48,9 @@ impl AdaptiveBackoff {
         }
     }
 
-    /// Records an event: tries the lock with growing delays, then the overflow buffer. Returns whether the event is in the
-    /// history. `false` means that it is in the overflow buffer, or lost and counted if that was full.
+    /// Records an event: tries the lock with growing delays, then the overflow buffer. Returns whether the event is in
+    /// the history. `false` means that the event is in the overflow buffer or, if the buffer was full, that it was lost
+    /// and counted.
     ///
     /// ```
     /// use heapledger::strategies::{AdaptiveBackoff, AllocationInfo, Collector, Limits};

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// A background thread that aggregates: it drains queues at an interval, and when it is called. Dropping the value ends
-/// the thread.
+/// A background thread that drains queues at an interval, and on request ([`call`](Self::call)). Dropping the value
+/// ends the thread.
 ///
-/// A recorded program has its own: [`heapledger::BackgroundAggregator`](crate::BackgroundAggregator).
+/// The background thread of a recorded program is [`heapledger::BackgroundAggregator`](crate::BackgroundAggregator).
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,7 +68,7 @@ impl BackgroundAggregator {
         self.call();
         let join = self.join.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(join) = join {
-            // After a panic of the thread, the events stay in flight and are counted there.
+            // If the thread has panicked, its events stay in flight, and are counted as in flight.
             let _ = join.join();
         }
     }

@@ -1,7 +1,7 @@
 //! The state that all strategies share: a bounded history under one lock, and counters per producer.
 //!
-//! The lock also serializes the consumers of queues: each queue is drained into the single [`BoundedHistory`], so a queue
-//! never has two consumers at a time.
+//! The lock also serializes the consumers of queues: every queue is drained into the single [`BoundedHistory`], so two
+//! consumers never drain a queue at the same time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -180,7 +180,7 @@ impl BoundedHistory {
         *last = event.sequence.max(*last);
     }
 
-    /// Returns the number of events that were booked, evicted ones included.
+    /// Returns the number of events that were booked, including evicted events.
     pub const fn recorded(&self) -> u64 {
         self.recorded
     }

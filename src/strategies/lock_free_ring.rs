@@ -19,8 +19,8 @@ pub struct LockFreeRing {
     aggregator: BackgroundAggregator,
 }
 
-/// The ring in place of a history behind a lock: another name of [`LockFreeRing`]. The ring is in front of the
-/// [`BoundedHistory`](super::BoundedHistory), whose lock only the background thread takes.
+/// Another name of [`LockFreeRing`]. The ring stands before the [`BoundedHistory`](super::BoundedHistory), so only the
+/// background thread takes the lock of the history.
 pub type LockFreeRingBuffer = LockFreeRing;
 
 impl LockFreeRing {

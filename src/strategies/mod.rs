@@ -1,10 +1,10 @@
 //! Strategies for collecting events from many threads, to be compared on one workload.
 //!
-//! The strategies are for comparison. A [`HeapLedger`](crate::HeapLedger) uses none of them: its recorder has a ring of
-//! its own, which works as [`RingWithHelp`] does, because that is the only one of them whose completeness does not depend
-//! on rate, capacity or the scheduling of another thread. `docs/QUALITY.md` has a sweep that shows where each of the others
-//! ends. Each strategy is reduced to its mechanism behind one trait, with the same events, the same bounded history and the same counters.
-//! `benches/strategies.rs` measures the strategies, at full speed and over rate and capacity.
+//! The strategies are for comparison. A [`HeapLedger`](crate::HeapLedger) uses none of them. The ring of its recorder
+//! works as [`RingWithHelp`] does, because only the completeness of that strategy does not depend on rate, capacity or
+//! the scheduling of another thread. `docs/QUALITY.md` has a sweep that shows the limits of the other strategies. Each
+//! strategy is reduced to its mechanism behind one trait, with the same events, the same bounded history and the same
+//! counters. `benches/strategies.rs` measures the strategies, at full speed and over rate and capacity.
 //!
 //! ```text
 //!  producer ── record ──► strategy ──► books: bounded history, count, order check

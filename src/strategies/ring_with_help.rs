@@ -1,8 +1,8 @@
 //! A ring per producer, which the producer drains itself when the ring is full. This is the mechanism of the default.
 //!
 //! The strategy has no background thread, to show that completeness does not depend on one. Each producer books its
-//! events once per ring, while their words are still in the cache of its processor. The sizes of the other rings bound
-//! the wait for the lock.
+//! events once per ring, while their words are still in the cache of its processor. Every other producer holds the lock
+//! for at most one full ring, which bounds the wait for the lock.
 
 use super::books::{Books, Handle};
 use super::collector::Collector;

@@ -3,11 +3,11 @@
 //! | kind | rule | example |
 //! | --- | --- | --- |
 //! | count | thousands separated by commas, never shortened | `1,234,567` |
-//! | bytes | exact below 1 KiB; above, one decimal in the largest binary unit that is not over the value | `1.5 KiB` |
+//! | bytes | exact below 1 KiB; from there on, one decimal in the largest binary unit that does not exceed the value | `1.5 KiB` |
 //! | bytes, exact | the same with the count of bytes behind it | `1.5 KiB (1,536 B)` |
 //! | duration | two or three digits up to a minute, then two units | `12.3 ms`, `2 min 05 s` |
-//! | rate | count or bytes a second, or `n/a` when there is no duration | `1,234/s` |
-//! | share | percent with one decimal; never `0.0 %` for something nor `100.0 %` for less than all | `<0.1 %` |
+//! | rate | count or bytes a second, or `n/a` without a duration | `1,234/s` |
+//! | share | percent with one decimal; a part above zero is never `0.0 %`, and a part below the whole is never `100.0 %` | `<0.1 %` |
 //!
 //! All computations are integer arithmetic in 128 bits, so no count is too large and no figure prints as `NaN` or
 //! `inf`. All text is ASCII: microseconds are `us`.

@@ -47,10 +47,10 @@
 //! Events are recorded twice. First, the counts are behind one interface, `sink`: a table of fixed size in static
 //! memory. An event takes some relaxed atomic operations on the entry of its pointer, and one on a shared count of
 //! events. Second, the event itself goes into the thread's ring, as an event of the heap does
-//! (`recorder::pointer_events`): it takes two words, which are folded and forgotten like all others. Neither recording
-//! allocates or panics. Pointers beyond [`POINTERS_LISTED`] and places beyond [`PLACES_LISTED`] do not fit and are only
-//! counted. Entries are not reused, so a listed pointer stays exact until the end. The table is 713 KiB of zeroed
-//! static memory; only its used pages are ever resident.
+//! (`recorder::pointer_events`): it takes two words, which are folded and overwritten like all other words. Neither
+//! recording allocates or panics. Pointers beyond [`POINTERS_LISTED`] and places beyond [`PLACES_LISTED`] do not fit
+//! and are only counted. Entries are not reused, so a listed pointer stays exact until the end. The table is 713 KiB of
+//! zeroed static memory; only its used pages are ever resident.
 //!
 //! A `Tracked<Arc<T>>` can be sent to another thread if the `Arc<T>` can. A `Tracked<Rc<T>>` cannot be sent:
 //!

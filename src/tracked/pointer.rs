@@ -22,7 +22,7 @@ mod sealed {
     impl<T: ?Sized> Sealed for std::sync::Arc<T> {}
 }
 
-/// A pointer that counts its holders, which is an `Arc` or an `Rc`.
+/// A pointer that counts its holders: an `Arc` or an `Rc`.
 pub trait Counted: Clone + Deref + sealed::Sealed {
     /// Kind of the pointer.
     const KIND: PointerKind;
@@ -82,8 +82,7 @@ impl<P: Counted> Tracked<P> {
         Tracked { guard: Guard { ticket }, pointer }
     }
 
-    /// Returns the pointer without the counting. The result is still a holder of the value, but no longer a tracked
-    /// one.
+    /// Returns the pointer, which is no longer counted. The result is still a holder of the value, but no tracked one.
     pub fn into_inner(self) -> P {
         let Tracked { guard, pointer } = self;
         sink::unwrapped(&guard.ticket);

@@ -1,4 +1,4 @@
-//! The last events of all listed pointers. Each event is one word, so none can be read half-written.
+//! The last events of all listed pointers. Each event is one word, so a reader never sees half an event.
 //!
 //! A word holds the low bits of the event's number, the kind of event, the pointer, and the number of holders after the
 //! event. A reader keeps only words whose numbers are among the last [`EVENTS_KEPT`](super::limits::EVENTS_KEPT): a

@@ -14,7 +14,7 @@ use crate::profile::tracked::{Holder, PointerEvent, PointerKind, TrackedReport, 
 use crate::recorder::pointer_events;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Number that stands for a pointer or place outside the table.
+/// Number of a pointer or place outside the table.
 const NONE: u32 = u32::MAX;
 
 static TABLE: Table<POINTERS_LISTED, PLACES_LISTED, EVENTS_KEPT> = Table::empty();

@@ -92,7 +92,7 @@ pub struct LoadChange {
 pub struct BaselineComparison {
     /// Probability that all intervals hold at once.
     pub confidence: f64,
-    /// Probability of each single interval that results from `confidence`.
+    /// Probability of each single interval, derived from `confidence`.
     pub confidence_each: f64,
     /// Maximum deterioration that is allowed, as a share.
     pub worse_by: f64,

@@ -24,9 +24,9 @@ use crate::profile::{LossReason, QualityIndicator};
 
 /// Counters of a tracker at one moment. Their unit is the event (an allocation or a free), unless stated otherwise.
 ///
-/// They are the counters by which completeness is judged, and no more, because they are read ten times a second while users
-/// run. Bytes and threads of the tracker are not among them: its dump has them, and
-/// [`ConcurrentTestResult::os_threads`](super::ConcurrentTestResult::os_threads) has the threads of a run.
+/// Only the counters that completeness needs are here, because they are read ten times a second while users run. The
+/// bytes of the tracker are in its dump, and the threads of a run in
+/// [`ConcurrentTestResult::os_threads`](super::ConcurrentTestResult::os_threads).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackerSnapshot {
     /// Observed events.
@@ -200,8 +200,9 @@ impl LevelCompleteness {
         let seconds = elapsed.as_secs_f64();
         let slices = samples.windows(2).map(|w| (w[1].0 - w[0].0, w[1].1.since(&w[0].1)));
         let rate = |(ns, s): (u64, TrackerSnapshot)| (ns > 0).then(|| s.observed as f64 * 1e9 / ns as f64);
-        // An event of the tracker's own counts as its own once it is booked; until then it looks like the program's. At
-        // rest the program has none in flight, so what is booked and lost is what was observed.
+        // The tracker counts an event of its own as its own only once the event is booked; until then the event looks
+        // like the program's. At rest the program has no events in flight, so it observed exactly the events that are
+        // booked or lost.
         let observed = if quiesced { d.aggregated + d.dropped() } else { d.observed };
         Self {
             observed,
@@ -235,8 +236,8 @@ pub struct Overhead {
     pub interval: Option<(f64, f64)>,
     /// Relative increase of the median response time.
     pub p50_rise: Option<f64>,
-    /// Relative increase of the processor time per answer; `None` if not measured. It does not depend on the load by
-    /// other programs, so it is the better figure on a shared machine.
+    /// Relative increase of the processor time per answer; `None` if not measured. Other programs do not change it, so
+    /// it is the better figure on a shared machine.
     pub cpu_rise: Option<f64>,
     /// 95 % interval of `cpu_rise`; `None` with a single pair.
     pub cpu_interval: Option<(f64, f64)>,
@@ -296,8 +297,8 @@ impl Overhead {
         })
     }
 
-    /// Whether the loss of throughput is known to within a factor of two; otherwise the pairs only show that they
-    /// differ.
+    /// Whether the loss of throughput is known to within a factor of two. Otherwise the pairs only show that the
+    /// throughputs differ.
     pub fn is_telling(&self) -> bool {
         is_telling(-self.throughput_loss, self.interval.map(|(low, high)| (-high, -low)))
     }
@@ -408,7 +409,7 @@ mod tests {
         assert_eq!(Overhead::from_pairs(&[pair(1.0, 0.0)]), None);
     }
 
-    /// With three pairs that differ, the loss was −209 to +260 %.
+    /// With three unequal pairs, an interval of the plain ratios reached from −209 to +260 %.
     #[test]
     fn no_interval_of_a_throughput_reaches_below_nothing() {
         let pair = |on_rps, off_rps| OverheadPair { on_rps, off_rps, ..Default::default() };
@@ -418,7 +419,7 @@ mod tests {
         // A factor and its inverse are no change.
         let o = Overhead::from_pairs(&[pair(50.0, 100.0), pair(200.0, 100.0)]).unwrap();
         assert!(o.throughput_loss.abs() < 1e-12, "{o:?}");
-        // Nothing was answered with the tracker on: everything is lost, and no interval is made up.
+        // A pair without an answer with the tracker on loses everything, and gives no interval.
         let o = Overhead::from_pairs(&[pair(0.0, 100.0), pair(90.0, 100.0)]).unwrap();
         assert_eq!((o.throughput_loss, o.interval), (1.0, None));
     }

@@ -69,8 +69,8 @@ pub struct BenchmarkConfig {
     pub ramp_up_duration: Duration,
     /// Time of full load before the measured window. Default 2 s.
     pub warm_up: Duration,
-    /// Number of connections in the pool; 0 is no pool. `None`, the default, is twice the number that all users can hold
-    /// at once, so that no user waits for one, and no pool for a workload whose connections are `()`.
+    /// Number of connections in the pool; 0 is no pool. `None`, the default, is twice the number that all users can
+    /// hold at once, so that no user waits for a connection. A workload whose connections are `()` then has no pool.
     pub connection_pool_size: Option<usize>,
     /// Time-out of a wait for a connection, after which the request is rejected. Default 5 s.
     pub pool_acquire_timeout: Duration,

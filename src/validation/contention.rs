@@ -11,8 +11,8 @@
 //! backlog   = max(0, Δ dispatch_queue) / T             the load exceeds the capacity
 //! ```
 //!
-//! Each numerator is a part of T, so the shares sum to no more than 100 %. A comparison of the users with each other
-//! would miss a lock that slows all of them alike; the comparison with one user finds it.
+//! Each numerator is a part of T, so the shares sum to no more than 100 %. A comparison between the users would miss a
+//! lock that slows all users alike. The comparison with the run of one user finds it.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Errors that keep a benchmark from running.
 //!
-//! A bad *result* (failed requests, a deadlock, a breached threshold) is no error. An error is a configuration that
-//! cannot run, or a breached threshold that starts with `abort:`.
+//! A bad *result* (failed requests, a deadlock, a breached threshold) is no error. Errors are: a configuration that
+//! cannot run, and the breach of a threshold that starts with `abort:`.
 
 use thiserror::Error;
 

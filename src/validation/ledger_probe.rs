@@ -6,7 +6,7 @@ use super::completeness::{QuiesceError, TrackerProbe, TrackerSnapshot};
 
 /// A probe of the `HeapLedger` that is this process's global allocator. The probe reads the counters of the ledger.
 ///
-/// The ledger cannot be switched off while the process runs. Its cost is therefore measured between processes, one of
+/// The ledger cannot be switched off while the process runs. So its cost is measured between two processes, one of
 /// which runs with `HEAPLEDGER=off`.
 ///
 /// # Examples
@@ -46,7 +46,7 @@ impl TrackerProbe for LedgerProbe {
             crate::flush();
             let in_flight = crate::quality().in_flight;
             if in_flight == 0 {
-                // The query itself made events; without this flush the next snapshot would count them as in flight.
+                // The query itself made events. Without this flush, the next snapshot would count them as in flight.
                 crate::flush();
                 return Ok(());
             }

@@ -26,7 +26,7 @@ pub struct Live {
     pub planned: Duration,
     /// Elapsed part of `planned`.
     pub elapsed: Duration,
-    /// Number of answered requests in the whole run, warm-up included.
+    /// Number of answered requests in the whole run, including the warm-up.
     pub answered: u64,
     /// Number of requests in the whole run that ended without an answer.
     pub failed: u64,

@@ -16,7 +16,7 @@
 //! If the kernel does not report the run delay, *run_queue* and *blocked* stay one part, off-processor time.
 //!
 //! Reading a processor clock costs about half a microsecond, and reading the run delay twice that. The run delay is
-//! therefore read only around polls that may be long (the last one took over 20 µs) or that prove to have been off the
+//! therefore read before a poll only if the last poll took over 20 µs, and after a poll only if the poll was off the
 //! processor.
 
 use std::future::{Future, poll_fn};
@@ -42,7 +42,7 @@ pub(super) struct Parts {
     /// Measured processor time in nanoseconds, not clamped to the wall time.
     pub cpu_raw: u64,
     pub polls: u64,
-    /// Whether all off-processor time could be split into `run_queue` and `blocked`.
+    /// Whether all off-processor time was split into `run_queue` and `blocked`.
     pub split: bool,
 }
 
@@ -114,13 +114,14 @@ impl Meter {
 }
 
 impl Parts {
-    /// Adds a poll of `wall` nanoseconds, of which `cpu` were processor time; `None` if that was not measured.
+    /// Adds a poll of `wall` nanoseconds, with `cpu` nanoseconds of processor time. `cpu` is `None` if the processor
+    /// time was not measured.
     fn split(&mut self, wall: u64, cpu: Option<u64>) {
         let on_cpu = cpu.map_or(0, |cpu| cpu.min(wall));
         let off = wall - on_cpu;
         self.cpu_raw += cpu.unwrap_or(0);
         self.on_cpu += on_cpu;
-        // A short rest is no time slice; it comes from clock error, cache misses and faults.
+        // A short off-processor time is no time slice; it comes from clock error, cache misses and faults.
         let run_queue = match cpu {
             Some(_) if off <= LONG_POLL_NS => Some(0),
             Some(_) => run_delay_gained_ns(),

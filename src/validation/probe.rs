@@ -1,5 +1,4 @@
-//! Figures of a task from system and executor: processor clocks, scheduler statistics, wake-ups and polls.
-//!
+//! Figures of a task: processor clocks and scheduler statistics from the system, wake-ups and polls from the executor.
 //! This file holds the only platform calls of the module `validation` and its only `unsafe`.
 
 use std::cell::{Cell, RefCell};

@@ -23,7 +23,7 @@ use super::series::{
 };
 use super::validity::ValidityIssue;
 
-/// Minimum number of levels for a recommendation.
+/// Minimum number of levels of a conclusive recommendation.
 const LEVELS_MIN: usize = 3;
 /// Minimum efficiency at the highest level that is acceptable without thresholds, in percent.
 const HALF_OF_LINEAR: f64 = 50.0;

@@ -68,13 +68,13 @@ pub struct Slice {
     /// Mean number of waits for a connection or a worker; `None` without a sample.
     #[serde(default)]
     pub pending: Option<f64>,
-    /// Events booked ÷ (booked + lost) from the first tracker snapshot in the slice to the next snapshot; `None`
-    /// without one.
+    /// Events booked ÷ (booked + lost), from the first tracker snapshot in the slice to the next snapshot; `None`
+    /// without two snapshots.
     #[serde(default)]
     pub completeness: Option<f64>,
 }
 
-/// The result of one load. The end of a field's name gives its unit: `_ms` is milliseconds, `_s` seconds.
+/// The result of one load. The end of a field's name is the unit: `_ms` is milliseconds, `_s` seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConcurrentTestResult {
     /// Number of users of a closed load, or of workers of an open one.
@@ -106,8 +106,8 @@ pub struct ConcurrentTestResult {
     /// Contention score from 0 to 100, from the increase of each part of the response time since one user; `None`
     /// without a run of one user.
     pub resource_contention_score: Option<f64>,
-    /// Efficiency 100 · X(N) / (N · X(1)), in percent; `None` without a run of one user, and above 105 %, where that run
-    /// is no baseline (`ValidityIssue::SuperLinear`).
+    /// Efficiency 100 · X(N) / (N · X(1)), in percent. `None` without a run of one user. Also `None` above 105 %,
+    /// because the run of one user is no baseline then (`ValidityIssue::SuperLinear`).
     pub scalability_efficiency: Option<f64>,
     /// Usage of the pool; all figures are zero without a pool.
     pub connection_pool_usage: ConnectionPoolStats,

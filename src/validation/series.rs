@@ -49,8 +49,8 @@ pub struct LevelSummary {
     pub throughput: f64,
     /// 95 % interval of the throughput: the wider of the interval between runs and the interval within one run.
     pub throughput_ci95: Option<(f64, f64)>,
-    /// Efficiency 100·X(N) / (N·X(1)), in percent; `None` if one user had no answers, and above 105 %, where the run of
-    /// one user is no baseline.
+    /// Efficiency 100·X(N) / (N·X(1)), in percent. `None` if the run of one user has no answers. Also `None` above 105
+    /// %, because the run of one user is no baseline then.
     pub efficiency: Option<f64>,
     /// Mean response time over the runs, in milliseconds.
     pub mean_response_ms: Option<f64>,
@@ -100,7 +100,7 @@ pub struct ScalabilityReport {
     pub contention_curve: Vec<(usize, ContentionScore)>,
     /// Number of users and completeness of each level.
     pub completeness_curve: Vec<(usize, f64)>,
-    /// Number of users of each level, and cost of the tracker at it.
+    /// Number of users of each level, and cost of the tracker at the level.
     pub overhead_curve: Vec<(usize, Overhead)>,
     /// Recommendation that follows from the levels.
     pub recommendation: ScalabilityRecommendation,
@@ -145,12 +145,12 @@ pub struct Reason {
 /// Confidence of a recommendation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Confidence {
-    /// The levels ran once each, or the test was inconclusive.
+    /// Each level ran once, or the test was inconclusive.
     #[default]
     Low,
-    /// The levels ran repeatedly.
+    /// Each level ran repeatedly.
     Medium,
-    /// The levels ran repeatedly, and a scalability law was fitted.
+    /// Each level ran repeatedly, and a scalability law was fitted.
     High,
 }
 
@@ -179,7 +179,7 @@ impl ScalabilityReport {
     }
 }
 
-/// Returns the run with the median throughput; the lower of the two middle runs of an even number.
+/// Returns the run with the median throughput. For an even number of runs, the lower of the two middle runs.
 pub(super) fn median_run<'a>(
     runs: impl IntoIterator<Item = &'a ConcurrentTestResult>,
 ) -> Option<&'a ConcurrentTestResult> {

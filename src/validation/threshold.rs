@@ -113,8 +113,8 @@ impl Threshold {
         PLAIN.iter().map(|(name, _)| *name)
     }
 
-    /// Returns the names of the statistics of a latency: the metric is `p99(response_ms)`, for each of the
-    /// [`latencies`](Self::latencies).
+    /// Returns the names of the statistics of a latency. A metric combines a statistic with one of the
+    /// [`latencies`](Self::latencies), such as `p99(response_ms)`.
     pub fn statistics() -> impl Iterator<Item = &'static str> {
         STATISTICS.iter().map(|(name, _)| *name)
     }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Efficiency, in percent, above which it is no figure: the run of one user is no baseline.
+/// Efficiency, in percent, above which no efficiency is given, because the run of one user is no baseline then.
 pub(super) const SUPER_LINEAR_FROM: f64 = 105.0;
 
 /// A problem of the measurement.
@@ -28,7 +28,7 @@ pub enum ValidityIssue {
     NotStationary {
         /// Name of the drifting figure: `throughput` or `response`.
         what: String,
-        /// Level at the end of the window ÷ level at its start; `None` if it started at nothing.
+        /// Level at the end of the window ÷ level at its start; `None` if the level at the start was 0.
         #[serde(default)]
         end_to_start: Option<f64>,
         /// Probability that chance alone gives a trend as strong as the observed one.

@@ -9,7 +9,7 @@ use super::knobs::Knobs;
 use super::stats::TrackingStats;
 use crate::profile::{DataQualityMode, Degradation};
 
-/// Maximum number of decisions in a log. Older ones are dropped and counted.
+/// Maximum number of decisions in a log. Older decisions are dropped and counted.
 pub const DECISIONS_MAX: usize = 64;
 
 /// A new setting of one knob, or an advice. Its `Display` is `name: old -> new`, the form of a record of change.
@@ -19,9 +19,9 @@ pub enum ConfigAdjustment {
     /// Leave every knob as it is.
     #[default]
     Maintain,
-    /// Advice only: every knob has its original setting and there is headroom, so the program may make more events.
+    /// Advice only: every knob has its original setting, and there is headroom. So the program may make more events.
     IncreaseThroughput,
-    /// Advice only: every knob is at its bound, and only fewer simultaneous events of the program would help.
+    /// Advice only: every knob is at its bound. Only fewer simultaneous events of the program would help.
     ReduceConcurrency,
     /// Set the mode.
     SetMode {
@@ -142,7 +142,7 @@ pub struct Decision {
     pub adjustment: ConfigAdjustment,
     /// The pressure that was the reason.
     pub pressure: Pressure,
-    /// The figures that led to it.
+    /// The figures that led to the decision.
     pub stats: TrackingStats,
 }
 

@@ -1,7 +1,7 @@
 //! A tuner that adjusts heapledger's knobs, and never the settings of the program.
 //!
-//! A recorder cannot reduce the concurrency of its host, and a rule that switches at a single threshold oscillates. So
-//! this tuner sets heapledger's [`Knobs`], within [`KnobBounds`], one step at a time:
+//! A recorder cannot reduce the concurrency of its host, so this tuner sets only heapledger's [`Knobs`]. A rule that
+//! switches at a single threshold oscillates, so the tuner moves one step at a time, within [`KnobBounds`]:
 //!
 //! ```text
 //!  stats ─► which pressure?   ─► seen often enough? ─► out of cooldown? ─► one step of one knob ─► log
@@ -22,9 +22,9 @@
 //! * **Patience.** A step back that had to be undone within [`RELAPSE_NS`] doubles the number of calm intervals before
 //!   the next step back, up to [`PATIENCE_MAX`]. The number is reset when all knobs have their original settings.
 //!
-//! The figures contain the time. The tuner assumes that its decisions are carried out; otherwise the caller states the
-//! real settings with [`AutoTuner::set_knobs`]. The caller passes a setting chosen by the program to
-//! [`AutoTuner::set_home`].
+//! The figures contain the time, so the tuner reads no clock. The tuner assumes that the caller carries out its
+//! decisions. If a decision cannot be carried out, the caller states the real settings with [`AutoTuner::set_knobs`].
+//! The caller passes a setting chosen by the program to [`AutoTuner::set_home`].
 
 mod adjustment;
 mod knobs;
@@ -101,11 +101,7 @@ impl AutoTuner {
         Self::with_knobs(target, budget, Knobs::DEFAULT, KnobBounds::DEFAULT)
     }
 
-    /// Returns a tuner that starts from these knobs, returns to them when it can, and never leaves the bounds.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error under the same conditions as [`AutoTuner::new`], and if a knob is outside its bounds.
+    /// Returns a tuner that starts from `knobs`, returns to them when the pressure is gone, and never leaves `bounds`.
     pub fn with_knobs(
         target: f64,
         budget: Duration,
@@ -228,11 +224,7 @@ impl AutoTuner {
         Ok(())
     }
 
-    /// States that the program chose these settings: the knobs take them now, and return to them later.
-    ///
-    /// # Errors
-    ///
-    /// Returns an [`InvalidSetting`] if a knob is outside its bounds. In that case no setting changes.
+    /// States that the program chose these settings. The knobs take them now, and later return to them.
     pub fn set_home(&mut self, knobs: Knobs) -> Result<(), InvalidSetting> {
         self.set_knobs(knobs)?;
         self.home = knobs;

@@ -95,7 +95,7 @@ pub(super) fn relieve(
     step.unwrap_or(ConfigAdjustment::ReduceConcurrency)
 }
 
-/// Whether the target allows any loss.
+/// Whether the target completeness allows any loss.
 fn may_shed(goal: &Goal) -> bool {
     goal.completeness < 1.0
 }

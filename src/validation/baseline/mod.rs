@@ -1,8 +1,8 @@
 //! Comparison with an earlier run.
 //!
 //! The JSON report of the earlier run is the *baseline*. At each load that both reports have, throughput, completeness,
-//! and mean, p50 and p99 of the response time are compared. A percentage alone means nothing on a machine that varies
-//! by itself. Each difference therefore has an interval, from which the verdict follows:
+//! and mean, p50 and p99 of the response time are compared. On a machine that varies by itself, a percentage alone
+//! means nothing. So each difference has an interval, and the interval decides the verdict:
 //!
 //! ```text
 //!  windows of the baseline ─┐   Welch's t, on logarithms     better · worse · no difference seen
@@ -21,9 +21,9 @@
 //! * **The resolution counts.** A quantile comes from a histogram with three digits in units of 100 ns, and this
 //!   resolution is added to the interval.
 //! * **Completeness is counted, not sampled.** Any lost event is worse than none.
-//! * **Speed is compared only between equals.** Workload, configuration, machine, load and length must be the same, the
-//!   runs of both sides valid, no answer wrong, and every event booked, because a recorder that loses events is faster
-//!   for the wrong reason.
+//! * **Speed is compared only between equals.** Workload, configuration, machine, load and length must be the same. All
+//!   runs must be valid, with no wrong answer and with every event booked, because a recorder that loses events is
+//!   faster for the wrong reason.
 
 mod compare;
 mod figures;

@@ -20,7 +20,7 @@ const LENGTHS_DIFFER_FROM: f64 = 0.01;
 /// Maximum number of characters of a text from a file.
 const QUOTED: usize = 160;
 
-/// Returns the reasons why the two reports as a whole cannot be compared; empty if they can.
+/// Returns the reasons why the two reports as a whole cannot be compared; empty if there are none.
 pub(super) fn of_all(baseline: &ValidationReport, now: &ValidationReport) -> Vec<String> {
     let mut found = Vec::new();
     if baseline.workload != now.workload {
@@ -42,7 +42,7 @@ pub(super) fn of_all(baseline: &ValidationReport, now: &ValidationReport) -> Vec
     found
 }
 
-/// Returns the settings of the tracker, without its name and version; `None` without a tracker.
+/// Returns the settings of the tracker, without the tracker's name and version; `None` without a tracker.
 fn settings(report: &ValidationReport) -> Option<&str> {
     let text = report.tracker.as_deref()?;
     Some(text.split_once(", ").map_or(text, |(_, settings)| settings))
@@ -74,7 +74,7 @@ pub(super) fn of_no_such_load(load: &LoadModel, old: &[&ConcurrentTestResult]) -
     }
 }
 
-/// Returns the reason why the speed at one load cannot be compared; `None` if it can.
+/// Returns the reason why the speed at one load cannot be compared; `None` if there is none.
 pub(super) fn of_speed(old: &[&ConcurrentTestResult], new: &[&ConcurrentTestResult]) -> Option<String> {
     let (Some(first_old), Some(first_new)) = (old.first(), new.first()) else {
         return Some("no whole window on one side".to_owned());

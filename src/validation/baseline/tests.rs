@@ -44,7 +44,7 @@ fn booked(observed: u64, aggregated: u64) -> LevelCompleteness {
     }
 }
 
-/// Returns a report over real runs, whose loads are closed ones of 1, 2 and 4 users.
+/// Returns a report over real runs of closed loads with 1, 2 and 4 users.
 fn report(answer: Duration) -> ValidationReport {
     let mut report = ValidationReport::new("pausing", &BenchmarkConfig::bare());
     report.tracker = Some("heapledger 0.1.0, mode perfect".to_owned());
@@ -59,7 +59,8 @@ fn report(answer: Duration) -> ValidationReport {
     report
 }
 
-/// Returns the report with noise in each window, as large as on real machines, and slower by the share `slower`.
+/// Returns the report with noise in each window, as large as on real machines. The share `slower` slows all windows
+/// down.
 fn noisy(quiet: &ValidationReport, rng: &mut UserRng, slower: f64) -> ValidationReport {
     let mut report = quiet.clone();
     for run in &mut report.runs {
@@ -139,7 +140,7 @@ fn a_planted_slowdown_is_found_and_noise_alone_is_not_called_worse() {
     }
     assert!(false_alarms <= 5, "{false_alarms} false alarms in 100");
     assert!(found >= 95, "{found} of 100 slowdowns");
-    // The count of false alarms can fail: intervals without any confidence raise many alarms.
+    // The test would notice missing confidence: intervals without it raise many false alarms.
     assert!(unadjusted > 10, "{unadjusted}");
 }
 

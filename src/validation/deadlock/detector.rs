@@ -22,7 +22,7 @@ const AGREE_AFTER_NS: u64 = 20_000_000;
 /// Time between scans without suspects; `SUSPICIOUS` is the time with suspects.
 const CALM: Duration = Duration::from_millis(50);
 const SUSPICIOUS: Duration = Duration::from_millis(25);
-/// Maximum number of tasks and threads that are remembered while they neither wait nor hold.
+/// Maximum number of tasks and threads that stay registered although they neither wait nor hold.
 const OTHERS_MAX: usize = 1024;
 
 /// An actor that is not a user of the benchmark.
@@ -113,8 +113,9 @@ impl DeadlockDetector {
         lock(&self.inner.stalls).reports()
     }
 
-    /// Registers a resource of `capacity` units: 1 for a mutex, the size for a pool or semaphore, `u32::MAX` for a
-    /// readers-writer lock whose writers take all units. The resource must serve its waiters in order.
+    /// Registers a resource of `capacity` units: 1 for a mutex, the number of permits for a pool or semaphore,
+    /// `u32::MAX` for a readers-writer lock, whose writers take all units. The resource must serve its waiters in
+    /// order.
     pub fn resource(&self, name: &str, capacity: u32) -> ResourceId {
         self.inner.resources.register(name, capacity)
     }
@@ -191,8 +192,8 @@ impl DeadlockDetector {
         self.inner.shared.clock.now_ns()
     }
 
-    /// Fails one wait: the youngest of all actors in reported deadlocks whose waits and holds have not changed since
-    /// the report.
+    /// Fails one wait. Of all actors in reported deadlocks whose waits and holds have not changed since the report, the
+    /// actor with the youngest wait is chosen.
     pub(in super::super) fn fail_victims(&self) {
         let reported = lock(&self.inner.scan).reported.clone();
         let waits = reported.into_iter().filter_map(|(id, epoch)| {

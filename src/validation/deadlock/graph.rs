@@ -10,7 +10,7 @@
 //! it. The rule covers a reader that reads again behind a queued writer, and a large request at the head of the queue.
 //!
 //! An actor with several concurrent waits (a `select`) finishes as soon as one of them can be served. This rule can
-//! miss a deadlock, but never invents one.
+//! miss a deadlock, but never reports a false one.
 
 /// A wait in a snapshot, with actor and resource as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,12 +113,14 @@ impl Snapshot {
     }
 
     /// Returns one cycle within a part of stuck actors, in the order of waiting. Every actor of the part waits for an
-    /// actor of the part, perhaps for itself, so each walk closes.
+    /// actor of the part, perhaps for itself, so a walk from waiter to holder always returns to an actor that it has
+    /// visited.
     pub fn cycle(&self, part: &[usize]) -> Vec<usize> {
         let mut walk: Vec<usize> = part.first().copied().into_iter().collect();
         while let Some(&last) = walk.last() {
             let blockers = part.iter().copied().filter(|&other| self.waits_for(last, other));
-            // A holder is preferred to an earlier actor in the queue, and another actor to the actor itself.
+            // A holder is preferred to an actor that is only earlier in the queue. Any other actor is preferred to the
+            // actor itself.
             let Some(next) = blockers.min_by_key(|&b| (b == last, !self.holds_for(last, b))) else { break };
             if let Some(start) = walk.iter().position(|&w| w == next) {
                 return walk.split_off(start);
@@ -156,7 +158,7 @@ mod tests {
     fn two_locks_taken_crosswise() {
         let actors: &[Spec<'_>] = &[(&[(0, 1)], &[(1, 1, 0)]), (&[(1, 1)], &[(0, 1, 0)]), (&[], &[])];
         assert_eq!(stuck(&[1, 1], actors), [0, 1]);
-        // If one of the two does not wait, both are slow, not stuck.
+        // If one of the two actors does not wait, both are slow, and not deadlocked.
         assert!(stuck(&[1, 1], &[(&[(0, 1)], &[(1, 1, 0)]), (&[(1, 1)], &[])]).is_empty());
     }
 
@@ -176,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_cycle_that_a_third_holder_will_break_is_no_deadlock() {
-        // Of three holders of a pool of three, two want a second unit, and the third works.
+        // Two of three holders of a pool of three want a second unit, and the third does not wait.
         let pool: &[Spec<'_>] = &[(&[(0, 1)], &[(0, 1, 0)]), (&[(0, 1)], &[(0, 1, 1)]), (&[(0, 1)], &[])];
         assert!(stuck(&[3], pool).is_empty());
         // A detector of cycles alone would report a deadlock, because each of the two waits for the other.
@@ -198,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_large_request_at_the_head_of_the_line() {
-        // One unit is free, the first in the queue wants two, and the holder of the others waits for one behind it.
+        // One unit is free. The first actor in the queue wants two units. The holder of the other units waits for one,
+        // behind it.
         let actors: &[Spec<'_>] = &[(&[], &[(0, 2, 0)]), (&[(0, 2)], &[(0, 1, 1)])];
         assert_eq!(stuck(&[3], actors), [0, 1]);
         // If the holder is first in the queue, it gets the free unit.

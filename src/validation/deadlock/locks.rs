@@ -1,7 +1,7 @@
 //! Instrumented asynchronous locks.
 //!
-//! The locks are tokio's, with reports to the detector. An acquired lock is a hold and a contended lock a wait, each
-//! with its source line. A wait fails with [`WouldDeadlock`] if it was chosen to break a deadlock.
+//! The locks are tokio's, with reports to the detector. An acquired lock is reported as a hold, and a contended lock as
+//! a wait, each with its source line. A wait fails with [`WouldDeadlock`] if it was chosen to break a deadlock.
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
@@ -61,7 +61,7 @@ impl Watched {
         TrackedGuard { _hold: self.detector.hold_at(self.resource, units, at), guard }
     }
 
-    /// Returns the guard `free` if there is one, else waits for a guard.
+    /// Returns the guard `free` if it is there, else waits for a guard.
     async fn acquire<G>(
         &self,
         units: u32,

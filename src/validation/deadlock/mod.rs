@@ -1,7 +1,7 @@
 //! Deadlock detection by proof, and classification of stalls.
 //!
-//! A slow request is not a deadlock, and a deadlock is one after a millisecond as much as after a minute, so no
-//! time-out decides here. Instrumented locks, pools and any code of the system under test report waits and holds
+//! A slow request is no deadlock, and a deadlock exists from its first moment on. So no time-out decides here.
+//! Instrumented locks, pools and any code of the system under test report waits and holds
 //! ([`DeadlockDetector::waiting`], [`DeadlockDetector::acquired`]). A scan proves by graph reduction (module `graph`)
 //! that no order of releases can free some actors. A scan of a running system could mix two moments, so every actor
 //! carries an epoch that each change increments. A finding counts only if two scans at least 20 ms from each other

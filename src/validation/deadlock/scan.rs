@@ -51,7 +51,7 @@ impl Scan {
         self.suspects.clear();
     }
 
-    /// Scans once. Findings younger than `agree_after_ns` stay suspects; returns whether there are any.
+    /// Scans once. A finding younger than `agree_after_ns` stays a suspect. Returns whether there are suspects.
     pub fn run(
         &mut self,
         actors: &[Arc<Actor>],
@@ -75,7 +75,7 @@ impl Scan {
         let agreed: Vec<usize> =
             suspects.filter(|((_, since), _)| now_ns - since >= agree_after_ns).map(|(_, &i)| i).collect();
         for part in self.snapshot.components(&agreed) {
-            // Actors that queue behind a known deadlock are not a new one.
+            // Actors that queue behind a known deadlock make no new deadlock.
             let is_known = part.iter().any(|&i| self.reported.contains(&self.actors[i]));
             self.reported.extend(part.iter().map(|&i| self.actors[i]));
             if !is_known && reports.len() < REPORTS_MAX {

@@ -42,7 +42,7 @@ struct Watch {
     next_sample_ns: u64,
 }
 
-/// Pushes an item only within the capacity of the list: the window must not see an allocation.
+/// Pushes an item only if the list has room for it, because the window must not see an allocation.
 fn push_within<T>(list: &mut Vec<T>, item: impl FnOnce() -> T) {
     if list.len() < list.capacity() {
         list.push(item());
@@ -73,8 +73,8 @@ impl<W: Workload> Run<W> {
         let cpu = || machine::busy_ns().zip(process_cpu_ns());
         let cpu_before = cpu();
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // The dispatcher waits for the clock. Events before the first snapshot are booked by then; after the snapshot
-        // only the users make events.
+        // The dispatcher waits for the clock, so the events of its start are booked before the first snapshot. After
+        // the snapshot only the users make events.
         dispatch()?;
         self.quiesce().ok();
         let before = self.handles.probe.as_ref().map(|p| p.snapshot());
@@ -142,8 +142,8 @@ impl<W: Workload> Run<W> {
             if self.finished.load(Relaxed) == self.users.len() || now_ns >= watch.deadline_ns {
                 return;
             }
-            // Users that think, or wait for arrivals, need no more time. Two steps in succession must find the run
-            // idle, because one step may fall between a user's decision to send and the request.
+            // Users that think, or that wait for arrivals, do not delay the end. Two steps in succession must find the
+            // run idle, because one step may fall between a user's decision to send and the request.
             let idle = now_ns >= self.phases.load_end_ns && self.is_idle();
             watch.idle_steps = if idle { watch.idle_steps + 1 } else { 0 };
             if watch.idle_steps > 1 {

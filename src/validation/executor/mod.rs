@@ -11,7 +11,7 @@
 //! two seconds after window and graceful stop, with the results so far.
 //!
 //! The same user code runs as tasks of a separate runtime, on threads, or in the caller's runtime. The caller's runtime
-//! has the caller's clock, which may be virtual: whole runs are then reproducible to the digit, and a blocked user
+//! has the caller's clock. If that clock is virtual, whole runs are reproducible to the digit. A blocked user then
 //! blocks the caller.
 //!
 //! Recording takes no shared lock and makes no allocation. The histograms are created before the users start, and each

@@ -14,9 +14,9 @@ use super::super::plan::{IntendedStarts, LoadModel, Overload};
 use super::super::sync::lock;
 
 enum Backlog {
-    /// A second copy of the plan; its next item is the oldest waiting arrival.
+    /// A second copy of the plan. Its next item is the oldest arrival that waits.
     Plan(IntendedStarts),
-    /// The intended starts of the admitted arrivals; their maximum number is that of the workers.
+    /// The intended starts of the admitted arrivals, at most as many as there are workers.
     Admitted(VecDeque<u64>),
 }
 
@@ -31,7 +31,7 @@ pub(in super::super) struct ArrivalQueue {
     released: AtomicU64,
     taken: AtomicU64,
     pub dropped_in_window: AtomicU64,
-    /// Number of arrivals in the window, dropped arrivals included.
+    /// Number of arrivals in the window, including dropped arrivals.
     pub arrivals_in_window: AtomicU64,
 }
 

@@ -16,11 +16,11 @@ pub(in super::super) enum Fate {
     Rejected,
 }
 
-/// The record of one request. All times are in nanoseconds, its moments on the run's clock.
+/// The record of one request. Times are in nanoseconds; points in time are on the run's clock.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Sample {
     pub intended_ns: u64,
-    /// Moment from which the worker was free.
+    /// Time from which the worker was free.
     pub worker_free_ns: u64,
     pub started_ns: u64,
     pub ended_ns: u64,
@@ -109,7 +109,7 @@ pub(in super::super) struct Row {
     pub polls: u64,
     pub times: Times,
     pub panicked: bool,
-    /// Number of finished requests of the whole run, warm-up included.
+    /// Number of finished requests of the whole run, including the warm-up.
     pub executed: u64,
     /// Number of answered requests among `executed`.
     pub answered: u64,

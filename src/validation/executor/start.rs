@@ -72,8 +72,8 @@ pub(in super::super) fn run_apart<W: Workload>(run: Arc<Run<W>>) -> Result<Finis
             let finished = runtime.block_on(conduct(&run, &prefix));
             // This runs outside the runtime, because waiting for another runtime to end blocks.
             let abandoned_threads = crew.disband();
-            // A thread frees its last block after its join, which would count in the next run. This thread has the
-            // prefix as well.
+            // A thread may free its last block after its join. Such a free would count in the next run. The prefix also
+            // counts this thread.
             let deadline = Instant::now() + GONE_WITHIN;
             while abandoned_threads == 0 && threads::running(&prefix) > 1 && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(1));
@@ -117,8 +117,8 @@ fn retire<W: Workload>(run: &Run<W>) {
     run.handles.detector.retire(&actors);
 }
 
-/// The allocations of the workers' warm-up, which are kept until the run is over, so that none of them is freed in the
-/// measured time.
+/// The allocations of the workers' warm-up. They are kept until the run is over, so that no free of them falls into the
+/// window.
 type WarmUp = (Arc<AtomicUsize>, Vec<TaskHandle<()>>);
 
 /// The threads that run the users.
@@ -180,7 +180,7 @@ impl Crew {
 }
 
 /// Waits, at most [`WARM_UP_LIMIT`], until every worker has run a task and has room to defer the tasks of all users.
-/// Otherwise a worker could start, or make that room, while the run is measured, and its allocations would count.
+/// Otherwise a worker could start or make room during the window, and its allocations would count.
 fn warm_up_workers(runtime: &Runtime, workers: usize, users: usize) -> WarmUp {
     let (begun, limit) = (Arc::new(AtomicUsize::new(0)), Instant::now() + WARM_UP_LIMIT);
     let task = |_| {
@@ -201,8 +201,8 @@ fn warm_up_workers(runtime: &Runtime, workers: usize, users: usize) -> WarmUp {
     (begun, tasks)
 }
 
-/// Defers `tasks` tasks, so that the scheduler of this thread has room for them. The scheduler keeps tasks that yield,
-/// or have used up their budget, in a list that would otherwise grow during the run.
+/// Defers `tasks` tasks, so that the scheduler's list of deferred tasks does not grow during the run. The scheduler of
+/// a thread puts a task into this list if the task yields, or has used up its budget.
 async fn make_room_to_defer(tasks: usize) {
     std::future::poll_fn(|own| {
         // Two wakers alternate, because a task that was just deferred is not deferred again.

@@ -134,8 +134,8 @@ impl<W: Workload> Run<W> {
         }
     }
 
-    /// Executes one request. `due` is its intended start and the moment from which this worker was free; `None` for a
-    /// request of a closed loop, which is due when it is sent.
+    /// Executes one request. `due` has the request's intended start, and the time from which this worker was free. It
+    /// is `None` in a closed loop, where a request is due when it is sent.
     async fn one_request(&self, seat: &mut Seat<W::Session>, due: Option<(u64, u64)>) {
         let Seat { user, session, rng, meter, seq } = seat;
         let request = self.workload.next_request(session, rng, *seq);
@@ -171,7 +171,7 @@ impl<W: Workload> Run<W> {
             self.record(*user, &sample, Some(0));
             return;
         };
-        // The workload is called inside the first poll, so that work before it returns a future is measured too.
+        // The workload is called inside the first poll, so that its work before it returns a future is measured too.
         let execute = async { self.workload.execute(session, connection.first(), &request).await };
         let limited = with_limit(self.config.request_timeout, execute);
         let (outcome, parts) = meter.run(limited, read_clocks, || enter(actor)).await;
@@ -183,7 +183,7 @@ impl<W: Workload> Run<W> {
             Some(Err(_)) => Fate::Failed,
             None => Fate::TimedOut,
         };
-        // A request without an answer made an unknown number of events.
+        // A request without an answer may have made any number of events.
         let events = if sample.is_answered() { self.workload.expected_alloc_events(&request) } else { None };
         self.record(*user, &sample, events);
     }

@@ -30,8 +30,8 @@ const RANK_OFFSET: f32 = 60.0;
 struct Embedding(Vec<f32>);
 
 impl Point for Embedding {
-    /// Returns 1 − cosine of two unit vectors. Sixteen independent sums can be vectorized; a single sum has a fixed
-    /// order and cannot.
+    /// Returns 1 − cosine of two unit vectors. The sixteen sums are independent, so the compiler can vectorize them; a
+    /// single sum would have a fixed order.
     fn distance(&self, other: &Self) -> f32 {
         let mut sums = [0.0f32; 16];
         let (a, b) = (self.0.chunks_exact(16), other.0.chunks_exact(16));

@@ -90,7 +90,7 @@ impl HybridWorkload {
 
 /// Returns a checksum of the documents of an answer, in their order.
 fn checksum(hits: &[Hit]) -> u64 {
-    // The hasher of maps does not serve here: its keys are random, and checksums must agree between runs.
+    // The default hasher of maps has random keys, and checksums must agree between runs.
     let mut hasher = std::hash::DefaultHasher::new();
     hits.iter().for_each(|h| hasher.write_u32(h.document));
     hasher.finish()

@@ -27,7 +27,7 @@ pub fn is_child() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| value == "serve")
 }
 
-/// Returns the value of `HEAPLEDGER` for the programs that a child starts, if these are what is recorded.
+/// Returns the value of `HEAPLEDGER` for the programs that a child starts; `None` if these programs are not recorded.
 pub fn recording_of_commands() -> Option<String> {
     std::env::var(OF_COMMANDS).ok()
 }
@@ -38,7 +38,7 @@ pub fn serve<W: Workload>(make: impl FnOnce(&BenchmarkConfig) -> Result<W, Bench
     match serve_until_the_end(make) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            // If the parent has exited, nobody needs the reason.
+            // If the parent has exited, nobody reads the reason.
             let _ = tell(&Answer::Failed(why));
             ExitCode::FAILURE
         }
@@ -80,7 +80,8 @@ fn serve_until_the_end<W: Workload>(
     Ok(())
 }
 
-/// Returns the parent's orders except `Stop`. An order to stop takes effect at once, as does the end of the input.
+/// Returns the receiver of the parent's orders except `Stop`. An order to stop takes effect at once, as does the end of
+/// the input.
 fn listen(stop: StopHandle) -> io::Result<Receiver<Result<Order, String>>> {
     let (sender, receiver) = sync_channel(1);
     thread::Builder::new().name("orders".to_owned()).spawn(move || {

@@ -11,8 +11,9 @@
 //! ```
 //!
 //! The two runs of a load are consecutive, and their order alternates from load to load and from pair to pair (A B B
-//! A), so that a machine that warms up or slows down affects both alike. Each pair has new processes and a new order of
-//! loads. The interval then includes effects such as memory placement, which no repetition within a process changes.
+//! A), so that a machine that warms up or slows down affects both runs alike. Each pair has new processes and a new
+//! order of loads. The interval then includes effects such as memory placement, which no repetition within a process
+//! changes.
 //!
 //! Parent and child exchange lines (module `protocol`). A child whose parent has exited sees the end of its input, ends
 //! its window and exits.

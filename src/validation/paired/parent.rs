@@ -74,8 +74,8 @@ pub enum PairedError {
     /// A child was silent for this time, and was killed.
     #[error("the measured process was silent for {} s", .0.as_secs())]
     Silent(Duration),
-    /// The request to stop came while a child was setting up. [`run_paired`] then returns the results so far, not this
-    /// error.
+    /// The request to stop came while a child was setting up. [`run_paired`] does not return this error, but the
+    /// results so far.
     #[error("stopped while the workload was set up")]
     Stopped,
 }
@@ -103,11 +103,11 @@ pub fn run_paired(
             watch(&Progress::SettingUp { tracker });
             Party::start(child().map_err(PairedError::Child)?, tracker, plan, stop)
         };
-        // The child that is idle first is set up first.
+        // The child that is idle in the first run is set up first.
         let off = if plan.compares { start(false).map(Some) } else { Ok(None) };
         let (mut off, mut on) = match off.and_then(|off| Ok((off, start(true)?))) {
             Ok(both) => both,
-            // A request to stop must not wait minutes for an index.
+            // An index can take minutes to build; a request to stop must not wait for it.
             Err(PairedError::Stopped) => break,
             Err(error) => return Err(error),
         };
@@ -134,7 +134,7 @@ pub fn run_paired(
     Ok(runs)
 }
 
-/// One child process. Dropping it before its dismissal kills the process.
+/// One child process. Dropping the value kills the process, unless it was dismissed.
 struct Party {
     process: Child,
     input: Option<ChildStdin>,
@@ -213,8 +213,8 @@ impl Party {
         input.write_all(format!("{line}\n").as_bytes()).map_err(PairedError::Child)
     }
 
-    /// Waits for the answer to an order. With `watch` a run is in progress: the wait forwards progress to `watch`, and
-    /// a request to stop to the child. Without `watch` the child is setting up, and a request to stop ends the wait.
+    /// Waits for the answer to an order. With `watch`, a run is in progress: progress goes to `watch`, and a request to
+    /// stop goes to the child. Without `watch`, the child is setting up, and a request to stop ends the wait.
     fn answer(
         &mut self,
         limit: Duration,

@@ -12,10 +12,10 @@ pub enum Recorded {
     /// The child, which executes the workload.
     #[default]
     Child,
-    /// The programs that the child starts: they find `HEAPLEDGER=always` or `HEAPLEDGER=off` in their environment, by
-    /// [`recording_of_commands`](super::recording_of_commands). Their completeness is in their own dumps.
+    /// The programs that the child starts. The child passes them `HEAPLEDGER=always` or `HEAPLEDGER=off`, as
+    /// [`recording_of_commands`](super::recording_of_commands) says. Their completeness is in their own dumps.
     Commands,
-    /// None that the child knows, such as a service that was running before.
+    /// No process that the child starts, for example if the load goes to a service that already ran.
     Nothing,
 }
 
@@ -26,11 +26,11 @@ pub struct PairedPlan {
     pub loads: Vec<LoadModel>,
     /// Length of each measured window.
     pub duration: Duration,
-    /// Number of runs of each load with the tracker, and of as many without it.
+    /// Number of runs of each load with the tracker; also the number of runs without it.
     pub rounds: usize,
     /// Whether to run without the tracker as well. If not, its cost stays unknown.
     pub compares: bool,
-    /// The process whose allocator the tracker is.
+    /// The process whose allocator is the tracker.
     pub recorded: Recorded,
     /// Configuration of the runs with and without the tracker.
     pub config: BenchmarkConfig,

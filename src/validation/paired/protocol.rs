@@ -60,7 +60,7 @@ pub(super) fn tell(answer: &Answer) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes progress as one line, without allocating, because this happens during the measurement.
+/// Writes progress as one line, without allocating, because progress is written during the window.
 pub(super) fn tell_progress(live: Live) -> io::Result<()> {
     let mut buffer = [0; PROGRESS_BYTES];
     let length = progress_line(live, &mut buffer)?;

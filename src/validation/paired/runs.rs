@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    /// Length such that 1.25 times of it is still whole milliseconds, the resolution of the runtime's clock.
+    /// Length of an answer. 1.25 times of it is still in whole milliseconds, the resolution of the runtime's clock.
     const ANSWER: Duration = Duration::from_millis(20);
 
     #[test]
@@ -148,7 +148,8 @@ mod tests {
         }
         let report = runs.report();
         let series = report.scalability.as_ref().unwrap();
-        // The throughput is 50 a second against 50 and 40, then against 25 and 20: geometric means.
+        // The throughput is 50 a second with the tracker, against 50 and 40 without it; then 25 against 25 and 20. The
+        // means are geometric.
         let losses: Vec<(usize, f64, usize)> =
             series.overhead_curve.iter().map(|(users, o)| (*users, o.throughput_loss, o.pairs)).collect();
         for ((users, loss, pairs), expected) in losses.iter().zip([(1, 0.1056), (2, 0.5528)]) {

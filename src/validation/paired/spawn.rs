@@ -12,7 +12,7 @@ use super::protocol::VARIABLE;
 pub fn child_command() -> std::io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(std::env::args_os().skip(1)).env(VARIABLE, "serve");
-    // The measurement must not include the writing of a dump.
+    // A dump at the end would be part of the measurement.
     command.env("HEAPLEDGER_DUMP", "off");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     #[cfg(unix)]

@@ -190,7 +190,7 @@ impl<R> ConnectionPool<R> {
         lock(&self.inner.usage).reset(self.inner.clock.now_ns());
     }
 
-    /// Closes the pool: every acquire fails from now on, waits in progress included.
+    /// Closes the pool: every acquire fails from now on, including the waits in progress.
     pub fn close(&self) {
         self.inner.permits.close();
     }

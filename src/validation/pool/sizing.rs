@@ -27,7 +27,8 @@ pub fn erlang_c(servers: usize, load: f64) -> Option<f64> {
     Some(blocked / (1.0 - share + share * blocked))
 }
 
-/// Returns the mean wait in the unit of `mean_hold`, waits of zero included; `None` as for [`erlang_c`].
+/// Returns the mean wait of all arrivals, in the unit of `mean_hold`. Arrivals without a wait count as 0. Returns
+/// `None` under the same conditions as [`erlang_c`].
 pub fn erlang_c_mean_wait(servers: usize, load: f64, mean_hold: f64) -> Option<f64> {
     Some(erlang_c(servers, load)? * mean_hold / (servers as f64 - load))
 }

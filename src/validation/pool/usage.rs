@@ -67,10 +67,10 @@ pub enum PoolError {
 pub struct LeakReport {
     /// Source line of the acquire, as `file:line`.
     pub location: String,
-    /// Name of the user that acquired it, such as `user 3`; `None` if no user of a run did.
+    /// Name of the user that acquired the connection, such as `user 3`; `None` if no user of a run acquired it.
     #[serde(default)]
     pub user: Option<String>,
-    /// Hold time in milliseconds: the whole if the connection was returned, else the time so far.
+    /// Hold time in milliseconds. If the connection was not returned, the time so far.
     pub held_for_ms: f64,
     /// Whether the connection was returned later.
     pub returned_later: bool,
@@ -95,7 +95,8 @@ pub struct ConnectionPoolStats {
     pub acquires_direct: u64,
     /// Number of acquires served after a wait.
     pub acquires_waited: u64,
-    /// Number of acquires that, during their wait, were cancelled, failed, or lost their pool by a close.
+    /// Number of acquires that ended during their wait, because they were cancelled or failed, or because the pool was
+    /// closed.
     pub acquires_cancelled: u64,
     /// Number of acquires that still wait.
     pub pending: usize,
@@ -103,7 +104,7 @@ pub struct ConnectionPoolStats {
     pub pending_peak: usize,
     /// Time average of the number of waiting acquires.
     pub pending_average: f64,
-    /// Summary of all waits; those of timed-out and cancelled acquires are censored.
+    /// Summary of all waits. The waits of timed-out and cancelled acquires are censored.
     pub wait: LatencySummary,
     /// Summary of the hold times of returned connections.
     pub usage: LatencySummary,

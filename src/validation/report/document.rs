@@ -30,7 +30,7 @@ pub struct ValidationReport {
     pub scalability: Option<ScalabilityReport>,
     /// Runs of single loads.
     pub runs: Vec<ConcurrentTestResult>,
-    /// Runs of the same loads without the tracker, in order of execution, from which its cost follows.
+    /// Runs of the same loads without the tracker, in order of execution. The cost of the tracker follows from them.
     #[serde(default)]
     pub runs_without_tracker: Vec<ConcurrentTestResult>,
     /// Comparison with a baseline; `None` if there was none.
@@ -101,7 +101,7 @@ impl ValidationReport {
         serde_json::from_str(text).map_err(wrong)
     }
 
-    /// Returns all runs; of loads that ran with and without the tracker, the runs with it.
+    /// Returns all runs. If a load ran both with and without the tracker, only the runs with the tracker are returned.
     pub(in super::super) fn all_runs(&self) -> impl Iterator<Item = &ConcurrentTestResult> {
         self.scalability.iter().flat_map(|s| &s.test_results).chain(&self.runs)
     }

@@ -26,7 +26,8 @@ fn parts(b: &TimeBreakdown) -> [(&'static str, &'static str, f64); 7] {
     ]
 }
 
-/// Draws one bar per level, divided into the parts of the mean response time of the level's median run.
+/// Draws one bar for each level, divided into the parts of the mean response time. The figures are those of the level's
+/// median run.
 pub(super) fn breakdown_bars(results: &[ConcurrentTestResult]) -> String {
     let mut page = String::from("<div class=\"v-bars\">");
     let mut named: Vec<(&str, &str)> = Vec::new();

@@ -202,7 +202,7 @@ fn closing(results: &[ConcurrentTestResult]) -> String {
     text + &unique(thresholds.map(line))
 }
 
-/// Returns the loss of throughput in percent; `None` if the pairs differ too much to give it.
+/// Returns the loss of throughput in percent; `None` if the pairs differ too much for a figure.
 pub(super) fn loss_percent(cost: &Overhead) -> Option<f64> {
     cost.is_telling().then_some(100.0 * cost.throughput_loss)
 }

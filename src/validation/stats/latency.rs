@@ -13,7 +13,7 @@ const TICK_NS: u64 = 100;
 const HIGHEST_TICKS: u64 = 600_000_000;
 /// Significant decimal digits of quantiles.
 const DIGITS: u8 = 3;
-/// Relative error of a quantile; the error is one tick where a tick is larger.
+/// Relative error of a quantile. For small quantiles the error is one tick.
 pub(in super::super) const QUANTILE_RESOLUTION: f64 = 0.001;
 /// The unit of histograms, in milliseconds.
 pub(in super::super) const TICK_MS: f64 = TICK_NS as f64 / 1e6;
@@ -29,11 +29,11 @@ const SAMPLES_BEYOND: f64 = 10.0;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencySummary {
-    /// Number of samples, censored ones included.
+    /// Number of samples, including censored samples.
     pub n: u64,
-    /// Number of censored samples: they were cut off before they ended.
+    /// Number of censored samples, which were cut off before they ended.
     pub censored: u64,
-    /// Shortest time at which a sample was cut off. Any quantile at or above this time is a lower bound.
+    /// Shortest time at which a sample was cut off. A quantile at or above this time is a lower bound.
     pub censored_from_ms: Option<f64>,
     /// Arithmetic mean.
     pub mean_ms: Option<f64>,
@@ -143,7 +143,7 @@ impl Latencies {
         (self.count() > 0).then(|| upper().min(self.exact.max_ns as f64))
     }
 
-    /// Returns the sum over all samples of the time by which each exceeds `ns`, in nanoseconds.
+    /// Returns the sum, over all samples, of the time by which a sample exceeds `ns`, in nanoseconds.
     pub fn excess_over_ns(&self, ns: f64) -> f64 {
         let excess = |ticks: u64| ((ticks * TICK_NS) as f64 - ns).max(0.0);
         let recorded = self.histogram.iter_recorded();
@@ -173,8 +173,8 @@ impl Latencies {
         }
     }
 
-    /// Returns [`summary`](Self::summary) with the histogram. The call allocates: call it after the run's last tracker
-    /// snapshot.
+    /// Returns [`summary`](Self::summary) with the histogram. Allocates, so it must be called after the run's last
+    /// tracker snapshot.
     pub fn summary_with_histogram(&self) -> LatencySummary {
         let mut bytes = Vec::new();
         let written = V2DeflateSerializer::new().serialize(&self.histogram, &mut bytes);

@@ -1,9 +1,9 @@
 //! Statistics of samples: latency histograms, confidence intervals, trend tests.
 //!
 //! Three rules hold for every figure. An undefined figure is `None`, never zero and never NaN. A quantile is given only
-//! when at least ten samples lie beyond it; otherwise the p99.9 of 200 requests would be their maximum under another
-//! name. A sample that was cut off (a time-out, a request still open at the end) is *censored*: it counts with the time
-//! until the cut-off, and any quantile at or above the first cut-off is a lower bound.
+//! if at least ten samples lie beyond it, because the p99.9 of 200 requests would only be their maximum. A sample that
+//! was cut off (a time-out, a request still open at the end) is *censored*: it counts with the time until the cut-off,
+//! and any quantile at or above the first cut-off is a lower bound.
 
 mod batch;
 mod coarse;

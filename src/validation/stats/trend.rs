@@ -6,7 +6,8 @@
 
 use super::distribution::{group_means, normal_tail};
 
-/// Maximum number of compared slices: the test is quadratic, and merged neighbours are less dependent.
+/// Maximum number of compared slices. Neighbouring slices beyond it are merged, because the test is quadratic; merged
+/// slices are also less dependent.
 const SLICES_MAX: usize = 50;
 
 /// A trend over a window.
@@ -14,9 +15,10 @@ const SLICES_MAX: usize = 50;
 pub struct Trend {
     /// Change over the whole window as a share of the median level; 0.1 is a rise by a tenth.
     pub relative_change: f64,
-    /// Mean of the last fifth of the values ÷ mean of their first fifth; `None` if the latter is not positive.
+    /// Mean of the last fifth of the values ÷ mean of the first fifth; `None` if the mean of the first fifth is not
+    /// positive.
     pub end_to_start: Option<f64>,
-    /// Probability of at least as many rises or falls if there is no trend.
+    /// Probability that values without a trend have at least as many rises or falls.
     pub p: f64,
 }
 

@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn the_interval_covers_the_true_difference_about_95_times_in_100() {
         let mut rng = UserRng::new(3, 0, Popularity::Uniform);
-        // The values are nearly normal; one side has four times the spread and half as many values.
+        // The values are nearly normal. One side has four times the spread of the other, and half as many values.
         let mut normal = |spread: f64| spread * ((0..12).map(|_| rng.unit()).sum::<f64>() - 6.0);
         let covered = (0..2000)
             .filter(|_| {

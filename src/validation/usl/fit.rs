@@ -3,8 +3,8 @@
 //! * Start: N/X is linear in (1/γ, σ/γ, κ/γ), so ordinary least squares gives start values in closed form.
 //! * Iteration: Levenberg–Marquardt fits the throughputs themselves with the analytic Jacobian (Marquardt 1963),
 //!   because the linear form weights errors wrongly.
-//! * Bounds 0 ≤ σ, κ ≤ 1: active sets. Two bounded parameters have so few sets that each set that could be optimal is
-//!   fitted, and the best feasible fit is kept. This is exact; clipping a step is not.
+//! * Bounds 0 ≤ σ, κ ≤ 1: active sets. With two bounded parameters there are so few sets that each possible one is
+//!   fitted, and the best feasible fit is kept. This is exact, whereas clipping a step is not.
 //! * Errors: standard errors come from s²(JᵀJ)⁻¹ over the free parameters, intervals from Student's t.
 
 use super::super::stats::t_quantile;
@@ -48,7 +48,7 @@ pub fn fit(points: &[UslPoint]) -> Result<UslFit, FitError> {
 pub fn fit_model(points: &[UslPoint], model: UslModel) -> Result<UslFit, FitError> {
     check(points)?;
     let start = start_values(points)?;
-    // Each row names the free parameters among (γ, σ, κ), then the bounds on which the others stay.
+    // Each row has the free parameters among (γ, σ, κ), then the bounds at which the other parameters stay.
     let sets: &[([bool; 3], [f64; 3])] = match model {
         UslModel::Linear => &[([true, false, false], [0.0, 0.0, 0.0])],
         UslModel::Amdahl => &[
@@ -260,8 +260,8 @@ fn finish(points: &[UslPoint], model: UslModel, s: &Solution) -> Result<UslFit, 
     })
 }
 
-/// Returns Akaike's criterion; from six points on it is corrected for small samples. Only parameters of the curve
-/// count: the noise is common to all curves, and counting it would hide a visible peak in seven points.
+/// Returns Akaike's criterion; from six points on it is corrected for small samples. Counts only the parameters of the
+/// curve, not the noise: the noise is common to all curves, and counting it would hide a visible peak in seven points.
 fn criterion(n: f64, k: f64, squares: f64) -> f64 {
     let plain = n * (squares / n).ln() + 2.0 * k;
     if n < POINTS_ENOUGH as f64 { plain } else { plain + 2.0 * k * (k + 1.0) / (n - k - 1.0) }

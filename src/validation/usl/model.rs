@@ -68,7 +68,7 @@ pub struct UslFit {
     pub x_max: Option<f64>,
     /// Limit that the throughput of a curve without a peak approaches, in requests per second.
     pub asymptote: Option<f64>,
-    /// Whether the peak lies beyond twice the highest measured level, which makes it a guess.
+    /// Whether the peak lies beyond twice the highest measured level, so that it is a guess.
     pub extrapolated: bool,
     /// Standard deviation of the residuals, in requests per second.
     pub residual_sd: f64,

@@ -1,4 +1,5 @@
-//! The answers of a system whose right answers are not known: each is compared with the first one to its query.
+//! The answers of a system whose right answers are unknown: each answer is compared with the first answer to the same
+//! query.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::OnceLock;
@@ -18,7 +19,7 @@ impl Answers {
         Self((0..queries).map(|_| OnceLock::new()).collect())
     }
 
-    /// Whether an answer to `query` is the first one, or equals it.
+    /// Whether an answer to `query` is the first answer to it, or equals the first one.
     ///
     /// # Examples
     /// ```

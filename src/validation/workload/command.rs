@@ -1,9 +1,9 @@
 //! A workload of the user's own: a program, run once for each request or once for each user.
 //!
 //! With [`CommandStyle::PerRequest`] each request starts the program and waits for its end. With
-//! [`CommandStyle::PerUser`] each user starts the program once; a request is a line on its standard input, and the answer
-//! the next line of its standard output. The program's allocator does the recording: `record` is what its environment
-//! says of it, and the process that drives the load records nothing.
+//! [`CommandStyle::PerUser`] each user starts the program once; a request is a line on its standard input, and the
+//! answer the next line of its standard output. The program records itself, as `HEAPLEDGER` in its environment says;
+//! the process that drives the load records nothing.
 
 use std::io;
 use std::process::Stdio;
@@ -25,15 +25,15 @@ const USER: &str = "{user}";
 /// How often the program is started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommandStyle {
-    /// The program is started for each request; the request fails if it ends with another code than 0.
+    /// The program is started for each request. The request fails if the program's exit code is not 0.
     #[default]
     PerRequest,
-    /// The program is started for each user, which sends its requests as lines. The session ends with the end of the
-    /// program's input.
+    /// The program is started for each user, and gets the user's requests as lines. At the end of the session its input
+    /// ends.
     PerUser,
 }
 
-/// A program under load. `{}` in an argument stands for the query, and `{user}` for the user's number.
+/// A program under load. In an argument, `{}` is replaced by the query, and `{user}` by the user's number.
 ///
 /// # Examples
 /// ```no_run
@@ -56,7 +56,7 @@ pub struct CommandWorkload {
     environment: Vec<(String, String)>,
 }
 
-/// A user of a [`CommandWorkload`], with its process if it has one of its own.
+/// The session of a [`CommandWorkload`], with the user's process for [`CommandStyle::PerUser`].
 #[derive(Debug)]
 pub struct CommandSession {
     user: usize,
@@ -64,8 +64,8 @@ pub struct CommandSession {
 }
 
 impl CommandWorkload {
-    /// Creates a workload that runs `command`, a program and its arguments, with one of `queries` for each request.
-    /// Without a query, the query is empty.
+    /// Creates a workload that runs `command`, a program and its arguments, with one of `queries` for each request. If
+    /// `queries` is empty, every request has an empty query.
     ///
     /// # Errors
     /// Returns [`BenchError::NoCommand`] if the command is empty.
@@ -98,7 +98,7 @@ impl CommandWorkload {
         self
     }
 
-    /// Compares each answer, which is the program's output, with the first one to the same query.
+    /// Compares each answer, which is the output of the program, with the first answer to the same query.
     #[must_use]
     pub fn same_answers(mut self) -> Self {
         self.answers = Answers::checked(self.queries.len());

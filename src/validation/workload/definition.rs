@@ -63,7 +63,7 @@ pub trait Workload: Send + Sync + 'static {
     /// Returns the workload's error if the connection cannot be opened; the run then does not start.
     fn connect(&self, index: usize) -> Result<Self::Conn, Self::Error>;
 
-    /// Returns the next request, which session, generator and `seq` determine. Not measured.
+    /// Returns the next request, which depends only on session, generator and `seq`. Not measured.
     fn next_request(&self, session: &mut Self::Session, rng: &mut UserRng, seq: u64) -> Self::Request;
 
     /// Executes one request. Measured.

@@ -1,5 +1,5 @@
-//! Planted faults: a workload that fails, delays, stalls or blocks on request, so that a user can see that the benchmark
-//! and its thresholds notice.
+//! Planted faults: a workload that fails, delays, stalls or blocks on request. It shows a user that the benchmark and
+//! its thresholds notice such faults.
 
 use std::fmt;
 use std::str::FromStr;
@@ -135,7 +135,7 @@ impl From<Fault> for String {
     }
 }
 
-/// A workload with planted faults. Its name says so.
+/// A workload with planted faults. Its name lists the faults.
 #[derive(Debug)]
 pub struct Faulty<W> {
     name: String,
@@ -146,7 +146,7 @@ pub struct Faulty<W> {
 }
 
 impl<W: Workload> Faulty<W> {
-    /// Plants `faults` in a workload; none leaves it as it is.
+    /// Plants `faults` in a workload. An empty list changes nothing.
     pub fn new(inner: W, faults: Vec<Fault>) -> Self {
         let mut name = inner.name().to_owned();
         for fault in &faults {
@@ -183,7 +183,7 @@ impl<W: Workload> Workload for Faulty<W> {
     }
 
     async fn open_session(&self, user: UserId) -> Result<W::Session, Self::Error> {
-        // Sessions are opened anew for each run.
+        // Sessions are opened once for each run, so this is the start of the run.
         *lock(&self.began) = Some(Instant::now());
         self.inner.open_session(user).await.map_err(FaultyError::Inner)
     }
