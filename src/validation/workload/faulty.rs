@@ -183,7 +183,7 @@ impl<W: Workload> Workload for Faulty<W> {
     }
 
     async fn open_session(&self, user: UserId) -> Result<W::Session, Self::Error> {
-        // Sessions are opened once for each run, so this is the start of the run.
+        // Each run opens its sessions before its first request, so this is the start of the run.
         *lock(&self.began) = Some(Instant::now());
         self.inner.open_session(user).await.map_err(FaultyError::Inner)
     }

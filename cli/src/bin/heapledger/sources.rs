@@ -1,6 +1,6 @@
 //! Reading of the source lines that a page shows.
 //!
-//! A dump from a stranger can name any file, and pages are passed on. So a file is read only if it is a regular file
+//! A hostile dump can name any file, and pages are passed on. So a file is read only if it is a regular file
 //! and its name ends like the name of a source file, and a page gets only the lines around the largest places.
 
 use std::fs::File;
