@@ -2,26 +2,27 @@
 //!
 //! # What is measured
 //!
-//! Every call of the four methods of [`GlobalAlloc`](std::alloc::GlobalAlloc), from the first one of the process,
-//! before `main`, to after `main` has returned: address, size, alignment, whether zeroed, time, thread and call stack.
-//! From these: totals, live blocks, the peak, sizes, lifetimes, temporary blocks, reallocs, frees by another thread,
-//! each also by thread, by call stack and over time. A successful realloc counts as one more block of its new size, as in other
-//! tools; [`HeapStats::reallocs`] counts those.
+//! Every call of the four methods of [`GlobalAlloc`](std::alloc::GlobalAlloc), from the first call in the process,
+//! before `main`, until after `main` has returned. An event has address, size, alignment, zeroing, time, thread and call
+//! stack. From the events follow totals, live blocks, the peak, sizes, lifetimes, temporary blocks, reallocs, and frees
+//! by another thread, also by thread, by call stack and over time. A successful realloc counts as one more block of its
+//! new size, as in other tools; [`HeapStats::reallocs`] is the number of reallocs.
 //!
 //! Each event is *recorded*, *lost* for one of the [reasons](LossReason), or *in flight*; the three always add up to
 //! those *attempted*. In the default mode nothing is lost for want of buffer space: a thread whose ring is full books
 //! its events into the ledger itself.
 //!
-//! # What is not
+//! # What is not measured
 //!
 //! * memory that does not pass through the global allocator;
-//! * allocations that were refused: they are no events, and are counted in [`HeapStats::failed`];
-//! * what heapledger allocates for itself in queries and dumps: recorded, but left out of every figure of the program.
+//! * allocations that the inner allocator refused: these are no events; [`HeapStats::failed`] counts them;
+//! * memory that heapledger allocates for itself in queries and dumps: recorded, but in no figure of the program.
 //!
-//! With [`ClockMode::Batched`], times between two clock readings are interpolated, so a lifetime shorter than
-//! that span is an estimate, and a pairing of frees and blocks across threads can be ambiguous; it is then counted
-//! ([`profile::Anomalies`]). [`ClockMode::PerEvent`] gives every event a time stamp. When several threads allocate, the peak
-//! is known to within [`profile::Peak::uncertainty_bytes`]. `docs/LIMITS.md` has the whole list.
+//! With [`ClockMode::Batched`], times between two clock readings are interpolated. So a lifetime shorter than the time
+//! between two readings is an estimate, and the pairing of a block with a free by another thread can be ambiguous;
+//! [`profile::Anomalies`] counts ambiguous pairings. [`ClockMode::PerEvent`] gives every event a time stamp. When several
+//! threads allocate, the peak is known to within [`profile::Peak::uncertainty_bytes`]. `docs/LIMITS.md` has the whole
+//! list.
 //!
 //! # What it costs
 //!
@@ -38,8 +39,8 @@
 //!
 //! # Environment
 //!
-//! Read once, at the first allocation; each variable overrides the builder. A value that cannot be read is named on
-//! standard error and ignored. A set-user-id program ignores them all.
+//! The variables are read once, at the first allocation. Each variable overrides the builder. A value that cannot be
+//! parsed is reported on standard error and ignored. A set-user-id program ignores all variables.
 //!
 //! | variable | values |
 //! | --- | --- |
@@ -74,8 +75,8 @@
 //!
 //! # In tests
 //!
-//! [`assert_heap!`] says what a piece of work may allocate. It is right while other tests run in the same process;
-//! `docs/HEAP_BUDGETS.md` has more.
+//! [`assert_heap!`] states what a piece of work may allocate. Its figures are right while other tests run in the same
+//! process; `docs/HEAP_BUDGETS.md` has more.
 //!
 //! ```
 //! use std::hint::black_box;
@@ -166,7 +167,7 @@ pub mod dumps {
     };
 }
 
-/// Answers of the endpoint, for a server of the program's own.
+/// Answers of the endpoint, for the program's own server.
 #[cfg(all(feature = "serve", not(loom)))]
 pub mod http {
     pub use crate::serve::Response;

@@ -1,5 +1,5 @@
-//! The readers of black boxes: they make a profile from the memory region of a process that has ended (`read`), and read
-//! the live page of a running one (`live`).
+//! The readers of black boxes: they make a profile from the memory region of a process that has ended (`read`), and
+//! read the live page of a running process (`live`).
 //!
 //! A black box is the region of a ledger at the last instant of the process (see `recorder::black_box`). The rings
 //! still hold events that were not booked; the reader replays them (`replay::Heap`). The reader trusts no byte: it

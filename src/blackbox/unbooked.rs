@@ -1,8 +1,8 @@
 //! Replays the events that were still in the rings.
 //!
-//! A torn lane has words that the fold had applied to the tables but not added to the sums. Their events are only
-//! counted. The first record after these words may be applied or not. The replay books the records after that one, and
-//! all records of a lane whose fold had ended.
+//! A torn lane has words that the fold had applied to the tables but not added to the sums. The events of these words
+//! are only counted. The first record behind these words may be applied or not. The replay books the records behind it,
+//! and all records of lanes that are not torn.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

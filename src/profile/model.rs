@@ -56,8 +56,9 @@ pub struct Peak {
     pub blocks: u64,
     /// Time of that moment, in nanoseconds since the start of the process's ledger.
     pub at_ns: u64,
-    /// Bytes by which the true peak can exceed `bytes`; [`Profile::peak_bounds`] has both bounds. They are the blocks of other threads that were not booked yet,
-    /// and all blocks that were sampled or sampled out. 0 means that the peak is exact.
+    /// Bytes by which the true peak can exceed `bytes`; [`Profile::peak_bounds`] has both bounds. These bytes belong to
+    /// blocks of other threads that were not booked yet, and to blocks that were sampled or sampled out. 0 means that
+    /// the peak is exact.
     pub uncertainty_bytes: u64,
 }
 

@@ -134,7 +134,7 @@ pub fn advice(quality: &QualityIndicator, settings: &Settings, newest: Option<&Q
     advice_for(cause(quality, newest), quality, settings, newest)
 }
 
-/// Returns the advice on `cause`, with its figures from the counters, even if the counters do not show that cause.
+/// Returns the advice on `cause`, with figures from the counters. The counters need not show that cause.
 pub fn advice_for(
     cause: QualityCause,
     quality: &QualityIndicator,

@@ -15,7 +15,7 @@
 //! * `assemble` makes the indicator from counters, history and monitor; [`display`] prints it.
 //! * [`monitor`] compares the newest window of time with the window before it.
 //! * [`cause`](cause()) finds the worst cause; [`advice`](advice()) names a setting and a value.
-//! * [`thresholds`] detects that completeness crosses a threshold, and limits how often crossings are printed.
+//! * [`thresholds`] detects when completeness crosses a threshold, and limits how often a crossing is printed.
 //! * [`tuner`] sets one knob at a time, towards a target completeness and a time budget.
 //! * [`recommend`] names the execution mode that suits a workload.
 //! * [`error`] is the error for invalid settings.

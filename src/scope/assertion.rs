@@ -44,7 +44,7 @@ use crate::recorder::internal::InternalScope;
 ///
 /// # Panics
 ///
-/// Panics if a figure breaks its limit. The message has a table of the figures and the five places that contribute
+/// Panics if a figure breaks its limit. The message has a table of the figures, and the five places that contribute
 /// most. With the feature `names` the message gives the function, file and line of each place. Also panics if the
 /// figures may be wrong; the message then gives the [reason](crate::scope::Inconclusive).
 #[macro_export]

@@ -96,8 +96,8 @@ impl fmt::Display for Inconclusive {
     }
 }
 
-/// A measurement in progress on the calling thread. [`Measurement::end`] returns its figures; dropping it discards
-/// them.
+/// A measurement in progress on the calling thread. [`Measurement::end`] returns the figures; dropping the value
+/// discards them.
 #[must_use = "end it to read its figures"]
 #[derive(Debug)]
 pub struct Measurement {

@@ -1,8 +1,8 @@
 //! Scopes: parts of the program's work with a name, each with exact figures of its own.
 //!
-//! A thread enters a scope; what it allocates until it leaves belongs to the scope. A free belongs to the scope that
-//! allocated the block, whichever thread frees it and when. So the figures of a scope are right while other threads
-//! allocate, and when blocks cross threads.
+//! A thread enters a scope; the blocks that it allocates until it leaves belong to the scope. A free counts in the
+//! scope of its block, whichever thread frees the block, and whenever. So the figures of a scope are right while other
+//! threads allocate, and when blocks cross threads.
 //!
 //! ```
 //! use heapledger::Scope;

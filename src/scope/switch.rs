@@ -9,7 +9,7 @@ use crate::recorder::scopes;
 /// nested as deep as this.
 const DEPTH: usize = 32;
 
-/// The keys that the thread has entered, innermost last. With each key: the scope in which the thread was before.
+/// The keys that the thread has entered, innermost last. Each key has the scope in which the thread was before.
 struct Entered {
     depth: Cell<usize>,
     before: [Cell<(u64, u32)>; DEPTH],

@@ -110,7 +110,7 @@ impl<'a> Server<'a> {
     }
 
     /// Takes a new connection. If its request has already arrived, the request is answered before the connection can be
-    /// closed for another one.
+    /// closed for a newer connection.
     fn admit(&mut self, mut connection: Connection, now: Instant) {
         let need = connection.proceed();
         self.make_room(now);

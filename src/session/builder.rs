@@ -48,9 +48,9 @@ impl<A> HeapLedger<A> {
 impl<A> HeapLedger<A> {
     /// Checks that every setting of the builder can be used.
     ///
-    /// The initialiser of a `static` cannot return an error. So the recorder replaces a setting that cannot be used by
-    /// its default, and reports this on standard error at the first event that it records. A test that calls this
-    /// function detects such a setting earlier.
+    /// The initialiser of a `static` cannot return an error. So the recorder replaces an invalid setting by its
+    /// default, and reports this on standard error at its first event. A test that calls this function detects an
+    /// invalid setting earlier.
     ///
     /// # Errors
     ///

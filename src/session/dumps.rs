@@ -118,7 +118,7 @@ pub(super) fn exit_path() -> Option<PathBuf> {
 }
 
 /// Returns the path, with its placeholders, of the dumps that heapledger writes by itself. Returns `None` if no dump is
-/// allowed: a set-user-id program writes no dump to a path that its caller chooses.
+/// allowed: a set-user-id program must not write to a path that its caller chooses.
 pub(super) fn dump_pattern() -> Option<&'static [u8]> {
     let options = state::options();
     let pattern = match (options.dump_override.get(), options.dump) {

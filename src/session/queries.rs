@@ -182,17 +182,17 @@ pub fn snapshot() -> Option<Profile> {
 /// Returns the last events that the bounded history holds, oldest first. The list is empty if no
 /// [`HeapLedger`](crate::HeapLedger) is installed.
 ///
-/// Events of heapledger's blocks are omitted. The program itself frees the results that heapledger returned to it, such
-/// as this list. Such a free is recognised by the allocation of the result. If the thread's part of the history no
-/// longer has that allocation, the free is listed as if the block were the program's. The ledger and all sums still
-/// count such a free correctly.
+/// Events of heapledger's blocks are omitted. The program itself frees the results of heapledger's functions, such as
+/// this list. The history recognises such a free by the allocation of the result. If the history of the thread no
+/// longer has that allocation, the free is listed as if the block were the program's. The ledger and all sums count the
+/// free correctly in any case.
 pub fn history() -> Vec<profile::Event> {
     flush();
     with_ledger(aggregator::history::history).unwrap_or_default()
 }
 
-/// Returns the figures of the program's [`Tracked`](crate::Tracked) pointers. They are counted whether or not a
-/// [`HeapLedger`](crate::HeapLedger) is installed. Figures of events that pass through the rings are as of the last
+/// Returns the figures of the program's [`Tracked`](crate::Tracked) pointers. The pointers are counted even without an
+/// installed [`HeapLedger`](crate::HeapLedger). Figures of events that pass through the rings are as of the last
 /// booking (see [`flush`]).
 pub fn tracked() -> TrackedReport {
     with_ledger(|ledger, _| tracked_report(ledger)).unwrap_or_else(tracked::report)

@@ -41,7 +41,7 @@ pub struct Books {
 
 /// A history of the last booked events, bounded by [`Limits::history_events`]. Older events are evicted and counted.
 ///
-/// A recorded program's history is [`heapledger::history`](crate::history), bounded by
+/// The history of a recorded program is [`heapledger::history`](crate::history), bounded by
 /// [`HistoryLimits`](crate::HistoryLimits) in events, bytes and age.
 #[derive(Debug)]
 pub struct BoundedHistory {

@@ -31,8 +31,8 @@ struct Queues {
     allocation_queues: Box<[Queue]>,
     smart_pointer_queues: Box<[Queue]>,
     sides: Box<[Side]>,
-    /// Number of rounds so far. Modulo the number of producers it is the producer whose queues the next round drains
-    /// first.
+    /// Number of rounds so far. The remainder by the number of producers is the producer whose queues the next round
+    /// drains first.
     queue_selector: AtomicU64,
 }
 

@@ -24,8 +24,8 @@ pub(crate) struct Writer<W> {
     stored: Vec<u8>,
     /// Offset and head of each frame written so far.
     index: Vec<(u64, FrameHead)>,
-    /// Capacity of the index, in frames. The index of a trace with more frames names none; readers then go from head to
-    /// head.
+    /// Capacity of the index, in frames. If a trace has more frames, its index names no frame, and readers go from head
+    /// to head.
     index_room: usize,
     until_ns: u64,
     events: u64,

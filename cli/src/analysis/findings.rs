@@ -1,4 +1,4 @@
-//! Findings: the few places that a reader should look at first, each with the figure that brought it here.
+//! Findings: the few places that a reader should look at first, each with the figure behind it.
 //!
 //! Each kind of finding answers one question: what is large, what keeps growing, what is freed right after its
 //! allocation, and what is copied because it grows. A kind without a place above its threshold has no finding. The

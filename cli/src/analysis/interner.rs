@@ -11,7 +11,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 #[derive(Debug, Clone)]
 pub(crate) struct Interner<T> {
     items: Vec<T>,
-    /// Maps the hash of an item to its number. If several items have the same hash, each further one takes the next
+    /// Maps the hash of an item to its number. If several items have the same hash, each further item takes the next
     /// free key.
     numbers: HashMap<u64, u32>,
     hasher: RandomState,

@@ -10,8 +10,8 @@ use super::code_owner::CodeOwners;
 use super::frames::StackReader;
 use super::name_simplify::without_generics;
 
-/// Maximum number of stacks whose names are kept. Above it, all names are dropped and looked up again. A page lists 64
-/// stacks, and over time other ones.
+/// Maximum number of stacks whose names are kept. Above it, all names are dropped and looked up again. A page lists at
+/// most 64 stacks, but the stacks change over time.
 const NAMED_STACKS_KEPT: usize = 4_096;
 
 /// A function in a stack.

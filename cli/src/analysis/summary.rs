@@ -23,7 +23,7 @@ pub struct Summary {
     pub temporary_bytes: u64,
     /// Number of further allocations that defines a temporary block.
     pub temporary_allocs: u32,
-    /// Number of blocks that one thread allocated and another one freed.
+    /// Number of blocks that one thread allocated and another thread freed.
     pub cross_thread_frees: u64,
 }
 

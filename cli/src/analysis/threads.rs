@@ -1,4 +1,4 @@
-//! Figures by thread, and blocks that one thread allocated and another one freed.
+//! Figures by thread, and blocks that one thread allocated and another thread freed.
 
 use super::arithmetic::saturating_sum;
 use heapledger::profile::{LossCounts, Profile, RemoteFrees, ThreadRow};
@@ -52,7 +52,7 @@ fn together(rows: &[ThreadRow]) -> ThreadRow {
     }
 }
 
-/// Blocks that one thread allocated and another one freed.
+/// Blocks that one thread allocated and another thread freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CrossingLine {
     /// Name and id of the thread that allocated the blocks. A name may be empty, and may contain any characters.
@@ -65,7 +65,7 @@ pub struct CrossingLine {
     pub bytes: u64,
 }
 
-/// Blocks that one thread allocated and another one freed, by pair of threads.
+/// Blocks that one thread allocated and another thread freed, by pair of threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Crossings {
     /// Pairs with the most blocks.

@@ -1,5 +1,5 @@
-//! `cargo heapledger init`: writes the dependency and the line into a package, behind a cargo feature, and takes both
-//! out again.
+//! `cargo heapledger init`: writes the dependency and the line into a package, behind a cargo feature, and removes both
+//! again.
 //!
 //! Every added line is marked, so that exactly these lines are removed, whatever else has changed since.
 

@@ -14,7 +14,7 @@
 //! * [`per_test`] gives the figures of each test from the dumps of test programs.
 //! * [`init`] writes the line and the dependency into a package, and removes them.
 //!
-//! docs/CARGO.md lists the behaviour of cargo and the compiler that this relies on.
+//! docs/CARGO.md lists the behaviour of cargo and of the compiler on which these files rely.
 
 pub mod arguments;
 pub mod conflict;

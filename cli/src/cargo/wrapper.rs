@@ -5,8 +5,8 @@
 //! them.
 //!
 //! The compiler takes one more pair of arguments, `--extern std=LIBRARY`: the name `std`, which every crate uses, then
-//! means a library that has all of std and a global allocator. The compiler never leaves it out, as it does with unused
-//! crates.
+//! means a library that has all of std and a global allocator. The compiler links this library even if no code uses it,
+//! unlike other crates.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};

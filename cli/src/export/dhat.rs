@@ -7,11 +7,11 @@
 //!
 //! * `tl`, the sum of all lifetimes: the profile has lifetimes by power of two, and each lifetime counts as the
 //!   shortest of its range;
-//! * `mbk`, the blocks at the peak of the site: exact if the site had as many bytes at the peak of the process, at
-//!   the end, or in all; otherwise the bytes at its peak divided by the largest size that a block of the site can
-//!   have;
-//! * `mb` of a point merged from several sites: the largest value of one site, or the sum of the sites at the peak of
-//!   the process or at the end if that sum is larger.
+//! * `mbk`, the blocks at the peak of the site: exact if the bytes at that peak equal the site's bytes at the peak of
+//!   the process, at the end, or in total; otherwise the bytes at that peak divided by the largest size that a block of
+//!   the site can have;
+//! * `mb` of a point merged from several sites: the largest value of one site; or, if larger, the sum over the sites at
+//!   the peak of the process or at the end.
 //!
 //! The format has no field for the quality of the data. The quality follows the command line, which the viewer shows
 //! at the top; all quality figures are under the key `heapledger`, which the viewer ignores. Times are in

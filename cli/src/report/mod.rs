@@ -1,8 +1,8 @@
 //! Reports: findings as text for a terminal and as a page for a browser.
 //!
-//! The report has a title and sections in a fixed order; [`SECTIONS`] holds their headings. The first section is the
-//! quality of the data, and every later section ends with the certainty of its figures. `docs/REPORTS.md` explains
-//! each line.
+//! The report has a title and sections in a fixed order; [`SECTIONS`] holds their headings. The first section has the
+//! findings, the last section the quality of the data. A section with figures ends with their certainty.
+//! `docs/REPORTS.md` explains each line.
 //!
 //! * [`text`] orders the sections, and `sections` writes them.
 //! * [`short`] writes short forms, for machines and in Markdown (`markdown`).

@@ -8,7 +8,7 @@ use heapledger::profile::{Profile, SymbolFrame, Symbols, scope_of_address};
 /// Maximum number of addresses whose names are kept. Above it, all are dropped.
 pub const ADDRESSES_REMEMBERED_MAX: usize = 1 << 20;
 
-/// Names of the addresses of earlier profiles, by the build id of their object and the offset in it.
+/// Names of the addresses of earlier profiles, by build id of the object and offset in the object.
 ///
 /// Reading the object files of a program takes most of the time of a small dump. The second profile of the same build
 /// needs few lookups, or none.

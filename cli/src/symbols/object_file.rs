@@ -1,8 +1,8 @@
 //! Object files, read without trust: the path comes from a dump, and both the dump and the file can be hostile.
 //!
 //! Only regular files are opened: opening a pipe can wait for a writer for ever, and opening a device can have effects.
-//! Every length and number in a file has a limit. Names of sections are compared in place, without a search for their
-//! end, because a hundred thousand sections can share one name of a hundred megabytes.
+//! Every length and every number in a file is limited. Names of sections are compared in place, without a search for
+//! their end, because a hundred thousand sections can share one name of a hundred megabytes.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};

@@ -13,8 +13,7 @@ use crate::quality::ring_size::RING_SEGMENT_WORDS;
 
 /// Minimum number of events in an interval; the figures of an interval with fewer events are ignored.
 pub(super) const EVENTS_MIN: u64 = 1_000;
-/// Distance above the target, as a share, at which completeness allows restoring. A completeness of 1 allows it in any
-/// case.
+/// Distance above the target, as a share, at which completeness allows restoring. A completeness of 1 always allows it.
 const HYSTERESIS: f64 = 0.005;
 /// Maximum 99th percentile of the latency, in budgets. It is above 1 because one event in about a hundred closes a
 /// window or helps.

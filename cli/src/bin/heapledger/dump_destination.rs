@@ -148,7 +148,8 @@ fn is_dump(path: &Path) -> bool {
         && dumps::read_bytes(&start).is_err_and(|error| matches!(error, ReadError::TooShort { .. }))
 }
 
-/// Whether `path` is the name that a program gives its dump if another process has used `file`: `file-2.hl`, and so on.
+/// Whether `path` is a numbered name of `file`, such as `file-2.hl`. A program writes its dump under such a name if
+/// another process has used `file`.
 fn is_numbered(path: &Path, file: &Path) -> bool {
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let number = stem(path).strip_prefix(&format!("{}-", stem(file))).map(str::to_owned);

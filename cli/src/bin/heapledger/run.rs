@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The program may be a wrapper whose children have the allocator, so there can be several new dumps afterwards. The
-//! command reports the dump with the process id of the program, or the newest dump if none has this id; it lists the
-//! others.
+//! command reports the dump with the process id of the program, or the newest dump if no dump has this id. It lists the
+//! other dumps.
 //!
 //! An older dump in the file that `-o` names is removed once the program has written a new one. Until then it has
 //! another name, because a program does not replace the dump of another process.

@@ -10,8 +10,8 @@
 //! c 3e8               a time, in milliseconds
 //! ```
 //!
-//! Numbers are hexadecimal. The format has a line for each event, but the profile has only sums by site, so the
-//! export writes synthetic events with these sums: see [`events`]. Of each site and in all, the following figures are
+//! Numbers are hexadecimal. The format has a line for each event, but the profile has only sums by site, so the export
+//! writes synthetic events with these sums: see [`events`]. For each site and in total, the following figures are
 //! correct: blocks and bytes allocated, live at the peak and live at the end, and temporary blocks. Single sizes are
 //! synthetic: each block has the average size of its class. The order of events is synthetic too: the file has three
 //! moments, the start, the peak and the end.

@@ -34,7 +34,7 @@ pub(super) struct Document<'a, S: Serialize> {
     pub(super) estimates: Option<Estimates>,
     pub(super) peak: Peak,
     pub(super) threads: Vec<Thread<'a>>,
-    /// Blocks that one thread allocated and another one freed, by pair of threads. A thread is an index into
+    /// Blocks that one thread allocated and another thread freed, by pair of threads. A thread is an index into
     /// `threads`.
     pub(super) crossings: &'a [RemoteFrees],
     pub(super) timeline: Timeline,
@@ -115,8 +115,7 @@ struct Quality {
     turns: Turns,
 }
 
-/// Returns the share of recorded events among the recorded and lost ones. The share is below 1 if any event was lost,
-/// even if rounding would yield 1.
+/// Returns recorded ÷ (recorded + lost). The share is below 1 if any event was lost, even if rounding would yield 1.
 pub(super) fn completeness(quality: &QualityIndicator) -> f64 {
     let share = QualityIndicator::completeness_of(quality.recorded, lost(quality));
     if lost(quality) > 0 { share.min(1.0 - f64::EPSILON) } else { share }

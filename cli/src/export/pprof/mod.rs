@@ -3,11 +3,12 @@
 //!
 //! Each sample has four values: `alloc_objects`, `alloc_space`, `inuse_objects`, `inuse_space`; the default is
 //! `inuse_space`. A location is the address of a call (the return address minus one) with all functions inlined at that
-//! address. A location without a function has its object and offset as its name. A mapping has its build id. It is
-//! marked as symbolized only if all of its locations have functions, because readers look up the symbols of unmarked
-//! mappings. A location outside all objects has the synthetic mapping [`NO_OBJECT`], because some readers reject a
-//! location without a mapping. The messages and their encoding are the library's (`heapledger::pprof`). Only the frames
-//! of the recorder are dropped. A sample in a scope has the label `scope` with the name of the innermost scope.
+//! address. A location without a function has its object and offset as its name. A mapping has the build id of its
+//! object. The mapping is marked as symbolized only if all of its locations have functions, because readers look up the
+//! symbols of unmarked mappings. A location outside all objects has the synthetic mapping [`NO_OBJECT`], because some
+//! readers reject a location without a mapping. The messages and their encoding are the library's
+//! (`heapledger::pprof`). Only the frames of the recorder are dropped. A sample in a scope has the label `scope` with
+//! the name of the innermost scope.
 //!
 //! Each comment of the file holds one figure of the quality of the data; `go tool pprof -comments` prints the
 //! comments. Values are signed 64-bit numbers; larger values are clamped.

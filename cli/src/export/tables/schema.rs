@@ -1,7 +1,7 @@
 //! The tables: the name, type and value of each column.
 //!
-//! A row function and the list of columns come from one definition, so that a column cannot get the value of another.
-//! `columns.txt` lists every column; a test compares it with the tables, because queries depend on the names.
+//! A row function and the list of columns come from one definition, so that a column cannot get the value of another
+//! column. `columns.txt` lists every column; a test compares it with the tables, because queries depend on the names.
 
 use parquet::data_type::ByteArray;
 

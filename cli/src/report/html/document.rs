@@ -197,7 +197,7 @@ struct Threads {
     certainty: CertaintyLine,
 }
 
-/// Blocks that one thread allocated and another one freed.
+/// Blocks that one thread allocated and another thread freed.
 #[derive(Debug, Serialize)]
 struct Crossing {
     allocated_by: String,

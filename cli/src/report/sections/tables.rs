@@ -40,7 +40,7 @@ pub(in super::super) fn threads(page: &mut TextPage<'_>, subject: &Subject<'_>) 
     certainty(page, subject, FigureGroup::Breakdown)
 }
 
-/// Writes the blocks that one thread allocated and another one freed, by pair of threads.
+/// Writes the blocks that one thread allocated and another thread freed, by pair of threads.
 fn crossings(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = crossings_of(subject.profile, page.layout.rows);
     if found.lines.is_empty() {
