@@ -12,7 +12,7 @@
 //! * [`top`] shows a running process on a terminal.
 //! * [`cargo`] builds a package with heapledger in it, without an edit.
 //!
-//! Nothing here runs inside the program that is recorded, so it may allocate, block and link what it needs.
+//! Nothing here runs inside the recorded program, so this library may allocate, block, and have large dependencies.
 
 pub mod analysis;
 pub mod cargo;

@@ -18,8 +18,9 @@ pub(super) struct LaneImage {
     pub(super) copy: Box<LaneWithState>,
     /// Whether a fold was in progress when the process ended.
     pub(super) is_torn: bool,
-    /// Number of the first word in `words`. `tail` is the number of the first word that the sums lack, `applied_up_to`
-    /// that of the first word that the tables lack. These two are equal unless the lane is torn.
+    /// Number of the first word in `words`. `tail` is the number of the first word that the sums lack; `applied_up_to`
+    /// is the number of the first word that the tables lack. `tail` and `applied_up_to` are equal unless the lane is
+    /// torn.
     pub(super) first: u64,
     pub(super) tail: u64,
     pub(super) applied_up_to: u64,

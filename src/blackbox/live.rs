@@ -77,8 +77,8 @@ impl LiveReader {
     ///
     /// # Errors
     ///
-    /// Returns an error if nothing was written yet, the page was written by another build of heapledger, or it cannot be
-    /// read.
+    /// Returns an error if the process has not written the page yet, if another build of heapledger wrote the page, or
+    /// if the page cannot be read.
     pub fn read(&mut self) -> Result<Live, ReadError> {
         let page: NonNull<LivePage> = self.mapped.start().cast();
         // SAFETY: the mapping is as long as a page, begins at one of the system's pages, and lives as long as the reader; a

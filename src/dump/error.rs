@@ -172,7 +172,7 @@ pub enum ReadError {
         /// The process.
         pid: u32,
     },
-    /// The file is made, and its process has not written a live page into it yet.
+    /// The file exists, but its process has not written a live page into it yet.
     NotWrittenYet,
     /// The file is a black box of another build. Only the command of that version can read it.
     OtherBuild {

@@ -20,7 +20,7 @@
 //! | 8 | 4 | sequence number, from 0 |
 //! | 12 | 4 | flags |
 //! | 16 | 4 | stored bytes |
-//! | 20 | 4 | plain bytes: what is left after decompression |
+//! | 20 | 4 | plain bytes: length after decompression |
 //! | 24 | 4 | CRC-32 of the stored bytes |
 //! | 28 | 4 | CRC-32 of bytes 0 to 27 |
 //!

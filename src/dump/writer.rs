@@ -82,7 +82,7 @@ pub(super) fn write_noted<W: Write>(
     let unsaid: Vec<_> = earlier.iter().filter(|note| !notes.contains(note)).cloned().collect();
     notes.extend(unsaid);
     writer.table::<tables::Notes>(&notes)?;
-    // The number of sections in the file, including this one, and the number of bytes before it.
+    // The number of sections in the file, including the end section, and the number of bytes before it.
     writer.record(Tag::END, &(writer.sections.sections + 1, writer.sections.bytes))?;
     writer.sections.flush()?;
     Ok(Encoded { bytes: writer.sections.bytes, sections: writer.sections.sections, broken_laws, notes })

@@ -108,7 +108,7 @@ pub struct LiveSite {
 pub struct LiveScope {
     /// Number of the scope. It is the same in all figures of one process.
     pub number: u32,
-    /// Number of the scope in which this scope is nested; 0 if there is none.
+    /// Number of the scope in which this scope is nested; 0 if it is nested in none.
     pub parent: u32,
     /// Name of the scope.
     pub name: String,

@@ -78,7 +78,7 @@ struct Builder<'a> {
     mappings: Vec<Mapping>,
     locations: Vec<Location>,
     functions: Vec<Function>,
-    /// Ids of locations by their return addresses. Address 0 is that of a missing stack.
+    /// Ids of locations by their return addresses. A missing stack has address 0.
     ids: HashMap<u64, u64>,
     /// Objects by lowest address, with the ids of their mappings.
     objects: Vec<(u64, u64, u64)>,

@@ -166,7 +166,7 @@ pub struct Module {
     pub start: u64,
     /// End of the mapping (exclusive).
     pub end: u64,
-    /// Difference between an address in the process and the address in the file: the former minus the latter.
+    /// Difference between addresses: address in the process minus address in the file.
     pub bias: u64,
 }
 

@@ -263,7 +263,7 @@ pub struct QualityIndicator {
     pub turn_times: TurnTimes,
     /// Memory that heapledger holds, in bytes: the sum of [`own_memory`](Self::own_memory).
     pub own_bytes: u64,
-    /// The memory in `own_bytes`, by what it is for. All 0 in files of earlier versions.
+    /// The memory in `own_bytes`, by purpose. All 0 in files of earlier versions.
     #[serde(default)]
     pub own_memory: OwnMemory,
     /// Processor time of the background thread, in nanoseconds. Booking in the threads of the program is not included.

@@ -62,7 +62,7 @@ pub(crate) enum BlockKind {
     /// A block of the program: counts in every figure.
     #[default]
     Program,
-    /// A sample that stands for other blocks: counts in no site and in no total of exact figures.
+    /// A sample, which represents other blocks: counts in no site and in no total of exact figures.
     Sampled,
     /// A block that heapledger allocated for itself: counts in no figure of the program.
     Internal,
@@ -102,14 +102,14 @@ pub enum Record {
     Free {
         /// Address of the block.
         address: u64,
-        /// Size of the block, as far as the free carries it.
+        /// Size of the block: the bits that the free carries.
         size_bits: SizeBits,
     },
     /// A realloc begins. From this record on, another thread may be given the address.
     ReallocBegins {
         /// Address of the block.
         address: u64,
-        /// Old size of the block, as far as the record carries it.
+        /// Old size of the block: the bits that the record carries.
         size_bits: SizeBits,
     },
     /// The realloc succeeded.

@@ -16,12 +16,12 @@ use crate::recorder::thread;
 use crate::ring::lane::Lane;
 use crate::text::units::counted;
 
-/// Runs `work`, and returns its result with what it allocated.
+/// Runs `work`. Returns its result, and the figures of its allocations.
 ///
-/// The work has a scope of its own, so other threads and earlier blocks do not disturb the figures. What another thread
-/// allocates counts if that thread enters a [`ScopeToken::current`](super::ScopeToken::current) that `work` has made.
-/// All figures are zero without an installed [`HeapLedger`](crate::HeapLedger), and incomplete if [`Usage::lost`] is
-/// not zero. [`Measurement::end`] also returns the reason why figures may be wrong.
+/// The work has a scope of its own, so other threads and earlier blocks do not change the figures. The allocations of
+/// another thread count if that thread enters a [`ScopeToken::current`](super::ScopeToken::current) that `work` has
+/// made. All figures are zero without an installed [`HeapLedger`](crate::HeapLedger), and incomplete if [`Usage::lost`]
+/// is not zero. [`Measurement::end`] also returns the reason why figures may be wrong.
 ///
 /// The call costs some microseconds, because it books the calling thread's ring. If blocks of the work are live at its
 /// end, or the work made a token, the call books the rings of all threads.

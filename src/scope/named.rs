@@ -21,7 +21,7 @@ impl Scope {
         Scope { named: scopes::named(name.as_bytes()) }
     }
 
-    /// Enters the scope: what the thread allocates until the guard is dropped belongs to the scope.
+    /// Enters the scope: blocks that the thread allocates until the guard is dropped belong to the scope.
     #[inline]
     pub fn enter(&self) -> Entered {
         let entry = match scopes::enter(&self.named) {

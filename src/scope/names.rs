@@ -94,7 +94,8 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Returns the name of the symbol at each address, empty where there is none; `None` without the feature `names`.
+/// Returns the name of the symbol at each address; empty for an address without a symbol. Returns `None` without the
+/// feature `names`.
 #[cfg(feature = "serve")]
 pub(crate) fn symbols_at(modules: &[Module], addresses: &[u64]) -> Option<Vec<String>> {
     #[cfg(feature = "names")]

@@ -17,7 +17,7 @@ type Filter = Box<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>;
 /// A layer that makes each span of `tracing` a scope: what a thread allocates while it is in a span belongs to the
 /// span's scope. Nested spans are nested scopes. Feature `tracing`.
 ///
-/// The name of the scope is that of the span, and with [`ScopeLayer::field`] also the value of one field. Scopes are
+/// The scope has the name of the span; with [`ScopeLayer::field`], the value of one field follows the name. Scopes are
 /// limited in number ([`scope`](crate::scope)), so the field must have few values: a route, not a URL. Spans with the
 /// same name in the same scope share their figures.
 ///

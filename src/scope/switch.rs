@@ -21,7 +21,7 @@ thread_local! {
     };
 }
 
-/// Makes `scope` that of the thread, until [`exit`] with the same key.
+/// Moves the thread into `scope`, until [`exit`] with the same key.
 #[inline]
 pub(super) fn enter(key: u64, scope: u32) {
     ENTERED.with(|entered| {

@@ -26,7 +26,8 @@ pub struct Usage {
     pub peak_bytes: u64,
     /// Bytes by which the true peak can exceed `peak_bytes`. 0 while one thread works in the scope.
     pub peak_uncertainty_bytes: u64,
-    /// Number of blocks that the program allocated outside the scope in the same time, as far as they are booked.
+    /// Number of blocks that the program allocated outside the scope in the same time. Counts only blocks that are
+    /// booked.
     pub outside_allocations: u64,
     /// Number of events that were lost or sampled out and may belong to the scope.
     pub lost: u64,

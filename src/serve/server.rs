@@ -221,7 +221,7 @@ impl Credit {
         self.ns = after.max(-(CPU_DEBT_NS as i64));
     }
 
-    /// Returns for how long the server has to rest.
+    /// Returns how long the server must rest.
     fn rest(&mut self) -> Option<Duration> {
         self.spend(0);
         (self.ns < 0).then(|| Duration::from_nanos(self.ns.unsigned_abs() * CPU_SHARE))

@@ -24,7 +24,7 @@ const METADATA_TRIES: usize = 8;
 /// # Errors
 ///
 /// Returns [`DumpError::NotInstalled`] if there is no ledger, and [`DumpError::Write`] if the file could not be
-/// written. In the latter case no new file remains at the path.
+/// written. If writing failed, no new file remains at the path.
 pub fn dump(path: impl AsRef<Path>) -> Result<Written, DumpError> {
     write_dump(path.as_ref(), "request")
 }

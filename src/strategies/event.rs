@@ -154,7 +154,7 @@ impl Losses {
 pub enum Outcome {
     /// The event was booked.
     Recorded,
-    /// The event was accepted and is not booked yet.
+    /// The event was accepted, but is not booked yet.
     InFlight,
     /// The event was lost, and counted as lost.
     Lost(LossCause),

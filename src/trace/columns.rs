@@ -33,8 +33,8 @@ pub(super) const REFUSED_OTHER: u8 = 51;
 pub(super) const WIDE: u8 = 56;
 pub(super) const MOVED_OTHER: u8 = 64;
 
-/// Encoding of a shape that is the predicted one. `SHAPE_KNOWN` is that of a shape written by its number, `SHAPE_NEW`
-/// that of a shape written in full.
+/// Encoding of a shape that the model predicts. `SHAPE_KNOWN`: a shape written by its number. `SHAPE_NEW`: a shape
+/// written in full.
 pub(super) const SHAPE_EXPECTED: u8 = 0;
 pub(super) const SHAPE_KNOWN: u8 = 1;
 pub(super) const SHAPE_NEW: u8 = 2;
@@ -42,8 +42,8 @@ pub(super) const SHAPE_NEW: u8 = 2;
 /// Encoding of the address of a realloc that did not move its block.
 pub(super) const STAYED: u8 = 4;
 
-/// Encoding of a free of the newest block of the frame. The next codes are for the block after or before the block
-/// freed last, for a block of the frame by its number, and for a block from before the frame.
+/// Encoding of a free of the newest block of the frame. The codes that follow: the block after the block freed last,
+/// the block before it, a block of the frame by its number, a block from before the frame.
 pub(super) const NEWEST: u8 = 0;
 pub(super) const AFTER_LAST: u8 = 1;
 pub(super) const BEFORE_LAST: u8 = 2;

@@ -9,11 +9,11 @@
 //! * **Completeness.** How large is aggregated ÷ observed? The tracker reports both about itself, so the figure alone
 //!   proves little.
 //! * **The oracle.** Does the tracker's count equal the workload's? A workload with an exactly known number of
-//!   allocations and frees gives a count that is independent of the tracker. The harness adds none between the two
-//!   snapshots.
+//!   allocations and frees gives a count that is independent of the tracker. The harness itself makes no events between
+//!   the two snapshots.
 //!
 //! Cost is measured in pairs of runs with the tracker on and off, in the order A B B A, so that a drift of the machine
-//! affects both in the same way. The interval is that of the paired differences.
+//! affects both kinds of runs in the same way. The interval is computed from the paired differences.
 
 use std::time::Duration;
 

@@ -44,7 +44,7 @@ pub enum DeadlockAction {
     /// The window ends at once.
     #[default]
     AbortTest,
-    /// The youngest wait fails with `WouldDeadlock`, and the run goes on.
+    /// The youngest wait fails with `WouldDeadlock`, and the run continues.
     FailVictim,
     /// The deadlock is only reported.
     ReportOnly,

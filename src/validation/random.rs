@@ -139,7 +139,7 @@ impl UserRng {
     }
 }
 
-/// Returns the output function of SplitMix64: every input bit affects every output bit (Steele, Lea and Flood, 2014).
+/// Returns SplitMix64's output for `z`: every input bit affects every output bit (Steele, Lea and Flood, 2014).
 const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

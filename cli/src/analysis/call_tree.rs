@@ -11,7 +11,7 @@ use super::grouping::Group;
 /// Tree of calls. Node 0 is the root, which is no call; the parent of a node has a lower number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallTree {
-    /// Parent of each node; that of the root is 0.
+    /// Parent of each node; the root is its own parent.
     pub parents: Vec<u32>,
     /// Key of each node, as an index into [`Groups::keys`](super::Groups::keys); 0 for the root.
     pub keys: Vec<u32>,

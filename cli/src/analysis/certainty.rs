@@ -102,7 +102,7 @@ pub enum UncertaintyCause {
     DoubleAllocations(u64),
     /// Number of frees that match either of two blocks.
     AmbiguousPairings(u64),
-    /// Number of frees whose size differs from that of the allocation.
+    /// Number of frees whose size differs from the size of the allocation.
     LayoutMismatches(u64),
     /// Number of bytes that were not booked at the peak: the bytes of other threads, and the sampled-out bytes.
     UnbookedAtPeak(u64),

@@ -1,8 +1,8 @@
 //! Findings: the few places that a reader should look at first, each with the figure behind it.
 //!
-//! Each kind of finding answers one question: what is large, what keeps growing, what is freed right after its
-//! allocation, and what is copied because it grows. A kind without a place above its threshold has no finding. The
-//! tables of the report show the figures below the thresholds too.
+//! Each kind of finding answers one question: what is large, what keeps growing, what is freed soon after its
+//! allocation, and what reallocs copy. A kind without a place above its threshold has no finding. The tables of the
+//! report show the figures below the thresholds too.
 
 use super::course::{Course, CourseKind, courses};
 use super::growth::{Growth, growth};

@@ -158,8 +158,8 @@ struct Place {
 
 const NO_SUPPRESSION: u32 = u32::MAX;
 
-/// Key of a frame: function, file, line, start of the object, and address. The address is 0 unless the frame is that of
-/// a scope or has no name.
+/// Key of a frame: function, file, line, start of the object, and address. The address is 0, unless the frame has no
+/// name or belongs to a scope.
 type FrameKey<'p> = (&'p str, &'p str, u32, Option<u64>, u64);
 
 /// Reader of stacks as paths.

@@ -110,8 +110,8 @@ fn built(messages: &[u8]) -> Option<Library> {
         let is_injected = message.target.is_some_and(|target| target.name == CRATE);
         for path in message.filenames {
             let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-            // Cargo chooses the directory of a crate, and other versions choose another one. So the directory is taken
-            // from cargo's message.
+            // Cargo chooses the directory of a crate, and versions of cargo choose differently. So the directory is
+            // taken from cargo's message.
             if extension == "rlib" || extension == DLL_EXTENSION {
                 dependencies.extend(path.parent().map(Path::to_owned));
             }

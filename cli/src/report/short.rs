@@ -41,7 +41,7 @@ struct Short {
     program: String,
     pid: u32,
     duration_ns: u64,
-    /// Whether the figures contain every event. If not, the sentence says what is missing.
+    /// Whether the figures contain every event. If not, the sentence names the missing events.
     is_complete: bool,
     completeness: String,
     findings: Vec<Line>,

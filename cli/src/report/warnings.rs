@@ -64,7 +64,7 @@ fn remedy(profile: &Profile, cause: QualityCause) -> String {
 }
 
 fn on_the_file(profile: &Profile, verdict: &Verification, origin: &Origin, warn: &mut Warn<'_>) {
-    // The missing part of a damaged file may be the one that holds `installed`.
+    // The missing part of a damaged file may contain `installed`.
     warn(
         !profile.quality.installed && origin.is_whole(),
         "No HeapLedger was the global allocator of this process.".into(),

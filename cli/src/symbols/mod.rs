@@ -18,7 +18,7 @@
 //!    `[vdso]` of the kernel, and in an unnamed mapping; [`Symbols::notes`] names the remedy.
 //! 3. **The found symbols bound the memory.** Files are mapped one after the other and unmapped again; each text is
 //!    stored once. Because a file can be hostile, unpacked sections and the length of names have limits
-//!    ([`UNPACKED_BYTES_MAX`], [`RAW_NAME_BYTES_MAX`]), and a note lists what was refused.
+//!    ([`UNPACKED_BYTES_MAX`], [`RAW_NAME_BYTES_MAX`]), and a note lists the refused parts.
 //!
 //! `addr2line` reads DWARF, `object` reads the rest of an object, and `rustc-demangle` and `cpp_demangle` make names
 //! readable.

@@ -75,7 +75,7 @@ impl Wire for Vec<u64> {
     }
 }
 
-// Section `OWNM`: the memory in `own_bytes`, by what it is for.
+// Section `OWNM`: the memory in `own_bytes`, by purpose.
 record!(OwnMemory { rings, live_blocks, sites, stacks, tables });
 record!(Anomalies { unmatched_frees, double_allocations, ambiguous_pairings, layout_mismatches });
 

@@ -72,7 +72,7 @@ pub(in super::super) struct Actor {
     notify: Notify,
     /// State of a user's task; `None` for other actors.
     pub probe: Option<Arc<TaskProbe>>,
-    /// Start of the current request in nanoseconds, which is never 0; 0 if there is none.
+    /// Start of the current request in nanoseconds, at least 1; 0 without a request.
     pub request_since: AtomicU64,
 }
 

@@ -1,6 +1,6 @@
 //! Classification of stalled requests.
 //!
-//! A stalled user is observed twice, 100 ms after each other. The kernel's figures for the thread that polls the user
+//! A stalled user is observed twice, at an interval of 100 ms. The kernel's figures for the thread that polls the user
 //! separate a livelock from a block: in a livelock the thread wants the processor (time used plus time in the run
 //! queue). Counting the run queue matters on a busy machine, where a spinning thread may get only half a core.
 

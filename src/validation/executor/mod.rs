@@ -15,7 +15,7 @@
 //! blocks the caller.
 //!
 //! Recording takes no shared lock and makes no allocation. The histograms are created before the users start, and each
-//! belongs to one user, or to a few users if there are more than 64.
+//! belongs to one user, or to a few users if more than 64 users run.
 
 mod coordinate;
 mod dispatch;

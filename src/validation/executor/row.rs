@@ -115,7 +115,7 @@ pub(in super::super) struct Row {
     pub answered: u64,
     /// Exact number of allocation events of the `executed` requests; `None` if the number of one request is unknown.
     pub expected_events: Option<u64>,
-    /// Intended start of the current request in nanoseconds, plus one; 0 if there is none.
+    /// Intended start of the current request in nanoseconds, plus one; 0 without a request.
     pub under_way: u64,
 }
 

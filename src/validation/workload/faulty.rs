@@ -1,5 +1,5 @@
-//! Planted faults: a workload that fails, delays, stalls or blocks on request. It shows a user that the benchmark and
-//! its thresholds notice such faults.
+//! Planted faults: a workload whose requests fail, take longer, stall or wait for a lock, as the user chooses. It shows
+//! that the benchmark and its thresholds notice such faults.
 
 use std::fmt;
 use std::str::FromStr;

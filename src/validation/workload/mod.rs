@@ -1,5 +1,5 @@
 //! Workloads: the trait that a system under load implements, two workloads without a system, a workload that runs the
-//! user's own program, and a workload that plants faults in another one.
+//! user's own program, and a workload that plants faults in another workload.
 //!
 //! A workload creates requests and executes them; it has no part in the measurement. Creating a request and checking
 //! its answer are not measured. `execute` returns an unboxed future, because a box per request would be an allocation

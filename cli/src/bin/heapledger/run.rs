@@ -95,7 +95,7 @@ fn why_no_dump(program: &OsStr, code: u8) -> String {
     match has_ledger(program).unwrap_or(false) {
         true if matches!(code, 130 | 143) => format!("{ended}: {BOX}{DUMP}"),
         true => format!("{ended}: {BOX}"),
-        // The program may have started another program, and that one has the ledger.
+        // The program may have started the program with the ledger.
         false if code > 128 => format!("{ended}: {BOX}; if it has no ledger, {ATTRIBUTE}"),
         false => ATTRIBUTE.to_owned(),
     }

@@ -1,7 +1,7 @@
 //! `heapledger export --format parquet`: dumps, black boxes and traces to tables in a directory.
 //!
-//! The command names a file that it cannot read, and goes on with the other files, because some file of many hosts is
-//! often cut.
+//! The command reports a file that it cannot read, and continues with the other files, because among the files of many
+//! hosts one is often cut.
 
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 //! ```text
 //! s main              a text; texts count from 1
 //! i 401010 1 2 3 a    an address: object, then function, file and line, those inlined first
-//! t 1 0               a trace: address and trace of the caller; both count from 1, 0 is none
+//! t 1 0               a trace: address and trace of the caller; both count from 1, 0 is no caller
 //! a 40 1              blocks of a size, allocated at a trace; these count from 0
 //! + 1                 one is allocated
 //! - 1                 one is freed

@@ -1,5 +1,5 @@
-//! The messages of `profile.proto`, for another protocol buffer library that decodes what the export writes. A text is
-//! an index into the string table, whose element 0 is the empty text; ids start at 1.
+//! The messages of `profile.proto`, for another protocol buffer library that decodes the exported bytes. A text is an
+//! index into the string table, whose element 0 is the empty text; ids start at 1.
 
 /// Profile: samples, each with a list of values, and the tables that samples refer to.
 #[derive(Clone, PartialEq, prost::Message)]

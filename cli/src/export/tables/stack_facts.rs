@@ -1,7 +1,7 @@
 //! Keys, places and frames of stacks.
 //!
 //! The **key** of a stack is the first 64 bits of SHA-256 over the names of the functions on its path, innermost first,
-//! each followed by a zero byte. The path is that of reports and of `diff`: runs of library functions are folded,
+//! each followed by a zero byte. The path is made as for reports and for `diff`: runs of library functions are folded,
 //! arguments of generics are left out, as are the frames of scopes. The key contains no addresses, no lines, and not
 //! the outer end that only leads to `main`. So the same call path has the same key in every build, on every host and at
 //! every load address.

@@ -4,7 +4,8 @@
 //!   a page.
 //! * `heapledger_cli::cargo` builds the package, without use of the terminal.
 //!
-//! Standard input and output belong to the program; reports go to standard error. The exit code is that of cargo.
+//! Standard input and output belong to the program; reports go to standard error. The command exits with cargo's exit
+//! code.
 
 mod args;
 mod browser;
