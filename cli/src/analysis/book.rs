@@ -25,7 +25,7 @@ pub struct SiteLine {
     pub path: Vec<PathStep>,
     /// Source lines of the site with the most bytes, one for each function; 0 if the line is unknown.
     pub lines: Vec<u32>,
-    /// Name of the scope or the thread of these sites; empty if the key is a place in the program.
+    /// Name of the scope or the thread of these sites; empty for another key, and outside scopes.
     pub label: String,
 }
 
@@ -80,7 +80,7 @@ impl Key {
             GroupBy::Stack => Key::Path(reading.path.clone()),
             GroupBy::Line => Key::Step(step),
             GroupBy::Function => Key::Step(step.map(|step| PathStep { line: 0, ..step })),
-            // The books of scopes and of threads are made elsewhere, without a `Key`.
+            // With `Scope`, only sites outside all scopes get here. With `Thread`, `thread_book` makes the book.
             GroupBy::Crate | GroupBy::Scope | GroupBy::Thread => {
                 let function = step.and_then(|step| functions.get(step.function as usize));
                 Key::Named(function.map_or(String::new(), |function| function.crate_name().to_owned()))

@@ -40,7 +40,7 @@ pub struct View<'a> {
     pub with_library: bool,
     /// Names of crates that count as the program's own.
     pub own: Vec<String>,
-    /// Sites that a [`SiteBook`](super::SiteBook) sums in one line.
+    /// Key by which a [`SiteBook`](super::SiteBook) sums sites into lines.
     pub group: GroupBy,
     /// Matchers that keep a stack: one of them must match a function, file or module of the stack. An empty list
     /// keeps all stacks.

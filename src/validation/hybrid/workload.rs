@@ -28,7 +28,7 @@ pub struct SearchMix {
 impl SearchMix {
     /// A realistic mix: 70 % hybrid, 20 % text, 10 % vector.
     pub const REALISTIC: Self = Self { text: 0.2, vector: 0.1, hybrid: 0.7 };
-    /// A mix of text searches only, which make the most allocations.
+    /// A mix of text searches only. Text searches make the most allocations.
     pub const TEXT: Self = Self { text: 1.0, vector: 0.0, hybrid: 0.0 };
 }
 

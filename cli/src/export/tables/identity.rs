@@ -4,8 +4,8 @@ use sha2::{Digest, Sha256};
 
 use heapledger::profile::Profile;
 
-/// Returns the id of a run: the first 128 bits, in hexadecimal, of a hash over the host, the build and the process of
-/// its snapshot. The name of the file is not in the hash, so a copy has the same id.
+/// Returns the id of a run: the first 128 bits, in hexadecimal, of a hash over the host, the build, the process and
+/// some figures of its snapshot. The name of the file is not in the hash, so a copy has the same id.
 pub(super) fn run_id(profile: &Profile, host: &str, build_id: &str) -> String {
     let process = &profile.process;
     let mut hash = Sha256::new();
