@@ -15,7 +15,7 @@
 //! | --- | --- |
 //! | `record` | the words of a ring as values |
 //! | `blocks` | live blocks and waiting frees by address |
-//! | `heap` | what each record does to them |
+//! | `heap` | what each record does to the blocks |
 //! | `numbered` | maps with small numbers as keys |
 
 #[cfg(any(test, feature = "read"))]

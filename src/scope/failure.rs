@@ -8,7 +8,7 @@ use super::places::{self, Ranking};
 use super::usage::Usage;
 use crate::text::units;
 
-/// What was asserted.
+/// An assertion: its name and its limits.
 #[derive(Debug)]
 pub(super) struct Asserted<'a> {
     /// Place of the assertion, or name of the snapshot.

@@ -103,7 +103,7 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>, depth: usize) {
     }
 }
 
-/// Returns the static below the attribute `#[global_allocator]`, without its file.
+/// Returns the static below the attribute `#[global_allocator]`. The file of the result is empty.
 fn allocator_in(text: &str) -> Option<Allocator> {
     const ATTRIBUTE: &str = "global_allocator]";
     let mut from = 0;
