@@ -40,7 +40,7 @@ fn host() -> String {
     name.map_or(String::new(), |name| String::from_utf8_lossy(&name).trim_end().to_owned())
 }
 
-/// Returns what could not be read of the process, each with the reason.
+/// Returns the facts about the process that could not be read, each with the reason.
 fn unread() -> Vec<String> {
     let mut unread = Vec::new();
     if state::start_directory().is_empty() {

@@ -26,7 +26,8 @@ const COPY_ROUNDS: u32 = 10_000;
 /// Work that one thread does at a time.
 pub(super) struct Joined {
     latch: Latch,
-    /// Number of times that work has begun, and that work has ended. The holder of the latch writes both.
+    /// Number of times that work has begun; `ended` is the number of times that work has ended. The holder of the
+    /// latch writes both.
     begun: AtomicU64,
     ended: AtomicU64,
 }

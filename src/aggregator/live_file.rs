@@ -16,7 +16,7 @@ const METADATA_BYTES_MAX: usize = 128 << 10;
 /// Number of places for the metadata. They are used alternately, so that a reader can finish reading the metadata
 /// that was replaced.
 const PLACES: usize = 2;
-/// The path with `HEAPLEDGER_LIVE=1`.
+/// Path of the file if `HEAPLEDGER_LIVE` is 1.
 const DEFAULT_PATH: &[u8] = b"/dev/shm/heapledger.%p.live";
 
 /// The file while the process runs.

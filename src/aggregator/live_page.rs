@@ -1,8 +1,8 @@
 //! The writer of the live page (`crate::live`), on the background thread.
 //!
-//! A writing flushes the ledger, so that the totals have every event that had returned. Then it reads the sums of
-//! sites and scopes one by one, and publishes all of it. It looks at no more than [`LIVE_SITES_SEEN_MAX`] sites, and
-//! is followed by a pause of at least [`PAUSE_PER_COST`] times its processor time, so the page costs at most a
+//! A writing flushes the ledger, so that the totals have every event whose call had returned. Then it reads the sums of
+//! sites and scopes one by one, and publishes all figures. It looks at no more than [`LIVE_SITES_SEEN_MAX`] sites. The
+//! pause after a writing is at least [`PAUSE_PER_COST`] times the writing's processor time, so the page costs at most a
 //! hundredth of a processor.
 
 use super::background::{self, BACKGROUND};

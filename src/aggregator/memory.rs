@@ -66,7 +66,7 @@ pub(super) fn figures(ledger: &Ledger, live: Option<&[Entry]>) -> ProcessMemory 
     }
 }
 
-/// Returns the bytes that blocks take in glibc's allocator, at least and at most.
+/// Returns the minimum and the maximum of the bytes that the blocks take in glibc's allocator.
 fn blocks_in_glibc(live: &[Entry]) -> (u64, u64) {
     live.iter().fold((0u64, 0u64), |(least, most), block| {
         let chunk = block.size.saturating_add(8).saturating_add(15) & !15;

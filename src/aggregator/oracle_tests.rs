@@ -53,7 +53,7 @@ fn play(shape: Shape, steps: impl IntoIterator<Item = Step>) -> (World, Profile)
     world.finish_reallocs();
     world.ledger.flush(world.producers[0].lane);
     let mut profile = snapshot::profile(world.ledger, &InternalScope::enter(), "test");
-    // The stacks have no frames, by which a profile finds their scopes: see `World::accounts`.
+    // A profile finds scopes by frames, and these stacks have none: see `World::accounts`.
     profile.scopes.clear();
     compare_always(&world, &profile);
     (world, profile)
@@ -106,7 +106,7 @@ fn compare_history(world: &World, profile: &Profile) {
     }
 }
 
-/// Checks the figures that are equal unless a free was paired with the wrong one of two blocks.
+/// Checks the figures that are equal unless a free was paired with the wrong block.
 fn compare_identities(naive: &Naive, profile: &Profile) {
     for block in &profile.live {
         let expected = &naive.live[&block.address];

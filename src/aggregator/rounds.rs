@@ -13,7 +13,7 @@ use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 
 /// Number of rounds between two checks whether waiting frees need a flush.
 const ROUNDS_PER_FLUSH: u64 = 64;
-/// Number of waiting frees above which a flush is due at once: a quarter of those for which a shard has room.
+/// Number of waiting frees above which a flush is due at once: a quarter of the frees for which a shard has room.
 const WAITING_FREES_MANY: u64 = 1 << 14;
 /// Number of rounds without an event after which a lane is idle. With a smaller number, lanes of threads that only wait
 /// for a processor would count as idle.
@@ -22,14 +22,15 @@ pub(super) const ROUNDS_UNTIL_IDLE: u32 = 8;
 /// than this should not wait there, because the thread should have booked them itself.
 pub(super) const WAITING_WORDS_HELPED: u64 = 4 * SEGMENT_WORDS;
 
-/// Number of words of an offloaded lane that are booked under one latch. Between two latches the lane's thread can take
-/// segments.
+/// Number of words of an offloaded lane that are booked each time its latch is taken. In between, the lane's thread
+/// can take segments.
 const OFFLOAD_WORDS: u64 = 2 * COSTLY_WORDS;
-/// Maximum number of parts of `OFFLOAD_WORDS` words that one call books. Together they exceed the words of most rings.
+/// Maximum number of parts of `OFFLOAD_WORDS` words that one call of `offload` books. Together they exceed the words
+/// of most rings.
 const OFFLOAD_ROUNDS_MAX: u32 = 32;
-/// Target number of words that wait in the fullest offloaded ring at the next call.
+/// Target number of words that wait in the fullest offloaded ring at the next call of `offload`.
 const OFFLOAD_WORDS_AIMED: u64 = SEGMENT_WORDS;
-/// Minimum time between two calls, in nanoseconds.
+/// Minimum time between two calls of `offload`, in nanoseconds.
 const OFFLOAD_NS_MIN: u64 = 50_000;
 const OFFLOAD_NS_MAX: u64 = 1_000_000;
 

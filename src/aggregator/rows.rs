@@ -75,7 +75,7 @@ pub(super) fn threads(
 }
 
 /// Returns the remote frees by pair of threads: blocks that a thread freed and another thread had allocated. In a
-/// frozen ledger both threads of every pair are listed, and the sums equal those of the totals. Allocates nothing.
+/// frozen ledger both threads of every pair are listed, and the sums equal the totals. Allocates nothing.
 pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = RemoteFrees> + '_ {
     ledger.remote_frees.all(ROW_OF_OTHERS).map(|cell| RemoteFrees {
         allocated_by: cell.allocated_by,

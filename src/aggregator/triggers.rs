@@ -12,12 +12,13 @@ use crate::profile::{DumpTrigger, Triggers};
 const GROWTH_NS: u64 = 1_000_000_000;
 /// Maximum number of readings kept of the last second. The oldest are dropped first.
 const READINGS_MAX: usize = 64;
-/// Divisor of the hysteresis. Live bytes must fall below a limit by this part of it before they can trigger there
-/// again, and a new peak must exceed the last one by this part of it.
+/// Divisor of the hysteresis. After live bytes have triggered at a limit, they must fall below the limit by this part
+/// of the limit before they can trigger there again. A new peak must exceed the last one by this part of the last
+/// one.
 const HYSTERESIS_PARTS: u64 = 8;
 /// Divisor of time: waiting for memory counts as pressure if it takes more than this part of the time.
 const STALL_SHARE: u64 = 10;
-/// Divisor of a limit: a group has met its limit if no more than this part of it is unused.
+/// Divisor of a limit: a group has met its limit if no more than this part of the limit is unused.
 const LIMIT_SHARE: u64 = 64;
 
 /// The figures of one moment.
@@ -160,8 +161,8 @@ enum Limits {
 }
 
 impl ControlGroup {
-    /// Finds the group that `membership`, the text of `/proc/self/cgroup`, names, below the directory `root` of all
-    /// groups. Returns `None` if none of its files can be read.
+    /// Finds the control group of the process below `root`, the directory of all groups. `membership` is the text of
+    /// `/proc/self/cgroup`, which names the group. Returns `None` if no file of the group can be read.
     pub(super) fn find(membership: &str, root: &str) -> Option<ControlGroup> {
         let path_of = |controller: &str| {
             membership.lines().find_map(|line| {

@@ -155,8 +155,8 @@ pub(super) struct Batch {
     pub(super) remote_frees: RemoteFreeRun,
     /// Highest live bytes of the current interval of the timeline.
     pub(super) high_water: i64,
-    /// Highest live bytes that the batch may have had besides `high_water`: at the marks of earlier intervals, or, if
-    /// a free found no block, at the allocations of `skipped_high_water`.
+    /// Highest live bytes that the batch may have had in earlier intervals, or, if a free found no block, at the
+    /// allocations of `skipped_high_water`.
     pub(super) high_water_at_most: i64,
     /// The highest mark above the process's peak, if there is one.
     pub(super) top: Option<HighWater>,
@@ -198,7 +198,7 @@ impl Dates {
     }
 }
 
-/// Minimum number of words for which the loop is worth its start and its end.
+/// Minimum number of words for which the loop of usual events is worth the cost of its start and its end.
 const WORTH_WORDS: u64 = 6;
 /// Number of records that the general code books after the loop has booked fewer than `WORTH_WORDS` words. The number
 /// doubles each time in a row, up to `REST_RECORDS_MOST`.

@@ -224,7 +224,7 @@ impl Fold<'_> {
         self.raise_high_water(live, of_delta, index);
     }
 
-    /// Books a free. If neither this nursery nor that of a partner has the block, the free goes to the outbox.
+    /// Books a free. If neither this nursery nor the nursery of a partner has the block, the free goes to the outbox.
     #[inline(always)]
     fn book_free(&mut self, address: u64, check: u64, index: u64) {
         count_up(&mut self.batch.recorded, 1);

@@ -122,9 +122,9 @@ impl Ledger {
         }
     }
 
-    /// Whether every thread has seen the change of the level at `since_ns`, or will see it at its next event. The
-    /// latter holds for a thread that writes no record, that records at a level with whole sizes, or that works for
-    /// heapledger, which frees with whole sizes.
+    /// Whether every thread has seen the change of the level at `since_ns`, or will see it at its next event. A
+    /// thread will see the change if it writes no record, records at a level with whole sizes, or works for
+    /// heapledger and so frees with whole sizes.
     fn is_change_seen(&self, own: &Lane, since_ns: u64) -> bool {
         let others = || self.lanes().filter(|lane| !std::ptr::eq(*lane, own));
         // The caller itself has seen the change.
@@ -166,7 +166,7 @@ impl Ledger {
         self.lanes().map(|lane| lane.head().observe()).fold(0, u64::wrapping_add)
     }
 
-    /// Pairs frees that have waited since before a round with the blocks that remain and fit.
+    /// Pairs each free that has waited since before `round` with a block that remains at its address and fits.
     fn pair_left_over(&self, own: &Lane, round: u32, fits: impl Fn(&Entry, &Entry) -> bool) {
         let taken = own.folder.latch.take();
         let mut fold = Fold::begin(self, own, &taken);

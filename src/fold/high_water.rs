@@ -47,8 +47,8 @@ impl Fold<'_> {
         stays
     }
 
-    /// Whether every free of the lane finds a block that is in the totals, or one that another thread has not booked
-    /// yet.
+    /// Whether every free of the lane finds a block that is in the totals, or a block that another thread has not
+    /// booked yet.
     pub(super) fn may_trust_frees(&self) -> bool {
         let has_lost = self.lane.lost_in_all() + LaneCounters::read(&self.counters.table_full) > 0;
         !has_lost && self.state.has_sent_excluded == 0 && !self.ledger.is_sampling_used()

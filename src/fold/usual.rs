@@ -6,8 +6,8 @@
 //! (`events`, `realloc`) books.
 //!
 //! The loop and the general code book the same events in the same way: a test books random windows with and without
-//! this loop, and compares all figures. The figures of the batch are the same after each word, except for sums that
-//! the loop adds at its end.
+//! this loop, and compares all figures. After each word, the batch has the same figures with and without the loop,
+//! except for sums that the loop adds at its end.
 //!
 //! | not usual | because |
 //! | --- | --- |
@@ -70,8 +70,8 @@ struct Usual {
     stack: u32,
     /// Running number of the last allocation.
     allocs: u32,
-    /// Live bytes of the batch. `high_water` is their highest value in the loop, which an allocation must not raise
-    /// above `limit`.
+    /// Live bytes of the batch. `high_water` is their highest value in the loop. An allocation must not raise
+    /// `high_water` above `limit`.
     live: i64,
     high_water: i64,
     limit: i64,
@@ -350,9 +350,9 @@ impl Usual {
         true
     }
 
-    /// Books the pairs from `begun` on that resemble the previous pair, whose second word is `before`: they have the
-    /// same stack and a block that is no larger, so it is no high-water mark. Returns the index of the first other
-    /// record.
+    /// Books the pairs from `begun` on that resemble the previous pair, whose second word is `before`: such a pair
+    /// has the same stack, and its block is no larger, so the block is no high-water mark. Returns the index of the
+    /// first other record.
     #[inline(always)]
     fn further_pairs<const SITES: bool>(
         &mut self,

@@ -46,7 +46,7 @@ impl Words {
 /// The words of one segment, by their index.
 #[derive(Clone, Copy)]
 pub(super) struct SegmentWords {
-    /// The place that the word 0 would have.
+    /// The address that word 0 would have.
     zero: *const AtomicU64,
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Each stripe of sites has room for [`CURVES_PER_STRIPE`] curves. When all are taken, a site that has become twice
 //! as large as the smallest site with a curve takes over the curve of that site, and the curve begins anew. So the
-//! number of curves is bounded, the largest sites have them, and a site that keeps growing gets one.
+//! number of curves is bounded, the largest sites have them, and a site that keeps growing gets a curve.
 //!
 //! A curve lies in units of its site's stripe, and is accessed under the latch of the stripe: invariant **S2** of
 //! `site_units`.
@@ -21,7 +21,7 @@ pub(crate) const POINTS: usize = 64;
 pub(crate) const INTERVALS_PER_POINT: u64 = (INTERVALS / POINTS) as u64;
 /// Number of curves of a stripe of sites.
 pub(crate) const CURVES_PER_STRIPE: usize = 8;
-/// Units of a curve.
+/// Number of units of a curve.
 pub(super) const CURVE_UNITS: u32 = (size_of::<Curve>() / size_of::<Unit>()) as u32;
 /// Length of a span at the start of the process, in nanoseconds.
 const SPAN_NS_MIN: u64 = INTERVAL_NS_MIN * INTERVALS_PER_POINT;

@@ -49,8 +49,8 @@ impl Entry {
     }
 }
 
-/// Returns the size bits of a free that carries its whole size: the check bits, and above them the size plus one,
-/// which fits because no block has 2⁴⁸ bytes.
+/// Returns the size bits of a free that carries its whole size: the check bits, and above them the size plus one. The
+/// size fits there because no block has 2⁴⁸ bytes.
 pub(crate) fn with_whole_size(size: u64) -> u64 {
     without_period(event::check_bits(size) | (size + 1) << event::CHECK_BITS)
 }
@@ -74,9 +74,9 @@ pub(crate) fn without_period(size_bits: u64) -> u64 {
     size_bits & ((1 << PERIOD_SHIFT) - 1)
 }
 
-/// Whether an internal block is younger than an unlisted free, and so is not its block: W5 of `fold::flush`. This is
-/// so if the block was listed in the period in which the free did not find it in the sampled set, or in the next
-/// period.
+/// Whether a free is unlisted and older than an internal block, so that the free cannot mean the block: W5 of
+/// `fold::flush`. This is so if the block was listed in the period in which the free was not found in the sampled
+/// set, or in the next period.
 pub(crate) fn is_unlisted(free: &Entry, block: &Entry) -> bool {
     let (period, listed) = (free.size >> PERIOD_SHIFT, block.meta.listed_in());
     period != 0 && listed != 0 && (listed + PERIODS - period) % PERIODS <= 1

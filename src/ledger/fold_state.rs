@@ -25,8 +25,8 @@ use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Entries of the outbox, which holds blocks and frees on their way to the shared table.
 pub(crate) const OUTBOX: usize = 48;
-/// Maximum number of reallocs of one thread whose second half is not booked yet: one by the thread itself, and those
-/// by signal handlers that interrupted it.
+/// Maximum number of reallocs of one thread whose second half is not booked yet. One belongs to the thread's own
+/// code, the others to signal handlers that interrupted it.
 pub(crate) const REALLOCS_UNDER_WAY: usize = 4;
 /// Pages of a lane with its counters and state.
 pub(crate) const LANE_PAGES: u32 = 2;
@@ -117,8 +117,8 @@ pub(crate) struct FoldState {
     pub(crate) caught_up: u32,
     /// Growth of the live bytes since the lane was last booked up to its head; at least 0.
     pub(crate) behind_bytes: i64,
-    /// Number of entries of the outbox that are being delivered, of which `handed` are delivered. The reader of a
-    /// killed process's black box needs both numbers. Both are 0 between deliveries.
+    /// Number of outbox entries in the current delivery; `handed` counts those that are delivered already. Both are 0
+    /// between deliveries. The reader of a killed process's black box needs both numbers.
     pub(crate) handing: usize,
     pub(crate) handed: usize,
     /// Index below which every word is in the nursery or the shared table; the sums may lack some of these words. The

@@ -8,9 +8,9 @@
 //! was just allocated there, and with an older block whose free is still in another thread's ring.
 //!
 //! [`LiveTable::free`] decides by time which block a free means, and counts the free as ambiguous where the clocks do
-//! not decide. The size bits of the free must agree with the block's size. If they differ, most likely the free's
-//! block, or the end of the block that is there, is not booked yet. So the free waits. A free that still waits after a
-//! flush carried a different size, or its block was sampled out ([`LiveTable::take_left_over`]).
+//! not decide. The size bits of the free must agree with the block's size. If they differ, most likely one event is not
+//! booked yet: the allocation of the free's block, or the free of the block in the table. So the free waits. A free that
+//! still waits after a flush carried a different size, or its block was sampled out ([`LiveTable::take_left_over`]).
 
 mod doubts;
 
@@ -32,8 +32,8 @@ const SHARD_SHIFT: u32 = 16;
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
 /// Distance between the two prefetched entries of `Table::rest`: a cache line or a little more.
 const REST_AHEAD: usize = 3;
-/// Time in nanoseconds from a change of the level on. After that time, all threads see the change, and all threads
-/// see the words that any thread wrote before it saw the change. A processor takes less than a microsecond for each
+/// Time after a change of the level, in nanoseconds. When it has passed, every thread sees the change, and sees the
+/// words that any thread wrote before that thread saw the change. A processor takes less than a microsecond for each
 /// of the two.
 pub(crate) const SEEN_NS: u64 = 1_000_000;
 /// Maximum number of frees that wait in one shard; further frees are counted as unmatched at once.
@@ -106,7 +106,7 @@ struct Shard {
 
 impl LiveTable {
     /// Books an allocation: pairs it with a waiting free, or stores it. A waiting free without its whole size is
-    /// paired before one that carries its size (W3 of `fold::flush`).
+    /// paired before a waiting free with its whole size (W3 of `fold::flush`).
     pub(crate) fn place(&self, pages: &Pages, block: Entry) -> Placed {
         let shard = self.shard(block.address);
         let _taken = shard.latch.take();
@@ -372,8 +372,8 @@ impl LiveTable {
         }
     }
 
-    /// Whether the free carries its whole size and must not end the block, because the block may have another free,
-    /// without its whole size, that is not booked yet: see W3 of `fold::flush`.
+    /// Whether the free must not end the block: the free carries its whole size, and a free of the block without its
+    /// whole size may not be booked yet (W3 of `fold::flush`).
     pub(crate) fn is_kept_from(&self, block: &Entry, free: &Entry) -> bool {
         whole_size(free).is_some()
             && self.transition_since_ns().is_some_and(|since_ns| {
@@ -397,7 +397,7 @@ impl LiveTable {
         self.sampling_used.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether blocks are sampled out while frees without their whole size may still not be booked: the transition.
+    /// Whether blocks are sampled out and frees without their whole size may not be booked yet: the transition.
     pub(crate) fn is_in_transition(&self) -> bool {
         self.transition_since_ns().is_some()
     }

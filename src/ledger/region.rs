@@ -62,8 +62,8 @@ pub(crate) struct Facts {
     pub(crate) process_id: AtomicU32,
     /// Id of the parent process, if this process was forked while the parent had a ledger; otherwise 0.
     pub(crate) forked_from: AtomicU32,
-    /// Page of the store of stacks; 0 while there is none. `rules_page` is that of the table of rules; 0 while stacks
-    /// are not walked.
+    /// Page of the store of stacks; 0 while there is none. `rules_page` is the page of the table of rules; 0 while
+    /// stacks are not walked.
     stacks_page: AtomicU32,
     rules_page: AtomicU32,
     /// Number of events that no lane could record, by reason, since the ledger was opened.

@@ -1,4 +1,4 @@
-//! The set of sampled addresses, by which a thread checks without a latch whether a free is that of a sampled block.
+//! The set of sampled addresses, by which a thread checks without a latch whether a free ends a sampled block.
 //!
 //! The set is a hash table of buckets of one cache line, eight words each. An address has two buckets, of which the
 //! first lies near the start, so that a program with few samples touches few pages. A lookup reads one or two cache
@@ -30,8 +30,8 @@ const NEAR: usize = 256;
 /// A cache line of addresses.
 type Bucket = [AtomicU64; 8];
 
-/// Number of words that can hold the addresses of one count. Among the near and among the far buckets, these are the
-/// count's part of the buckets, and the bucket in which the next part begins.
+/// Number of words that can hold the addresses of one count. The count has a part of the near buckets and a part of
+/// the far buckets. One bucket is added for each part, because the next part may begin within a bucket.
 const WORDS_OF_A_COUNT: usize = (NEAR.div_ceil(COUNTS) + 1 + BUCKETS.div_ceil(COUNTS) + 1) * 8;
 
 // The other half of the byte is for threads that are inserting or removing an address: each may add one.

@@ -23,7 +23,7 @@ pub(crate) const SCOPE_DEPTH_MAX: usize = 8;
 pub(crate) const SCOPE_NAME_BYTES_MAX: usize = 120;
 /// Maximum number of steps that a thread waits for the latch of the table to make a cell; about a second.
 const CELL_ROUNDS_MAX: u32 = 20_000;
-/// Number of threads that have a separate [`Share`] of a scope.
+/// Maximum number of threads that have a separate [`Share`] of a scope.
 pub(crate) const SHARES: usize = 12;
 /// Number of the cell in which scopes without a separate cell are counted.
 pub(crate) const OTHERS: u32 = 1;
@@ -48,7 +48,8 @@ const TAKEN: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct Scopes {
     latch: Latch,
-    /// First page of the cells, which their hash table and the scopes of stacks follow; 0 while there is no scope.
+    /// First page of the cells; 0 while there is no scope. The cells' hash table and the scopes of stacks follow the
+    /// cells.
     page: AtomicU32,
     /// Number of the last cell.
     count: AtomicU32,
@@ -66,7 +67,7 @@ pub(crate) struct ScopeKey {
     pub(crate) parent: u32,
     /// Hash of the whole name.
     pub(crate) name: u64,
-    /// Number of the measurement among those with the same name; 0 for a scope that threads share.
+    /// Number of the measurement among the measurements with the same name; 0 for a scope that threads share.
     pub(crate) instance: u32,
 }
 

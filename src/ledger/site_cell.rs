@@ -32,7 +32,7 @@ pub(crate) struct SiteCell {
     peak_number: u64,
     at_peak_bytes: i64,
     at_peak_blocks: i64,
-    /// Unit of the rare sums; `directory` is that of the [`Directory`]. 0 while there is none.
+    /// Unit of the rare sums; `directory` is the unit of the [`Directory`]. 0 while there is none.
     pub(super) rare: u32,
     pub(super) directory: u32,
     /// First unit of the site's curve; 0 while there is none.

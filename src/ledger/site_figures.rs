@@ -39,7 +39,7 @@ impl SiteFigures {
         lifetimes: [0; BUCKETS],
     };
 
-    /// Returns the site as the profile shows it. `peak_number` is that of the latest peak.
+    /// Returns the site as the profile shows it. `peak_number` is the number of the latest peak.
     pub(crate) fn to_site(&self, stack: u32, peak_number: u64) -> profile::Site {
         let sums = &self.sums;
         let live = (sums.live_bytes().max(0) as u64, sums.live_blocks().max(0) as u64);

@@ -172,8 +172,8 @@ impl Sites {
         }
     }
 
-    /// Returns units for a new curve: unused units, or those of the stripe's smallest site with a curve if `site` is
-    /// twice as large.
+    /// Returns units for a new curve: unused units, or, if `site` is twice as large as the stripe's smallest site
+    /// with a curve, the units of that site.
     #[cold]
     fn curve_for(&self, pages: &Pages, site: u32, live: i64) -> Option<u32> {
         let curves = &self.curves[site as usize % STRIPES];

@@ -183,9 +183,9 @@ fn take_back(intervals: &mut [profile::Interval], figure: impl Fn(&mut profile::
     }
 }
 
-/// Returns the peak of an interval: `seen`, the highest live bytes when its events were booked, clamped to the bounds
-/// that its flows allow. `seen` is too high if a late fold saw bytes of later intervals, and 0 for an interval
-/// without events.
+/// Returns the peak of an interval: `seen`, clamped to the bounds that the interval's flows allow. `seen` is the
+/// highest live bytes when the interval's events were booked. It is too high if a late fold saw bytes of later
+/// intervals, and 0 for an interval without events.
 fn peak_within(before: i128, allocated: u64, after: i128, seen: u64) -> u64 {
     let (low, high) = (before.max(after), before + i128::from(allocated));
     u64::try_from(i128::from(seen).min(high).max(low)).unwrap_or(0)

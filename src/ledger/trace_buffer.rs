@@ -349,7 +349,7 @@ fn set_head(pages: &Pages, page: u32, next: u32, used: usize) {
     }
 }
 
-/// Returns the number of events in the words of a window. As in the ledger, a realloc counts with its second half.
+/// Returns the number of events in the words of a window. As in the ledger, a realloc is counted at its second half.
 fn events_in(words: &[AtomicU64]) -> u64 {
     let (mut index, mut events) = (0, 0);
     while let Some(word) = words.get(index) {

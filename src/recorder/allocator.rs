@@ -46,7 +46,7 @@ pub struct HeapLedger<A = System> {
     pub(crate) hooks: Hooks,
 }
 
-/// The builder. Every method is a `const fn`, so it can be used in a `static`.
+/// The builder. Every method is a `const fn`, so a `static` can be built with it.
 impl<A> HeapLedger<A> {
     /// Sets what happens when a thread records faster than its events can be booked. Default: the thread waits, and no
     /// event is lost.

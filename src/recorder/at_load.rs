@@ -3,8 +3,8 @@
 //! No event may start a thread (see `background_thread`), and a program may never call a function of heapledger. So a
 //! constructor starts the threads that the settings ask for: the loader calls it before `main`, or when a library that
 //! contains heapledger is loaded. The settings are in the program's global allocator, which the constructor can reach only
-//! by an allocation. This allocation opens the ledger, if no earlier one has, and is internal. If another allocator is the
-//! global one, nothing else happens.
+//! by an allocation. This allocation is internal, and opens the ledger unless an earlier allocation has opened it. If
+//! another allocator is the global one, nothing else happens.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::hint::black_box;

@@ -17,7 +17,7 @@
 //!
 //! # Where it is started
 //!
-//! Never in an event. The event may be a signal handler's that interrupted the program in `pthread_create` or in
+//! Never in an event. The event may come from a signal handler that interrupted the program in `pthread_create` or in
 //! `malloc`, where glibc holds a lock that `pthread_create` takes: the thread would wait for itself. So an event only
 //! notes that there is a reason ([`note_if_due`]), and the thread starts at the next place where the program cannot be in
 //! such a call:

@@ -112,8 +112,8 @@ pub(super) fn free_pending(pending: Pending, opener: Opener<'_>, block: *mut u8,
     }
 }
 
-/// Records the first half of a realloc, before the inner allocator's call, after which another thread may get the old
-/// address.
+/// Records the first half of a realloc, before the call of the inner allocator: during that call another thread may
+/// get the old address.
 #[inline(always)]
 pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usize) -> FirstHalf {
     let (address, size) = (block.addr() as u64, size as u64);

@@ -45,7 +45,7 @@ pub(super) struct Process {
     pub(super) forked_from: AtomicU32,
     /// The scope of the thread that forked; 0 if the thread was in no scope, or its new lane has the scope.
     pub(super) scope_at_fork: AtomicU32,
-    /// The ledger of the parent, whose scopes a forked child has too; null if there was none.
+    /// The ledger of the parent process, whose scopes a forked child takes over; null if the parent had no ledger.
     pub(super) ledger_of_parent: AtomicPtr<Ledger>,
 }
 

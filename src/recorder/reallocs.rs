@@ -44,7 +44,7 @@ pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> FirstHa
         Admission::Recorded(limit) => limit,
     };
     sampling::note_internal_free(lane, address);
-    // In an internal scope the record carries the whole size, as that of a free does.
+    // In an internal scope the record carries the whole size, as the record of a free does.
     let record = if event::is_narrow(address, 0) && !is_internal(lane) {
         Record::new(&[event::begin_word(address, size)], RecordKind::Free)
     } else {
@@ -85,8 +85,8 @@ fn limit_of_second_half(lane: &Lane, limit: u64) -> u64 {
     if limit == 0 && is_idle(lane) && sampling::samples_out(lane) { 1 } else { limit }
 }
 
-/// Records the second half off the hot path: the thread has no lane, or its events are sampled out, or they were at
-/// the first half.
+/// Records the second half off the hot path: the thread has no lane, or its events are sampled out now or were at the
+/// first half.
 #[cold]
 pub(super) fn end_slow(
     opener: Opener<'_>,

@@ -191,8 +191,8 @@ fn ledger_for_internal(lane: &Lane) -> Option<&'static Ledger> {
     state::ledger().filter(|_| is_by_set)
 }
 
-/// Counts a block that a refused realloc has freed and allocated in the counters only, so that the totals subtract
-/// it.
+/// Counts the block of a refused realloc. Only the counters contain a free and an allocation of this block; the
+/// totals subtract both.
 pub(super) fn count_restored(lane: &Lane, size: u64) {
     lane.cold.sampled_out.restored.count(size);
 }

@@ -199,7 +199,7 @@ pub(crate) fn leave(entry: Entry) -> bool {
 }
 
 /// Leaves a scope that [`leave`] did not leave. If guards are not dropped in the reverse order of their creation,
-/// removes the scope from those in which the thread is.
+/// takes the scope out of the thread's nested scopes.
 #[cold]
 pub(crate) fn leave_elsewhere(entry: Entry) {
     let (Some(lane), Some(ledger)) = (slot::lane_of_slot(tls::get()), state::ledger()) else { return };
@@ -232,7 +232,7 @@ pub(crate) fn current_for_token() -> (u32, u32) {
     (scope, ledger.scopes.note_token(&ledger.pages, scope))
 }
 
-/// Enters the scope of a token, unless the use of the scope that the token belongs to has ended.
+/// Enters the scope of a token, unless the use of the scope for which the token was made has ended.
 pub(crate) fn enter_by_token(scope: u32, uses: u32) -> Option<Entry> {
     let ledger = state::ledger()?;
     if !ledger.scopes.begin_inside(&ledger.pages, scope, uses) {

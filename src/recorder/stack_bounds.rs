@@ -33,8 +33,8 @@ fn store_known(walker: &Walker, known: Known) {
     walker.high.store(known.bounds.high, Ordering::Relaxed);
 }
 
-/// Returns the bounds of the thread's stack, if the stack pointer `sp` lies within. It does not while the thread runs
-/// on another stack, such as that of a signal handler or of a coroutine.
+/// Returns the bounds of the thread's stack, if the stack pointer `sp` lies within. It lies outside while the thread
+/// runs on another stack, such as that of a signal handler or of a coroutine.
 #[inline(always)]
 pub(super) fn bounds_around(walker: &Walker, sp: u64) -> Option<Bounds> {
     known_bounds(walker, sp).or_else(|| extended_bounds(walker, bounds_of(walker), sp))
@@ -70,7 +70,8 @@ pub(super) fn has_room(walker: &Walker, bytes: u64) -> bool {
     }
 }
 
-/// Extends the bounds of the thread's stack down to the stack pointer `sp`, and returns them if it lies within.
+/// Extends the bounds of the thread's stack down to the stack pointer `sp`. Returns the bounds if `sp` lies within
+/// them.
 #[cold]
 #[inline(never)]
 fn extended_bounds(walker: &Walker, bounds: Bounds, sp: u64) -> Option<Bounds> {

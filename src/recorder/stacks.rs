@@ -28,7 +28,7 @@ use crate::sys::latch::Patience;
 use crate::sys::pages::For;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Maximum number of outer frames that a walk by frame pointers may lack: those of the C library that starts a thread.
+/// Maximum number of outer frames, of the C library's code that starts a thread, that a walk by frame pointers may lack.
 const OUTER_FRAMES: usize = 4;
 
 /// Factor that makes stacks of different scopes differ in a thread's cache.
@@ -134,7 +134,7 @@ pub(super) fn update_walking(lane: &Lane) {
 /// Interval of the check whether objects that were loaded after the start are still loaded, in nanoseconds.
 pub(crate) const WATCH_NS: u64 = 16_000_000;
 
-/// Whether objects were loaded after the start, which may be unloaded.
+/// Whether any object was loaded after the start. Such an object may be unloaded.
 pub(crate) fn watches_objects() -> bool {
     unwind::reused() != 0
 }
@@ -158,8 +158,8 @@ pub(crate) fn refresh(ledger: &Ledger, watched_ns: &mut u64) -> bool {
     have_changed
 }
 
-/// Empties the thread's cache if an object was found at addresses that stacks may have led through before. Returns
-/// whether it did.
+/// Empties the thread's cache if an object was found at addresses that earlier stacks may contain. Returns whether
+/// it did.
 fn forget_if_reused(lane: &Lane) -> bool {
     let (walker, reused) = (&lane.cold.walker, unwind::reused());
     // relaxed, both: only the lane's thread uses it.
@@ -171,8 +171,8 @@ fn forget_if_reused(lane: &Lane) -> bool {
     has_changed
 }
 
-/// Returns the stack of an allocation that opens a window, and whose stack was walked as `stack` before: walks again if
-/// what was known of its addresses has changed.
+/// Returns the stack of an allocation that opens a window. `stack` was walked before the window was opened. Walks
+/// again if the meaning of its addresses may have changed.
 #[cold]
 #[inline(never)]
 pub(super) fn at_new_window(lane: &Lane, stack: u32) -> u32 {
@@ -276,7 +276,7 @@ fn known_number(walker: &Walker, start: Registers, scope: u32) -> u32 {
     known
 }
 
-/// Returns the hash of a stack in a scope: it differs from that of the same stack in another scope.
+/// Returns the hash of a stack in a scope: it differs from the hash of the same stack in another scope.
 #[inline(always)]
 fn salted(hash: u64, scope: u32) -> u64 {
     hash ^ u64::from(scope).wrapping_mul(SCOPE_SALT)
@@ -461,8 +461,8 @@ impl<'a> Look<'a> {
         Some(end)
     }
 
-    /// Returns whether the frame pointers give the same stack as the unwind tables. Outer frames of the C library that
-    /// starts a thread may be missing.
+    /// Returns whether the frame pointers give the same stack as the unwind tables. Outer frames of the C library's
+    /// code that starts a thread may be missing.
     fn agrees(self, frames: &Frames, end: End) -> Option<bool> {
         let mut chain = Frames::new();
         walk::walk(self.start, self.bounds, |address| chain.push(address));

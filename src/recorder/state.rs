@@ -66,7 +66,7 @@ pub(crate) fn level() -> Level {
     PROCESS.epoch.level()
 }
 
-/// Returns the level that follows from the settings: that of the mode, or a lower one set by [`set_level`].
+/// Returns the level that follows from the settings: the mode's level, or a lower level set by [`set_level`].
 fn level_of(asked: u32, mode: u32) -> Level {
     if asked == Level::CountersOnly as u32 {
         Level::CountersOnly

@@ -39,7 +39,7 @@ const GROWTH: u32 = 8;
 const ENTRIES_PER_PUSHED_OUT: u32 = 8;
 /// Bits at the top of a hash that are not used.
 const NOT_USED_BITS: u32 = 12;
-/// Bits of a place that the entry does not contain: those of the pair in the smallest table.
+/// Bits of a place that the entry does not contain: the bits of the pair in the smallest table.
 const PAIR_BITS: u32 = ENTRIES_MIN.trailing_zeros() - 1;
 
 const _: () = assert!(NOT_USED_BITS + PAIR_BITS == NUMBER_BITS);
@@ -75,7 +75,7 @@ impl<'a> Cache<'a> {
         self.at(place_of(hash, shift) ^ SECOND, hash)
     }
 
-    /// Returns the number that is stored at a place if it belongs to this hash, or 0.
+    /// Returns the number that is stored at a place if it belongs to this hash; otherwise 0.
     #[inline(always)]
     fn at(&self, place: usize, hash: u64) -> u32 {
         let entry = self.walker.cache_entry(place).load(Ordering::Relaxed);
@@ -196,7 +196,7 @@ mod tests {
         });
     }
 
-    /// Each stack is new once, apart from those that were pushed out, whatever places the stacks fall on.
+    /// Whatever places the stacks fall on, a stack is new once, and again only after it was pushed out.
     #[test]
     fn a_table_that_grows_keeps_what_it_has() {
         for seed in 0..50u64 {

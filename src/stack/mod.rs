@@ -16,8 +16,8 @@
 //!
 //! * **Frame pointers** (`walk`): two loads per frame. The result is correct only where every function of the stack
 //!   keeps a frame pointer.
-//! * **Rules** (`rules`): one word for each address in the code, which gives the places of the caller's registers. A
-//!   rule is computed once from the DWARF unwind tables (`unwind`) and stored in a table that all threads read. The
+//! * **Rules** (`rules`): one word for each address in the code; the word gives the places of the caller's registers.
+//!   A rule is computed once from the DWARF unwind tables (`unwind`) and stored in a table that all threads read. The
 //!   part of the stack that is unchanged since the thread's last walk is compared, not walked again (`replay`).
 //!
 //! `Stacks::Auto` starts with frame pointers and compares *each* stack that is new to a thread, and one in a few

@@ -55,7 +55,7 @@ pub(crate) struct Module {
     pub(crate) is_deleted: bool,
     /// The build id in hexadecimal; empty if there is none.
     pub(crate) build_id: String,
-    /// Lowest address of the object; `end` is the first address above its highest.
+    /// Lowest address of the object; `end` is the first address above the object.
     pub(crate) start: u64,
     pub(crate) end: u64,
     /// The difference between an address in memory and the same address in the file.
@@ -308,7 +308,7 @@ fn build_id(notes: &[u8]) -> Option<String> {
 }
 
 impl Module {
-    /// Whether this is the same object at the same place. What became of its file since does not matter.
+    /// Whether this is the same object at the same place. Later changes of its file do not matter.
     pub(crate) fn is_same(&self, other: &Module) -> bool {
         let place = |module: &Module| (module.start, module.end, module.bias, module.fingerprint);
         place(self) == place(other) && (&self.path, &self.build_id) == (&other.path, &other.build_id)

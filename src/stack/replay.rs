@@ -50,7 +50,7 @@ const NEAR_PLACES: usize = 128;
 const NEAR_WAYS: usize = 2;
 /// Maximum number of steps of a walk by near rules.
 const NEAR_STEPS: usize = 32;
-/// Number of pages of a thread's last walk.
+/// Number of pages that hold a thread's last walk.
 pub(crate) const REPLAY_PAGES: u32 = 4;
 
 /// Placeholder for a frame pointer that no later step needs.
@@ -146,7 +146,7 @@ pub(crate) struct Walked {
     pub(crate) end: End,
 }
 
-/// Error of a walk that needs a rule that is neither known nor discovered.
+/// Error of a walk: it needs a rule that is not in the table and was not discovered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoRule;
 

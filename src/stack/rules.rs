@@ -143,7 +143,7 @@ impl Rules {
         Rules::all_are_gone();
     }
 
-    /// Increments the count of clearings again, which invalidates walks by rules that were still in the table.
+    /// Increments the count of clearings again. This invalidates walks by rules that were still in the table.
     fn all_are_gone() {
         // Release; its partner is `cleared`: a thread that sees the count finds no old rule in the table.
         STATE.rules_cleared.fetch_add(1, Ordering::Release);

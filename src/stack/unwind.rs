@@ -89,7 +89,7 @@ pub(crate) fn refresh(now_ns: u64) -> bool {
     true
 }
 
-/// Returns a number that changes when an object was found at addresses that stacks may have led through before.
+/// Returns a number that changes when an object is found at addresses that earlier stacks may contain.
 pub(crate) fn reused() -> u32 {
     // Acquire; its partner is in `refresh`.
     STATE.reused.load(Ordering::Acquire)

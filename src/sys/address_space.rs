@@ -43,8 +43,8 @@ mod mapping {
 
     const ACCESSIBLE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
-    /// Chooses addresses for a region. Returns their start, and whether inaccessible memory is mapped there. It is
-    /// not mapped if `is_far` is set and far addresses are free.
+    /// Chooses addresses for a region. Returns their start, and whether inaccessible memory is mapped there. Nothing
+    /// is mapped if `is_far` is set and far addresses are free.
     pub(in crate::sys) fn reserve(bytes: usize, is_far: bool) -> Option<(NonNull<u8>, bool)> {
         let near = map(null_mut(), bytes, libc::PROT_NONE)?;
         let far = (0..FAR_TRIES).filter(|_| is_far).find_map(|number| {

@@ -110,8 +110,9 @@ impl Clock {
         self.since_start(self.ticks())
     }
 
-    /// Returns the time as [`Clock::now_ns`] does, but no earlier than the loads before the call. An allocation is
-    /// stamped with it, because its stamp must not precede the stamp of the free that made the address available.
+    /// Returns the time as [`Clock::now_ns`] does, but no earlier than the loads before the call. This time is the
+    /// stamp of an allocation, because the stamp must not precede the stamp of the free that made the address
+    /// available.
     #[inline]
     pub(crate) fn now_after_loads_ns(&self) -> u64 {
         counter::finish_loads();

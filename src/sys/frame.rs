@@ -4,7 +4,7 @@
 //!
 //! # Bounds
 //!
-//! The C library knows where a thread's stack lies, but takes the thread's lock to say so, and allocates: a signal
+//! The C library knows where a thread's stack lies, but a query takes the thread's lock and allocates: a signal
 //! handler that interrupts such a call would wait for its own thread. So the bounds are found without the C library:
 //!
 //! * **The upper bound** lies below everything that was on the stack before the thread's first function. glibc and musl
@@ -15,7 +15,7 @@
 //!   ([`extend`]). If all are readable, the bound moves down; an unreadable page is the stack's guard, and the bound
 //!   is final. The main thread's stack ends at its limit, because a read below would extend it.
 //!
-//! So each page of a stack is read once, and a stack pointer beyond the guard, as that of a signal handler with an
+//! So each page of a stack is read once, and a stack pointer beyond the guard, such as that of a signal handler with an
 //! alternate stack, costs two comparisons. Nothing is locked, allocated, or read from a file. A page is read with
 //! `rt_sigprocmask`, whose operation is invalid: it returns `EFAULT` if the page is unreadable, and changes nothing.
 //!

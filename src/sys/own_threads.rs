@@ -35,8 +35,8 @@ mod os {
     /// Starts a detached thread that receives no signals, and returns whether it started. Bypasses std, which would
     /// allocate. With 0 bytes of stack the thread has a stack of the system's default size.
     ///
-    /// Never called from an event: the event may be a signal handler's that interrupted the C library where it holds a
-    /// lock that this call takes.
+    /// Never called from an event: the event may come from a signal handler, and the code of the C library that the
+    /// handler interrupted may hold a lock that this call takes.
     pub(crate) fn spawn(stack_bytes: usize, body: fn()) -> bool {
         // SAFETY: every object passed is initialised by the call before it and outlives the call it is passed to;
         // the signal mask of the calling thread is put back.
@@ -90,7 +90,7 @@ mod os {
     }
 
     /// Returns whether only heapledger's threads are left: the main thread has ended, and the process has no other
-    /// thread. No later thread can make the answer wrong, because each thread is started by one that exists.
+    /// thread. No later thread can make the answer wrong, because only an existing thread can start another.
     ///
     /// Where `/proc` cannot be read, the answer is yes as soon as the main thread ends.
     pub(crate) fn are_alone() -> bool {
@@ -145,7 +145,7 @@ mod os {
             Threads::parse(text.get(..length)?)
         }
 
-        /// Parses `pid (name) state …`, where the name may contain anything and the 20th field is the number of threads.
+        /// Parses `pid (name) state …`. The name may contain anything; the 20th field is the number of threads.
         fn parse(text: &[u8]) -> Option<Threads> {
             let name_end = text.iter().rposition(|byte| *byte == b')')?;
             let mut fields = text.get(name_end + 2..)?.split(|byte| *byte == b' ');

@@ -18,11 +18,11 @@
 //!
 //! A run is a power of two of pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each
 //! small size, and one larger run of up to [`WARM_PAGES_MAX`] pages. Three facts favour keeping: a growing table gives
-//! back a run of the size that the next table takes; a fresh page costs more than zeros; and a return to the system
-//! interrupts the other processors. Further runs are returned to the system and listed: their numbers are kept in the
-//! first page of another run of that size ([`Trunk`]). Untouched pages cost only address space. `held_bytes` counts all
-//! pages that are taken or kept, touched or not, so it is an upper bound of resident memory. Large tables that are filled
-//! from the front count their pages themselves.
+//! back a run of the size that the next table takes; a fresh page costs more than filling a page with zeros; and a return
+//! to the system interrupts the other processors. Further runs are returned to the system and listed: their numbers
+//! are kept in the first page of another run of that size ([`Trunk`]). Untouched pages cost only address space.
+//! `held_bytes` counts all pages that are taken or kept, touched or not, so it is an upper bound of resident memory.
+//! Large tables that are filled from the front count their pages themselves.
 //!
 //! Invariants: **P1** the head of a region is committed and zeroed before any thread sees it, and stays mapped until
 //! `release`. **P2** a run has one owner, or is in one list, or is kept, and never two of these.
@@ -251,7 +251,7 @@ impl Pages {
         self.steps(page, pages).all(|step| self.sparse.is_committed(step) || self.commit_step(step))
     }
 
-    /// Whether pages of a run are accessible, which may be false only for a sparse run.
+    /// Whether pages of a run are accessible. Pages of a run that is not sparse always are.
     pub(crate) fn is_reached(&self, page: u32, pages: u32) -> bool {
         self.steps(page, pages).all(|step| self.sparse.is_committed(step))
     }
@@ -321,7 +321,7 @@ impl Pages {
         Some(page)
     }
 
-    /// Gives a run back. `pages` is the number of pages with which it was taken; no page behind these was written to.
+    /// Gives a run back. `pages` is the number of pages with which it was taken; no page after these was written to.
     pub(crate) fn give_back(&self, page: u32, pages: u32, for_what: For) {
         // relaxed: a figure for people.
         self.held_bytes[for_what as usize].fetch_sub(bytes_of(pages), Ordering::Relaxed);

@@ -70,7 +70,7 @@ mod os {
         Some(resident.min(bytes))
     }
 
-    /// Returns the figures of the C library's allocator. Takes its locks, and those of the loader.
+    /// Returns the figures of the C library's allocator. Takes the locks of the allocator and of the loader.
     #[cfg(target_env = "gnu")]
     pub(crate) fn allocator_figures() -> Option<AllocatorFigures> {
         type Mallinfo2 = unsafe extern "C" fn() -> libc::mallinfo2;

@@ -1,8 +1,8 @@
 //! A counter of events and bytes that a signal handler of the same thread cannot corrupt. With a separate load and
 //! store, the event of a handler that counts in between would be lost.
 //!
-//! One thread counts, and others read. On x86-64 each addition is one instruction, without the lock prefix, which
-//! excludes other processors and takes twenty times as long; on other processors it is an atomic addition.
+//! One thread counts, and others read. On x86-64 each addition is one instruction without the lock prefix: the prefix
+//! would exclude other processors, and take twenty times as long. On other processors it is an atomic addition.
 
 use super::sync::AtomicU64;
 

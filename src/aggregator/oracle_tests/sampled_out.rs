@@ -29,7 +29,7 @@ enum Without {
     Nothing,
     /// W1: the free of a sampled block does not carry its whole size.
     WholeSizesOfSamples,
-    /// W1: a thread does not learn the level with a block that another thread gives it.
+    /// W1: a thread that is given a block by another thread does not learn the other thread's level.
     LevelsWithBlocks,
     /// W3: frees with their whole sizes are paired from the change on.
     Transition,

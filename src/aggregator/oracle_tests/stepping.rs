@@ -22,7 +22,7 @@ fn is_booked(producer: &Producer) -> bool {
     producer.lane.folder.tail.own() == producer.lane.head().own()
 }
 
-/// Makes one round fewer than those after which an unused lane counts as idle.
+/// Makes one round fewer than it takes for an unused lane to count as idle.
 fn step_until_almost_quiet(aggregator: &mut Aggregator, ledger: &Ledger) {
     for now in 1..u64::from(ROUNDS_UNTIL_IDLE) {
         assert_eq!(aggregator.round(ledger, now), Round::default(), "too early");

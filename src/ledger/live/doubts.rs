@@ -63,8 +63,8 @@ impl Doubts {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Returns how many ambiguous pairings came after the first `before`, and were between blocks with a stack for
-    /// which `is_one` holds and other blocks. A pairing that is no longer remembered is counted too.
+    /// Counts the ambiguous pairings after the first `before` in which `is_one` holds for the stack of some block,
+    /// but not for the stacks of all blocks. A pairing that is no longer remembered is counted too.
     pub(crate) fn since(&self, before: u64, is_one: impl Fn(u32) -> bool) -> u64 {
         let now = self.count();
         let first = before.max(now.saturating_sub(REMEMBERED));
