@@ -8,7 +8,7 @@ use crate::profile::{Scope, ScopeCounts};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::sys::sync::Ordering;
 
-/// Returns the rows of the scopes with these accounts, which were copied while the ledger was frozen.
+/// Returns the rows of the scopes with these accounts. The accounts were copied while the ledger was frozen.
 pub(super) fn rows(ledger: &Ledger, accounts: &[ScopeAccount]) -> Vec<Scope> {
     let numbered = (1u32..).zip(accounts);
     let row = |(number, account): (u32, &ScopeAccount)| {

@@ -1,8 +1,9 @@
 //! A value that several threads of heapledger use, behind a latch. Every wait for the latch is limited.
 //!
 //! A thread that finds the latch taken continues without the value. So a query never waits long for another query. A
-//! thread that takes the value repeatedly pauses in between while other threads wait for it ([`Shared::let_others`]),
-//! because the latch is not fair. In a forked child the holder may not exist, so the value is reset there.
+//! thread that takes the value repeatedly pauses between two uses while other threads wait for it
+//! ([`Shared::let_others`]), because the latch is not fair. In a forked child the holder may not exist, so the value is
+//! reset there.
 
 use std::cell::UnsafeCell;
 
@@ -12,7 +13,7 @@ use crate::sys::sync::{AtomicU32, Ordering};
 
 /// Maximum number of pauses in one call of [`Shared::let_others`], in which waiting threads can take the value.
 const LET_PAUSES_MAX: u32 = 20;
-/// Length of such a pause, in nanoseconds: about that of a step of waiting.
+/// Length of such a pause, in nanoseconds: about the length of a step of waiting.
 const PAUSE_NS: u64 = 50_000;
 
 /// A value behind a latch.
@@ -50,8 +51,8 @@ impl<T> Shared<T> {
         taken
     }
 
-    /// Pauses while other threads wait for the value, for a limited time. A thread that takes the value repeatedly,
-    /// and does not pause anyway, calls it between two uses.
+    /// Pauses while other threads wait for the value, for a limited time. A thread that takes the value repeatedly
+    /// calls this between two uses, unless it pauses there for another reason.
     pub(super) fn let_others(&self) {
         for _ in 0..LET_PAUSES_MAX {
             // relaxed: a hint. A thread that has given up meanwhile costs one pause.

@@ -210,7 +210,7 @@ impl Frozen {
     /// live blocks.
     fn copy(&mut self, ledger: &Ledger, held: &[Held], extent: Extent, blocks: &mut usize) -> bool {
         *blocks = 0;
-        // The cells are read under the latches of all lanes, so that their sums fit those of the sites.
+        // The cells are read under the latches of all lanes, so that their sums fit the sums of the sites.
         let scopes = ledger.scopes.count();
         if scopes as usize > self.scopes.capacity() {
             return false;

@@ -136,7 +136,7 @@ pub(super) struct Batch {
     pub(super) cross_thread_frees: u64,
     pub(super) lost: u64,
     pub(super) sampled: WeightedSums,
-    /// Number of frees in the outbox, which are not in the sums yet.
+    /// Number of frees in the outbox. They are not in the sums yet.
     pub(super) frees_sent: u32,
     /// Minimum number of bytes that the frees in the outbox free, if each finds its block.
     pub(super) outbox_bytes_min: u64,

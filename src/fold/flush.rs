@@ -31,8 +31,8 @@
 //! # Sampled-out blocks
 //!
 //! A block that is sampled out is in no table; only its size is in the totals. Its free does not tell this, and may
-//! find another block at its address: an older one whose free is still in a ring, or a younger one. The block that is
-//! ended wrongly has a free too, which then finds nothing. The sums are right if this second free counts the same
+//! find another block at its address: an older block whose free is still in a ring, or a younger block. The block that
+//! is ended wrongly has a free too, which then finds nothing. The sums are right if this second free counts the same
 //! bytes. Five rules, together the invariant **W**, make each free count the size of its block exactly once, whatever
 //! it finds:
 //!
@@ -49,13 +49,13 @@
 //!   waits, and a flush pairs it, after the rounds have booked all that was published before it.
 //! * **W4** A free is dropped only after the rounds, and after it was offered every block at its address. Dates do
 //!   not decide here either: a block whose free was dropped would stay live for ever.
-//! * **W5** A free that was not found in the sampled set, an *unlisted* free, never ends an internal block that was
-//!   in the set. Internal blocks are in no sum, so with W2 alone the sums would lack the freed block until heapledger
+//! * **W5** A free that was not found in the sampled set, an *unlisted* free, never ends an internal block that was in
+//!   the set. Internal blocks are in no sum, so with W2 alone the sums would lack the freed block until heapledger
 //!   frees its own block, which may be late. The set is cleared when a sampling period begins. So the record of the
 //!   free has the number of its period, the record of the block has the number of the period in which the block was
-//!   listed, and the rule holds if the block's period is that of the free or the next one. The address of an internal
-//!   block enters the set before its record is written. So a free that does mean the block finds it there, or belongs
-//!   to a later period and may end the block.
+//!   listed, and the rule holds if the block's period is the free's period or the next period. The address of an
+//!   internal block enters the set before its record is written. So a free that does mean the block finds it there, or
+//!   belongs to a later period and may end the block.
 //!
 //! A flush ends the transition if two conditions hold. Before its rounds, a time of [`SEEN_NS`] has passed since the
 //! change, and no thread is inside a record that it began before the change. After its rounds, no realloc is under

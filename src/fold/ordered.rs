@@ -130,8 +130,8 @@ impl Ledger {
     /// Removes the block of a free from the nursery of a lane other than `own`, and returns it. The caller holds the
     /// latches of the lanes in order.
     ///
-    /// The free may be the first half of a realloc, which is booked with the second half. A block that was born between
-    /// the two halves stays: it belongs to a thread that was given the address meanwhile.
+    /// The free may be the first half of a realloc; it is then booked together with the second half. A block that was
+    /// born between the two halves stays: it belongs to a thread that was given the address meanwhile.
     pub(super) fn take_from_nurseries(&self, own: &Lane, free: &Entry) -> Option<Entry> {
         let address = free.address;
         for lane in self.lanes_in_order() {

@@ -5,9 +5,9 @@
 //! outside scopes pay nothing for scopes. The delta stays selected for the next events of the same stack. When this
 //! run of events ends, the change of the delta during the run is added to the tally of the scope.
 //!
-//! While the delta is selected, its high-water mark is lowered to that of the scope. So an allocation above either
-//! mark first delivers the frees in the outbox (see `high_water`). If the lowered mark rises, it is the highest of
-//! the run, so the scope's peak is exact to the event.
+//! While the delta is selected, its high-water mark is lowered to the scope's mark. So an allocation above either mark
+//! first delivers the frees in the outbox (see `high_water`). If the lowered mark rises, it is the highest of the run,
+//! so the scope's peak is exact to the event.
 
 use super::batch::ScopedDelta;
 use super::state::Fold;

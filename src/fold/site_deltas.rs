@@ -50,8 +50,8 @@ impl Fold<'_> {
         self.commit_before_overflow();
     }
 
-    /// Selects a delta. If the delta is unchanged since the lane's latest high-water mark, its current figures are
-    /// those of the mark.
+    /// Selects a delta. If the delta is unchanged since the lane's latest high-water mark, its current figures are also
+    /// the figures at the mark.
     #[inline(always)]
     pub(super) fn use_delta(&mut self, at: *mut SiteDelta) {
         self.at = at;

@@ -45,8 +45,8 @@ impl Fold<'_> {
         *interval_peak != i64::MIN || *published != Published { sums: *sums, lost: *lost }
     }
 
-    /// Adds the changes of the batch since the last call to the timeline: to the current interval, or to that of
-    /// `at_ns` if no interval was begun. Takes the timeline's latch once.
+    /// Adds the changes of the batch since the last call to the timeline: to the current interval, or, if no interval
+    /// was begun, to the interval that holds `at_ns`. Takes the timeline's latch once.
     fn publish_flow(&mut self, at_ns: u64) {
         let now = Published { sums: self.batch.sums, lost: self.batch.lost };
         let then = std::mem::replace(&mut self.batch.published, now);

@@ -20,8 +20,9 @@
 //! # Kills
 //!
 //! The reader of a killed process's black box needs the index of the next word to be booked. So the loop stores the
-//! index of each record before it books the record, as the general code does. In a run of pairs, both store only the
-//! index of the first pair. The loop empties or fills a place of the nursery with one store of its address.
+//! index of each record before it books the record, as the general code does. In a run of pairs, the loop and the
+//! general code store only the index of the first pair. The loop empties or fills a place of the nursery with one store
+//! of its address.
 
 use super::batch::Dates;
 use super::state::{Fold, count_up};
@@ -75,12 +76,12 @@ struct Usual {
     live: i64,
     high_water: i64,
     limit: i64,
-    /// Live bytes of the selected delta minus those of the batch, if there is only one delta.
+    /// Live bytes of the selected delta minus the live bytes of the batch, if there is only one delta.
     above: i64,
     /// Whether an allocation may raise the mark of a site.
     may_raise: bool,
     reallocs: u64,
-    /// Bytes of new blocks, including those of reallocs.
+    /// Bytes of new blocks, including the new blocks of reallocs.
     bytes: u64,
     remote: Remote,
 }
@@ -177,7 +178,7 @@ impl Fold<'_> {
     fn begin_usual<const SITES: bool, const PARTNERS: bool>(&mut self, live: i64) -> Usual {
         let may_raise = self.batch.frees_sent == 0;
         let mut limit = if may_raise { self.peak_threshold } else { self.batch.high_water };
-        // Live bytes of the selected delta minus those of the batch.
+        // Live bytes of the selected delta minus the live bytes of the batch.
         let above = self.delta().sums.live_bytes().wrapping_sub(live);
         if !SITES && !may_raise {
             limit = limit.min(self.delta().high_water_bytes.wrapping_sub(above));

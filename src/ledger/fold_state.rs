@@ -1,4 +1,4 @@
-//! A lane with its counters and the state of its folds, which only the holder of the lane's latch changes.
+//! A lane with its counters and the state of its folds. Only the holder of the lane's latch changes counters and state.
 //!
 //! ```text
 //! page 0                                                   page 1
@@ -7,8 +7,9 @@
 //! └──────┴───────────────┴────────────┴───────────────────────┴─────────┴───────────────┘
 //! ```
 //!
-//! Invariants: **B1** a page number from the registry is that of a `LaneWithState`. **B2** every `&Lane` that is passed
-//! around points to the lane of a `LaneWithState`. **B3** the fold state is accessed under the latch of its lane only.
+//! Invariants: **B1** at every page number from the registry lies a `LaneWithState`. **B2** every `&Lane` that is
+//! passed around points to the lane of a `LaneWithState`. **B3** the fold state is accessed under the latch of its lane
+//! only.
 
 use std::ptr::NonNull;
 

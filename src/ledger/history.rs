@@ -98,8 +98,8 @@ impl LaneWords {
         decoder.own
     }
 
-    /// Returns the row of the thread that wrote the first words. If the first thread record is a thread-end record,
-    /// the row is in it; otherwise the row is that of the lane.
+    /// Returns the row of the thread that wrote the first words. If the first thread record is a thread-end record, the
+    /// row is in it; otherwise it is the lane's row.
     fn first_row(&self) -> u32 {
         let mut index = 0;
         while let Some(word) = self.words.get(index) {

@@ -61,7 +61,7 @@ pub(crate) enum Freed {
     Full,
 }
 
-/// Counters of wrong or doubtful pairings, which are rarely written.
+/// Counters of wrong or doubtful pairings. They are rarely written.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct PairingAnomalies {
@@ -492,8 +492,8 @@ pub(crate) fn time_error(free: &Entry, block: &Entry) -> u64 {
     free.meta.time_error_ns() + block.meta.time_error_ns()
 }
 
-/// Whether two waiting frees differ in nothing but their times. One entry then represents both, so that a search does
-/// not pass many frees of one address.
+/// Whether two waiting frees differ in nothing but their times. One entry then represents both frees, so that a search
+/// does not pass many frees of one address.
 fn is_equal_free(entry: &Entry, free: &Entry) -> bool {
     let same = |meta: Meta| (meta.thread(), meta.stack(), meta.is_by_realloc());
     entry.meta.is_waiting()

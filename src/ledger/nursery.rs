@@ -57,7 +57,7 @@ const CHECKS_SMALL: u32 = 32;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Nursery {
     /// Lower half: page of the table, or 0 for the first nursery, which is inside the fold state. Upper half: number of
-    /// entries. Both are in one word, because the word is read from a file after the end of the process.
+    /// entries. Both are in one word, so that they match in a file that is read after the end of the process.
     run: u64,
     /// Number of blocks pushed out since the last check of the size.
     pub(crate) pushed_out: u32,

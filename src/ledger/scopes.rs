@@ -1,4 +1,4 @@
-//! Scopes: a table of cells, each with a name, a parent and an account, which all threads share.
+//! Scopes: a table of cells that all threads share. A cell has a name, a parent and an account.
 //!
 //! A cell is one path of nested scopes: the same name inside two parents has two cells. Cells are made and never
 //! removed, so a cell's number can be a frame of stacks (`profile::scope_address`). A fold looks up the cell of a stack

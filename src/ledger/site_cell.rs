@@ -76,7 +76,7 @@ impl SiteCell {
     pub(super) fn add(&mut self, delta: &SiteDelta, high_water_number: u64, peak_number: u64) {
         let (bytes, blocks) = self.live();
         if self.peak_number != peak_number {
-            // Unchanged since the peak: the current figures are those of the peak.
+            // Unchanged since the peak: the current figures are also the figures at the peak.
             (self.at_peak_bytes, self.at_peak_blocks) = (bytes, blocks);
             self.peak_number = peak_number;
         }
@@ -117,8 +117,8 @@ impl SiteCell {
         fits
     }
 
-    /// Returns the figures of the site. `unit` returns the unit with a number, which may have any value in a corrupt
-    /// file.
+    /// Returns the figures of the site. `unit` returns the unit with a number; in a corrupt file the number may have
+    /// any value.
     pub(crate) fn figures(&self, unit: impl Fn(u32) -> Option<Unit>) -> SiteFigures {
         let unit = |number: u32| if number == 0 { None } else { unit(number) };
         let [cross_thread_frees, reallocs, moved, copied_bytes, chains, chain_links, longest_chain, _] =

@@ -26,7 +26,7 @@ pub(crate) struct SiteDeltas {
     pub(crate) high_water_number: u64,
     /// Number of the process's peak that corresponds to the latest mark.
     pub(crate) peak_number: u64,
-    /// Date of the deltas: a time in the span of the sites' curves that contains the events of the deltas.
+    /// Date of the deltas: a time in the same span of the sites' curves as the events of the deltas.
     pub(crate) dated_ns: u64,
     /// End of that span. The deltas are committed before a later event is booked.
     pub(crate) dated_until_ns: u64,

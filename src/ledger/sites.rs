@@ -71,7 +71,7 @@ impl Sites {
     }
 
     /// Adds a delta to its site and empties it. `high_water_number` is the number of the lane's latest mark, and
-    /// `peak_number` that of the corresponding peak. `dated` is the date of the delta.
+    /// `peak_number` is the number of the corresponding peak. `dated` is the date of the delta.
     pub(crate) fn commit(
         &self,
         pages: &Pages,

@@ -198,11 +198,11 @@ impl<A> HeapLedger<A> {
     /// Writes a dump when the process receives this signal; each call adds one signal. Default: none.
     ///
     /// After an [on-demand signal](Signal::is_on_demand) the process continues, and the dump is numbered:
-    /// `heapledger.<app>.<pid>.1.hl`. Any other signal ends the process after the dump, as it does without
-    /// heapledger, and the dump has the name of the dump at exit. If the signal comes a second time, or the dump
-    /// takes ten seconds, the process ends at once. A signal that the program ignores when it is loaded stays
-    /// ignored. If the program has a handler by then, the handler is called at once, and the dump is numbered. A
-    /// handler that the program installs later replaces heapledger's handler.
+    /// `heapledger.<app>.<pid>.1.hl`. Any other signal ends the process after the dump, as it does without heapledger,
+    /// and the dump has the name of the dump at exit. If the signal comes a second time, or the dump takes ten seconds,
+    /// the process ends at once. A signal that the program ignores when it is loaded stays ignored. If the program has
+    /// a handler at that time, this handler is called at once, and the dump is numbered. A handler that the program
+    /// installs later replaces heapledger's handler.
     ///
     /// A thread of heapledger writes the dump, never the handler. With `DumpTarget::Off`, which only concerns the dump
     /// at exit, the dump goes to the directory in which the program started. `HEAPLEDGER_SIGNALS` overrides this. Linux only.

@@ -106,10 +106,10 @@ pub(crate) fn mark_running(may_offload: bool) {
     PROCESS.control.background.store(if may_offload { OFFLOADING } else { TICKING }, Ordering::Relaxed);
 }
 
-/// Returns whether heapledger's threads are the only ones that are left. Each of them then ends, so that the process
+/// Returns whether heapledger's threads are the only threads left. If they are, each of them ends, so that the process
 /// ends as it does without them: the C library calls `exit(0)` in the last thread. The last thread has a stack of the
-/// default size, because the program's exit handlers and the dump run on it. Called by threads of heapledger while
-/// they have nothing to do.
+/// default size, because the program's exit handlers and the dump run on it. Called by threads of heapledger while they
+/// have nothing to do.
 pub(crate) fn is_program_over() -> bool {
     let state = &PROCESS.control.background;
     // relaxed, both: one of the threads starts the last one; the others see the state now or later.
@@ -125,7 +125,8 @@ pub(crate) fn is_program_over() -> bool {
     true
 }
 
-/// The body of the last thread. It claims no lane, so that events of exit handlers are recorded like those of any thread.
+/// The body of the last thread. It claims no lane, so that events of exit handlers are recorded like the events of any
+/// thread.
 fn be_last() {
     own_threads::name(c"exit");
     for _ in 0..LAST_ROUNDS_MAX {

@@ -138,8 +138,8 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     State::Running
 }
 
-/// Gives a forked child the scopes of its parent, with the same numbers, which the program's handles and guards
-/// contain.
+/// Gives a forked child the scopes of its parent, with the same numbers, because the program's handles and guards
+/// contain the numbers.
 fn adopt_scopes(ledger: &Ledger) {
     // relaxed: this is the thread that is opening.
     let parent = PROCESS.ledger_of_parent.load(Ordering::Relaxed);

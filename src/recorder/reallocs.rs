@@ -123,7 +123,8 @@ pub(super) fn end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: T
 }
 
 /// Returns the lane for the second half of a realloc. If the first half was recorded and the thread has no lane now,
-/// the process was forked in between: the old block is in the parent's ledger, and the child records nothing.
+/// the process was forked between the two halves: the old block is in the parent's ledger, and the child records
+/// nothing.
 fn lane_of_begun(opener: Opener<'_>, begun: FirstHalf) -> Option<&'static Lane> {
     match begun {
         FirstHalf::Recorded => slot::lane_of_slot(tls::get()),

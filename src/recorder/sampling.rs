@@ -24,10 +24,10 @@
 //! as sampled out first, and then reads the level again. Either the thread that ends the level finds the block in the
 //! sums, or this thread finds the new level and treats the block accordingly.
 //!
-//! Blocks recorded before sampling began are not in the sampled set. As long as one of them is live, a free whose
-//! address is not in the set is recorded too, and the ledger looks the block up. A realloc of a sampled block is a
-//! free and an allocation: the new block is drawn anew by its size. If the realloc is refused, the block stays live
-//! and [`count_restored`] takes the free and the allocation out of the totals.
+//! Blocks recorded before sampling began are not in the sampled set. As long as such a block is live, a free whose
+//! address is not in the set is recorded too, and the ledger looks the block up. A realloc of a sampled block is a free
+//! and an allocation: the new block is drawn anew by its size. If the realloc is refused, the block stays live and
+//! [`count_restored`] takes the free and the allocation out of the totals.
 
 use std::sync::atomic::compiler_fence;
 
@@ -99,9 +99,9 @@ pub(super) fn samples_out_free(slot: *const (), address: u64, size: u64) -> bool
     passes
 }
 
-/// Returns whether the event belongs to a signal handler that interrupted a record. The slow path counts such an
-/// event as lost. Otherwise one of a block's two events could be sampled out and the other lost, and the totals would
-/// be wrong by the block.
+/// Returns whether the event belongs to a signal handler that interrupted a record. The slow path counts such an event
+/// as lost. If it were sampled out instead, the block's other event could be lost, and the totals would be wrong by
+/// that block.
 #[inline(always)]
 fn interrupts_a_record(lane: &Lane) -> bool {
     // relaxed: only the lane's thread writes it.
@@ -169,7 +169,7 @@ pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     }
 }
 
-/// Enters an internal block in the sampled set. A later free of the block by the program, such as that of a query's
+/// Enters an internal block in the sampled set. A later free of the block by the program, for example of a query's
 /// result, is then recorded, and does not count as the free of a program's block. Returns the sampling period in which
 /// the block is in the set, or 0.
 pub(super) fn note_internal_alloc(lane: &Lane, address: u64) -> u64 {
@@ -197,7 +197,7 @@ pub(super) fn count_restored(lane: &Lane, size: u64) {
     lane.cold.sampled_out.restored.count(size);
 }
 
-/// Counts a sampled-out event. A signal handler may do the same in between, because each count is one instruction.
+/// Counts a sampled-out event. A signal handler may count during the call, because each count is one instruction.
 #[inline(always)]
 fn count(sampled_out: &SampledOut, size: u64, is_alloc: bool) {
     if is_alloc { sampled_out.allocs.count(size) } else { sampled_out.frees.count(size) }

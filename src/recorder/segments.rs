@@ -179,7 +179,7 @@ pub(super) fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
     }
 }
 
-/// Returns those of the next [`LANES_LOOKED_AT`] lanes whose blocks the lane's thread may have freed.
+/// Returns the lanes, among the next [`LANES_LOOKED_AT`], whose blocks the lane's thread may have freed.
 fn possible_partners<'a>(lane: &'a Lane, ledger: &'a Ledger) -> impl Iterator<Item = &'a Lane> {
     let (own, count) = (lane.cold.index.load(Ordering::Relaxed), ledger.lanes.count());
     let others = (1..count.min(LANES_LOOKED_AT + 1)).map(move |distance| (own + distance) % count);

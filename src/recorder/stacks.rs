@@ -28,7 +28,7 @@ use crate::sys::latch::Patience;
 use crate::sys::pages::For;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Maximum number of outer frames, of the C library's code that starts a thread, that a walk by frame pointers may lack.
+/// Maximum number of outer frames that a walk by frame pointers may lack: the C library's frames that start a thread.
 const OUTER_FRAMES: usize = 4;
 
 /// Factor that makes stacks of different scopes differ in a thread's cache.
@@ -108,7 +108,7 @@ fn open(lane: &'static Lane) {
     black_box::request_metadata();
 }
 
-/// Returns the page of the store of stacks, which scopes need also where stacks are not walked.
+/// Returns the page of the store of stacks. Scopes need the store even where stacks are not walked.
 fn store(ledger: &Ledger) -> Option<u32> {
     ledger
         .facts
@@ -215,8 +215,8 @@ pub(crate) fn rescan_objects(ledger: &Ledger) -> bool {
     have_changed
 }
 
-/// Walks the stack of an allocation of `size` bytes in `scope`, which is 0 outside scopes. Returns the stack's
-/// number, or that of the scope's frames alone if the walk gives none. The lane's gate is closed. The function is
+/// Walks the stack of an allocation of `size` bytes in `scope`, which is 0 outside scopes. Returns the stack's number;
+/// if the walk gives no stack, the number of the scope's frames alone. The lane's gate is closed. The function is
 /// inlined into its caller, which saves the walk one frame, and saves a caller outside scopes the code for scopes.
 #[inline(always)]
 pub(super) fn take(lane: &Lane, size: u64, scope: u32) -> u32 {
@@ -282,8 +282,8 @@ fn salted(hash: u64, scope: u32) -> u64 {
     hash ^ u64::from(scope).wrapping_mul(SCOPE_SALT)
 }
 
-/// Walks the stack from the registers of the caller, and returns its number. The reference keeps the caller's frame until the
-/// return: without it the call could be a tail call.
+/// Walks the stack from the registers of the caller, and returns its number. Because `start` is a reference, the
+/// caller's frame exists until the return: the call cannot be a tail call.
 #[cold]
 #[inline(never)]
 fn walked_in_full(lane: &Lane, ledger: &Ledger, scope: u32, start: &Registers) -> u32 {
@@ -476,7 +476,7 @@ impl<'a> Look<'a> {
         if common < chained.len() || rest.len() > OUTER_FRAMES {
             return Some(false);
         }
-        // Truncated where both end: the chain ends there too.
+        // A truncated stack agrees only if the chain ends at the same place.
         let lacking = rest.get(..rest.len().saturating_sub(1)).unwrap_or(&[]);
         let lacks_ours = !lacking.is_empty() && unwind::any_in_our_object(lacking, patience())?;
         Some(!lacks_ours && (end == End::Outermost || rest.is_empty()))

@@ -237,8 +237,8 @@ pub(crate) fn mark_background(lane: &Lane) {
     ledger.rows.get(&ledger.pages, row).own.store(1, Ordering::Relaxed);
 }
 
-/// Clears the state that the lane's previous thread left, which may have ended inside a scope. Signal handlers of the
-/// new thread find the lane afterwards: its gate is closed, and at the full level their events are counted as
+/// Clears the state that the lane's previous thread left; that thread may have ended inside a scope. Signal handlers of
+/// the new thread find the lane afterwards: its gate is closed, and at the full level their events are counted as
 /// `reentrant`.
 fn forget_thread(lane: &Lane) {
     // relaxed, all: only the lane's thread writes them.

@@ -21,7 +21,7 @@
 //! is wide if one of its addresses has more than 48 bits, or its size more than 32.
 //!
 //! A free can be booked without its size bits. The bits rule out wrong blocks, and reveal a free whose layout differs
-//! from that of the allocation.
+//! from the allocation's layout.
 
 /// Bits of an address in a narrow record.
 pub(crate) const ADDRESS_BITS: u32 = 48;
@@ -258,8 +258,8 @@ pub(crate) const fn address_of(word: u64) -> u64 {
     word & ADDRESS_MASK
 }
 
-/// Whether a word is the first of an allocation, a free, or one half of a realloc. `word` may be any word of a record;
-/// a word with a size of 2²⁸ or more can give a false `true`.
+/// Whether a word is the first word of an allocation, of a free, or of one half of a realloc. `word` may be any word of
+/// a record; a word with a size of 2²⁸ or more can give a false `true`.
 #[inline(always)]
 pub(crate) const fn begins_with_address(word: u64) -> bool {
     Tag::raw(word).wrapping_sub(TAG_ALLOC) <= TAG_MOVED - TAG_ALLOC

@@ -109,7 +109,7 @@ pub(crate) struct Cold {
     pub(crate) slow_paths: AtomicU64,
     /// Number of folds by the lane's thread.
     pub(crate) folds_at_home: AtomicU64,
-    /// Number of nested events: those of signal handlers that found the gate closed. A nested event increments no
+    /// Number of nested events: events of signal handlers that found the gate closed. A nested event increments no
     /// other counter.
     pub(crate) nested: AtomicU64,
     /// Number of failed allocations, which are no events.

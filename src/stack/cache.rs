@@ -1,9 +1,9 @@
 //! A thread's cache, which maps the hash of a stack to the stack's number.
 //!
 //! An entry is one word. So a lookup never pairs a hash with another stack's number, even if a signal handler of the
-//! same thread changes the entry in between. A stack has two places, which are neighbours: a new stack takes the
-//! first, and the entry that was there moves to the second. So two stacks with the same first place do not keep
-//! pushing each other out.
+//! same thread changes the entry during the lookup. A stack has two places, which are neighbours: a new stack takes the
+//! first, and the entry that was there moves to the second. So two stacks with the same first place do not keep pushing
+//! each other out.
 //!
 //! ```text
 //!  hash    63      52 51                    44 43            0

@@ -22,7 +22,7 @@
 //!
 //! `Stacks::Auto` starts with frame pointers and compares *each* stack that is new to a thread, and one in a few
 //! hundred others, with the unwind tables; at the first difference it changes to rules, for good. So every stack in the
-//! store was checked, and its frames are those of the unwind tables. Where the tables end before the frame pointers do,
+//! store was checked, and its frames agree with the unwind tables. Where the tables end before the frame pointers do,
 //! the stack ends as truncated, and that is a difference too: a function without unwind tables may use the
 //! frame-pointer register for anything.
 //!

@@ -23,7 +23,7 @@ pub(super) struct State {
     /// Number of times that the table of rules was cleared. Each walk reads it, so it shares no cache line with the
     /// latch.
     pub(super) rules_cleared: AtomicU32,
-    /// Number of refreshes that found a new object, at addresses that may have been those of another object.
+    /// Number of refreshes that found a new object, at addresses that may have belonged to another object.
     pub(super) reused: AtomicU32,
     pub(super) unwinder: Unwinder,
 }

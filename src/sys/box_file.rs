@@ -153,8 +153,8 @@ mod real {
             if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
         }
 
-        /// Replaces the mapped region by a private copy, in a forked child, which must not write into its parent's
-        /// file. Returns false, and changes nothing, if that fails.
+        /// Replaces the mapped region of a forked child by a private copy, because the child must not write into its
+        /// parent's file. Returns false, and changes nothing, if that fails.
         pub(crate) fn leave_to_others(&self, start: NonNull<u8>) -> bool {
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;

@@ -1,6 +1,6 @@
 //! A file, or a part of a file, mapped as memory that is only read. Pages that nobody reads are not loaded.
 //!
-//! If somebody truncates the file meanwhile, a read beyond its new end ends the process by `SIGBUS`.
+//! If somebody truncates the file while it is mapped, a read beyond its new end ends the process by `SIGBUS`.
 
 pub(crate) use os::MappedFile;
 

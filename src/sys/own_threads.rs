@@ -118,7 +118,7 @@ mod os {
         STATICS.os.own_threads.load(Ordering::Relaxed)
     }
 
-    /// Unblocks the signals that are not pending, in the calling thread, which blocks all signals. A pending signal
+    /// Unblocks the signals that are not pending in the calling thread, which has blocked all signals. A pending signal
     /// was sent after the program's last thread had ended, and the process ends without it.
     pub(crate) fn take_signals() {
         // SAFETY: the set is valid for writes, and initialised by the call before it is read.

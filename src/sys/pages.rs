@@ -116,8 +116,8 @@ pub(crate) struct Seal {
     pub(crate) version: [AtomicU64; 2],
 }
 
-/// The first page of a listed run, which holds the numbers of other listed runs: one resident page serves about a
-/// thousand runs.
+/// The first page of a listed run. It holds the numbers of other listed runs: one resident page serves about a thousand
+/// runs.
 #[repr(C)]
 struct Trunk {
     /// The value that the list's word had before this run was listed.

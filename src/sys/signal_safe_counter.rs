@@ -1,5 +1,5 @@
 //! A counter of events and bytes that a signal handler of the same thread cannot corrupt. With a separate load and
-//! store, the event of a handler that counts in between would be lost.
+//! store, an event that a handler counts between the two would be lost.
 //!
 //! One thread counts, and others read. On x86-64 each addition is one instruction without the lock prefix: the prefix
 //! would exclude other processors, and take twenty times as long. On other processors it is an atomic addition.

@@ -4,8 +4,8 @@
 //! pointer, it never allocates, and it stays readable while the thread's other destructors run.
 //!
 //! The exit hook is separate, so that the slot needs no destructor. Under Linux it is the destructor of a POSIX thread
-//! key. Such destructors run after those of Rust's thread-locals, in up to four rounds while they set their keys again.
-//! The hook runs in the last round, so nearly every late free still finds its lane.
+//! key. Such destructors run after the destructors of Rust's thread-locals, in up to four rounds while they set their
+//! keys again. The hook runs in the last round, so nearly every late free still finds its lane.
 
 use std::cell::Cell;
 use std::ptr::without_provenance;
@@ -31,8 +31,8 @@ pub(crate) fn scope_word() -> *const u32 {
     SCOPE.try_with(Cell::get).unwrap_or(&raw const NO_SCOPE)
 }
 
-/// Sets the thread's slot to its lane, and the address of its scope's number. A signal handler in between may find
-/// this address without the slot.
+/// Sets the thread's slot to its lane, and the address of its scope's number. A signal handler that runs between the
+/// two stores may find the address without the slot.
 pub(crate) fn set_lane(lane: *const (), scope: *const u32) {
     // As in `set`.
     let _ = SCOPE.try_with(|place| place.set(scope));

@@ -99,7 +99,7 @@ fn a_flush_resolves_a_mix_up_just_before_it() {
     room.at(10, 0).alloc(64, 8, PLAIN, 0);
     room.at(20, 1).free(64, 8);
     room.at(30, 2).alloc(64, 8, PLAIN, 0);
-    // The first thread still has its old block at that address, of the same size.
+    // The first thread still has its old block of the same size at that address.
     room.at(40, 0).free(64, 8);
     room.ledger.fold(room.lanes[0].lane);
     let anomalies = room.profile().quality.anomalies;

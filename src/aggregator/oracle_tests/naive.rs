@@ -139,8 +139,7 @@ impl Naive {
         }
     }
 
-    /// Counts a realloc. `old` is the block before the realloc, which was taken out of the map when the realloc
-    /// began.
+    /// Counts a realloc. `old` is the block before the realloc; it was taken out of the map when the realloc began.
     pub(super) fn realloc(&mut self, old: (u64, Block), new: u64, row: u32, size: u64, stack: u32) {
         self.events += 1;
         let (old, before) = old;
