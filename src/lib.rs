@@ -3,14 +3,14 @@
 //! # What is measured
 //!
 //! Every call of the four methods of [`GlobalAlloc`](std::alloc::GlobalAlloc), from the first call in the process,
-//! before `main`, until after `main` has returned. An event has address, size, alignment, zeroing, time, thread and call
-//! stack. From the events follow totals, live blocks, the peak, sizes, lifetimes, temporary blocks, reallocs, and frees
-//! by another thread, also by thread, by call stack and over time. A successful realloc counts as one more block of its
-//! new size, as in other tools; [`HeapStats::reallocs`] is the number of reallocs.
+//! before `main`, until after `main` has returned. An event has address, size, alignment, zeroing, time, thread and
+//! call stack. The events give totals, live blocks, the peak, sizes, lifetimes, temporary blocks, reallocs, and frees
+//! by another thread: for the process, by thread, by call stack and over time. A successful realloc counts as one more
+//! block of its new size, as in other tools; [`HeapStats::reallocs`] is the number of reallocs.
 //!
 //! Each event is *recorded*, *lost* for one of the [reasons](LossReason), or *in flight*; the three always add up to
-//! those *attempted*. In the default mode nothing is lost for want of buffer space: a thread whose ring is full books
-//! its events into the ledger itself.
+//! the number of events *attempted*. In the default mode nothing is lost for want of buffer space: a thread whose ring
+//! is full books its events into the ledger itself.
 //!
 //! # What is not measured
 //!
@@ -26,10 +26,11 @@
 //!
 //! # What it costs
 //!
-//! An allocation writes two words into the ring of its thread, a free one. When a segment of the ring is full, some
-//! 680 events later, the thread books it. A background thread advances the clock's epoch and books the rings of threads
-//! that have stopped allocating; `HeapLedger::background` says when it starts. Memory: a ring for each thread, 39 to
-//! 49 bytes for each long-lived block, and tables of fixed size; [`QualityIndicator::own_bytes`] has the sum.
+//! An allocation writes two words into the ring of its thread, and a free writes one word. When a segment of the ring
+//! is full, some 680 events later, the thread books it. A background thread advances the clock's epoch and books the
+//! rings of threads that have stopped allocating; `HeapLedger::background` says when it starts. Memory: a ring for each
+//! thread, 39 to 49 bytes for each long-lived block, and tables of fixed size; [`QualityIndicator::own_bytes`] has the
+//! sum.
 //!
 //! # Words
 //!
@@ -71,7 +72,7 @@
 //! | `tokio` | `scope::tasks_by_spawn_location`: tasks of tokio as scopes, in a program built with `--cfg tokio_unstable` |
 //! | `read` | `dumps::read` and `trace::Trace`: dumps, black boxes and traces as data. A recorded program needs no reader, and compiles faster without it |
 //!
-//! None is on by default.
+//! No feature is on by default.
 //!
 //! # In tests
 //!

@@ -102,7 +102,7 @@ pub(crate) fn redirect_dangling(profile: &mut Profile) -> u64 {
     redirect(profile, &stacks, &threads, &mut DamageList::default())
 }
 
-/// Makes every reference in `profile` lead to a row. Adds the references that led to none to `damage`, and returns
+/// Makes every reference in `profile` lead to a row. Adds the references that led to no row to `damage`, and returns
 /// their number.
 pub(super) fn redirect(
     profile: &mut Profile,

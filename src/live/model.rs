@@ -21,7 +21,7 @@ pub struct Live {
     /// Number of times that the figures were written.
     pub writes: u64,
     /// Pause between two writes, in nanoseconds: a quarter of a second, or longer if a write takes more than a
-    /// hundredth of that.
+    /// hundredth of a quarter of a second.
     pub interval_ns: u64,
     /// Processor time of the last write, in nanoseconds.
     pub cost_ns: u64,

@@ -49,7 +49,7 @@ impl Profile {
                 for (figure, sum) in figures.into_iter().zip(sums) {
                     *figure = figure.wrapping_add(sum);
                 }
-                // A scope lies in an older one, except in a damaged file.
+                // The parent of a scope is an older scope, except in a damaged file.
                 number = Some(scope.parent).filter(|parent| *parent < number).unwrap_or(0);
             }
         }

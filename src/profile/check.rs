@@ -31,7 +31,7 @@ pub fn check(profile: &Profile) -> Vec<Violation> {
     broken(laws(profile))
 }
 
-/// Returns the laws that a profile breaks whose large tables have these sums.
+/// Returns the laws that `profile` breaks. `sums` are the sums of its large tables.
 pub(crate) fn check_rows(profile: &Profile, sums: &RowSums) -> Vec<Violation> {
     broken(laws_of(profile, sums))
 }

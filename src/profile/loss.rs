@@ -14,8 +14,8 @@ use super::names::names;
 pub enum LossReason {
     /// The thread's ring was full, and the mode sheds events instead of waiting.
     RingFull = 0,
-    /// The event came from a signal handler, or from an inner allocator calling back, that had interrupted the recorder
-    /// in the same thread.
+    /// The recorder was at work in the same thread: the event came from a signal handler that had interrupted the
+    /// recorder, or from an inner allocator that called back.
     Reentrant = 1,
     /// The thread's local storage was already destroyed: the event came after the thread's last destructor.
     TlsTeardown = 2,
@@ -51,7 +51,7 @@ pub struct LossCounts {
 }
 
 impl LossCounts {
-    /// Makes the counts of numbers in the order of [`LossReason::ALL`].
+    /// Makes the counts from numbers in the order of [`LossReason::ALL`].
     pub const fn from_counts(counts: [u64; LossReason::COUNT]) -> Self {
         LossCounts { counts }
     }

@@ -189,7 +189,7 @@ pub struct LiveBlock {
     pub reallocs: u8,
 }
 
-/// The figures of one thread. The last row may contain several threads, which ended after the table was full.
+/// The figures of one thread. Threads that ended after the table was full share the last row.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ThreadRow {
     /// Number of the row, in the order in which threads made their first event.
@@ -407,7 +407,7 @@ pub struct Profile {
     /// Counts of uses of scopes whose blocks are counted elsewhere.
     #[serde(default)]
     pub scope_counts: ScopeCounts,
-    /// Stacks. Stack 0 is the empty one.
+    /// Stacks. Stack 0 is the empty stack.
     pub stacks: Vec<Stack>,
     /// The method by which the stacks were taken, with its counters.
     pub stack_figures: StackFigures,

@@ -278,7 +278,7 @@ pub struct OwnMemory {
     pub rings: u64,
     /// The tables of live blocks.
     pub live_blocks: u64,
-    /// The figures of sites, and sums on their way to them.
+    /// The figures of sites, and changes of these figures that are not added yet.
     pub sites: u64,
     /// The stacks, and the tables for walking them, with the copies of unwind tables on the program's heap.
     pub stacks: u64,

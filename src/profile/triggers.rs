@@ -56,7 +56,8 @@ impl fmt::Display for Signal {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Triggers {
-    /// Live bytes above which a dump is triggered. The next such dump needs a fall to an eighth below this value first.
+    /// Live bytes above which a dump is triggered. The trigger works again once the live bytes have fallen to seven
+    /// eighths of this value.
     pub live_bytes: Option<u64>,
     /// Growth of the live bytes within the last second that triggers a dump, in bytes.
     pub growth_bytes: Option<u64>,

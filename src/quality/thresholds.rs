@@ -51,8 +51,8 @@ impl Threshold {
         Threshold { completeness, hysteresis: HYSTERESIS }
     }
 
-    /// Returns the expected completeness of a mode that suits its workload: 100, 95 and 80 %, and 0 for best effort.
-    /// The measured completeness is compared with it; no mode guarantees it.
+    /// Returns a threshold at the completeness that is expected of a mode: 100 %, 95 %, 80 %, or 0 for best effort. No
+    /// mode guarantees this completeness.
     pub const fn of_mode(mode: DataQualityMode) -> Threshold {
         Threshold::at(match mode {
             DataQualityMode::PerfectAccuracy => 1.0,

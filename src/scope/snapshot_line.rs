@@ -29,7 +29,7 @@ enum Tolerance {
 }
 
 impl Kept {
-    /// Returns the difference from the value that is still accepted.
+    /// Returns the largest accepted difference from the value.
     fn accepted(&self) -> u64 {
         match self.tolerance {
             Tolerance::None => 0,

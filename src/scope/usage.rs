@@ -31,8 +31,8 @@ pub struct Usage {
     pub outside_allocations: u64,
     /// Number of events that were lost or sampled out and may belong to the scope.
     pub lost: u64,
-    /// Number of threads that allocated or freed blocks of the scope. All threads beyond the twelfth count as one. If
-    /// the scope exists inside several other scopes, this is the largest of their numbers.
+    /// Number of threads that allocated or freed blocks of the scope. All threads beyond the twelfth count as one. A
+    /// scope that is nested in several other scopes has one number for each; this is the largest.
     pub threads: u32,
 }
 

@@ -23,21 +23,21 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// Returns the count, for the owner.
+    /// Returns the count. Called by the owner.
     #[inline]
     fn own(&self) -> u64 {
         // relaxed: read by its only writer; the lock of the history orders consumers.
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Publishes all slots below `count`, for the owner.
+    /// Publishes all slots below `count`. Called by the owner.
     #[inline]
     fn publish(&self, count: u64) {
         // Release: pairs with `observe`.
         self.count.store(count, Ordering::Release);
     }
 
-    /// Returns the count, for the other side.
+    /// Returns the count. Called by the other side.
     #[inline]
     fn observe(&self) -> u64 {
         // Acquire: pairs with `publish`.
@@ -86,7 +86,7 @@ impl Queue {
         &self.slots[number as usize & (self.slots.len() - 1)]
     }
 
-    /// Pushes an event, for the producer. Returns `false` if the queue is full.
+    /// Pushes an event. Returns `false` if the queue is full. Called by the producer.
     #[inline]
     pub(super) fn push(&self, event: Event) -> bool {
         let head = self.head.own();
@@ -104,28 +104,29 @@ impl Queue {
         true
     }
 
-    /// Whether to wake a consumer, for the producer: true once per quarter of the queue, if at least half of the queue
-    /// is used.
+    /// Whether to wake a consumer: `true` once per quarter of the queue, if at least half of the queue is used. Called
+    /// by the producer.
     #[inline]
     pub(super) fn should_wake(&self) -> bool {
         let quarter = self.capacity() / 4;
         self.head.own().is_multiple_of(quarter) && self.len() >= 2 * quarter
     }
 
-    /// Returns the oldest event without removing it, for the consumer.
+    /// Returns the oldest event without removing it. Called by the consumer.
     #[inline]
     pub(super) fn first(&self) -> Option<Event> {
         let tail = self.tail.own();
         (tail < self.head.observe()).then(|| self.read(tail))
     }
 
-    /// Removes the oldest event, for the consumer. The queue must not be empty.
+    /// Removes the oldest event. The queue must not be empty. Called by the consumer.
     #[inline]
     pub(super) fn skip(&self) {
         self.tail.publish(self.tail.own() + 1);
     }
 
-    /// Removes all events that are in the queue at the call, for the consumer, and passes them to `book`, oldest first.
+    /// Removes all events that are in the queue at the call, and passes them to `book`, oldest first. Called by the
+    /// consumer.
     pub(super) fn drain(&self, mut book: impl FnMut(Event)) {
         let (tail, head) = (self.tail.own(), self.head.observe());
         for number in tail..head {
@@ -146,13 +147,13 @@ impl Queue {
 pub(super) struct Admitted(Cursor);
 
 impl Admitted {
-    /// Counts one more event in one of the queues, for the producer.
+    /// Counts one more event in one of the queues. Called by the producer.
     #[inline]
     pub(super) fn one_more(&self) {
         self.0.publish(self.0.own() + 1);
     }
 
-    /// Returns the number of events that were pushed to the queues and are visible, for the consumer.
+    /// Returns the number of events that were pushed to the queues and are visible to the consumer, which calls this.
     #[inline]
     pub(super) fn observe(&self) -> u64 {
         self.0.observe()

@@ -219,7 +219,7 @@ fn rounds_of_the_distributed_collector_begin_with_each_producer_in_turn() {
     assert_eq!(collector.account().check(), Ok(()));
 }
 
-/// `true` is in the history, `false` in the overflow buffer or lost, and each is counted.
+/// `true` means that the event is in the history, `false` that it is in the overflow buffer or lost. Each is counted.
 #[test]
 fn tracking_with_backoff_says_whether_the_event_is_in_the_history() {
     let concurrency = ConcurrencyConfig { max_retries: 1, ..ConcurrencyConfig::DEFAULT };

@@ -177,7 +177,7 @@ impl<R: Read + Seek> Trace<R> {
             let Some((head, _)) = head else { return Ok(false) };
             frames.push(Frame { offset: u64::from_le_bytes(*offset), head });
         }
-        // The index of a trace with too many frames names none.
+        // The index of a trace with too many frames lists no frames.
         let is_named = !frames.is_empty();
         (self.frames, self.counts) = (frames, Some(counts));
         Ok(is_named)

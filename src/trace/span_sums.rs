@@ -208,7 +208,7 @@ impl Sums for SpanSums {
     }
 
     fn ended(&mut self, at_ns: u64, block: &Block, end: End) {
-        // A realloc is counted as an event with its new half.
+        // A realloc counts as one event, that of its new block.
         let events = u64::from(self.span.holds(at_ns) && !end.by_realloc);
         match block.kind {
             BlockKind::Internal => self.own_events += events,

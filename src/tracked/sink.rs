@@ -1,8 +1,8 @@
 //! The table of tracked pointers. It takes events and returns the report.
 //!
-//! The table has a fixed size and lies in static memory. Each event has constant cost: the pointer's entry is found by
-//! its number, the holder's row by its number, and the event takes one word. A forked child keeps the table, because it
-//! has the same pointers.
+//! The table has a fixed size and lies in static memory. Each event has constant cost: the entry of the pointer and the
+//! row of the holder are found by their numbers, and the event takes one word. A forked child keeps the table, because
+//! it has the same pointers.
 
 use std::panic::Location;
 

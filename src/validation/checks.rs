@@ -9,7 +9,7 @@ use super::validity::ValidityIssue;
 const LATE_FROM: f64 = 0.10;
 /// Maximum p99 lag that is never a problem, in nanoseconds: the resolution of timers.
 const LATE_FROM_NS: f64 = 200_000.0;
-/// Probability of a trend by chance below which the trend counts as drift.
+/// A trend counts as drift only if the probability that chance alone gives it is lower than this.
 const DRIFT_P: f64 = 0.01;
 /// Minimum change over the window that counts as drift, as a share of the median level.
 const DRIFT_FROM: f64 = 0.10;

@@ -102,7 +102,8 @@ pub struct BenchmarkConfig {
     pub cpu_metering: Metering,
     /// Completeness below which a level counts as broken. Default 1.
     pub target_completeness: f64,
-    /// Share of all cores, from 0 to 1, used by other programs above which a run is inconclusive. Default 0.1.
+    /// Share of all cores that other programs may use, from 0 to 1. Above this share, a run is inconclusive. Default
+    /// 0.1.
     pub max_foreign_cpu: f64,
 }
 

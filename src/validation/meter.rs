@@ -28,7 +28,8 @@ use std::task::{Context, Poll, Waker};
 use super::clock::RunClock;
 use super::probe::{TaskProbe, run_delay_gained_ns, thread_cpu_ns};
 
-/// Off-processor time of a poll, in nanoseconds, up to which it is not split.
+/// Off-processor time of a poll, in nanoseconds, that is short: it is not split, because it is no time slice. After a
+/// poll that took longer, the run delay is read before the next poll.
 const LONG_POLL_NS: u64 = 20_000;
 
 /// The parts of one execution, in nanoseconds.

@@ -25,9 +25,9 @@ use super::validity::ValidityIssue;
 
 /// Minimum number of levels of a conclusive recommendation.
 const LEVELS_MIN: usize = 3;
-/// Minimum efficiency at the highest level that is acceptable without thresholds, in percent.
+/// Minimum efficiency at the highest level, in percent, that is acceptable if there are no thresholds.
 const HALF_OF_LINEAR: f64 = 50.0;
-/// Minimum efficiency up to the number of cores from which more cores help, in percent.
+/// More cores help only if the efficiency, in percent, is at least this at every level up to the number of cores.
 const HOLDS_UP_TO_CORES: f64 = 70.0;
 /// Maximum acceptable wait for a connection, as a share of the hold time.
 const TOLERABLE_WAIT: f64 = 0.05;

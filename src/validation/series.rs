@@ -80,13 +80,13 @@ pub struct ScalabilityReport {
     pub test_results: Vec<ConcurrentTestResult>,
     /// One entry per level.
     pub levels: Vec<LevelSummary>,
-    /// The level with the largest power X/R among those that meet the thresholds.
+    /// Number of users of the level with the largest power X/R among the levels that meet the thresholds.
     pub optimal_concurrent_users: usize,
-    /// The first broken level.
+    /// Number of users of the first broken level; `None` if no level is broken.
     pub scalability_breaking_point: Option<usize>,
-    /// Reason why `scalability_breaking_point` is broken.
+    /// Reason why the level of `scalability_breaking_point` is broken.
     pub breaking_cause: Option<BreakingCause>,
-    /// First and last level of the initial range in which every efficiency is at least 90 %.
+    /// Numbers of users of the first and the last level of the initial range with efficiencies of at least 90 %.
     pub linear_scaling_range: (usize, usize),
     /// Number of users of each level, and its efficiency in percent.
     pub efficiency_curve: Vec<(usize, f64)>,

@@ -57,7 +57,7 @@ fn place<T, const N: usize>(table: &Table<T, N>, name: &str) -> Option<usize> {
     table.iter().position(|(n, _)| *n == name)
 }
 
-/// A figure of a threshold, as indices into the tables of names.
+/// The figure that a threshold limits, as indices into the tables of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Metric {
     Plain(usize),

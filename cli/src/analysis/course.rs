@@ -16,14 +16,15 @@ use heapledger::profile::{Profile, SiteCurve};
 pub const SPANS: usize = 16;
 /// Minimum number of values of a curve. A shorter curve is [`CourseKind::Unclear`].
 const VALUES_MIN: usize = 8;
-/// Divisor of the live bytes at the end. A place keeps growing only if its floor rises by at least this share of them
-/// in the second half of the run.
+/// Divisor of the live bytes at the end. A place keeps growing only if its floor rises, in the second half of the run,
+/// by at least 1 / LATE_SHARE of these bytes. Also a divisor of the highest live bytes: a place levels off only if its
+/// live bytes vary by no more than 1 / LATE_SHARE of them in the second half.
 const LATE_SHARE: u64 = 8;
-/// Divisor of the highest live bytes. A place whose live bytes at the end are at most this share of them has given its
-/// memory back.
+/// Divisor of the highest live bytes. A place has given its memory back if its live bytes at the end are at most 1 /
+/// GIVEN_BACK_SHARE of the highest.
 const GIVEN_BACK_SHARE: u64 = 8;
-/// Divisor of the highest live bytes. A step between two values is a rise or a fall if it is larger than this share of
-/// them.
+/// Divisor of the highest live bytes. A step between two values is a rise or a fall if it is larger than 1 / STEP_SHARE
+/// of the highest live bytes.
 const STEP_SHARE: u64 = 1_000;
 
 /// Kind of the course of a place's live bytes.
@@ -67,8 +68,8 @@ pub struct Course {
     pub first_interval: u32,
     /// Live bytes at the end of each interval, from `first_interval` on.
     pub live_bytes: Vec<u64>,
-    /// Whether the curves of all sites of the place reach back to the start of the run. The first value of a curve that
-    /// starts later counts for all intervals before.
+    /// Whether the curves of all sites of the place reach back to the start of the run. A curve that starts later
+    /// counts with its first value in all earlier intervals.
     pub is_whole: bool,
     /// Kind of the course.
     pub kind: CourseKind,

@@ -14,9 +14,10 @@ use heapledger::profile::Profile;
 pub const FINDINGS_MAX: usize = 5;
 /// Maximum number of findings on places that keep growing.
 const GROWING_MAX: usize = 2;
-/// Divisor of the sum over all places. A place below this share of the sum is no finding.
+/// Divisor of the sum over all places. A place with less than 1 / SHARE of the sum is no finding.
 const SHARE: u64 = 20;
-/// Divisor of the live bytes of the process. A growing place below this share of them is no finding.
+/// Divisor of the live bytes of the process. A growing place with less than 1 / GROWING_SHARE of these bytes is no
+/// finding.
 const GROWING_SHARE: u64 = 100;
 /// Number of temporary blocks, and of copied bytes, below which a place is no finding.
 const TEMPORARY_BLOCKS_MIN: u64 = 1_000;

@@ -1,4 +1,4 @@
-//! Recursion in a stack: of a sequence of frames that is repeated directly behind itself, one copy is kept.
+//! Removes repetitions from a stack: keeps one copy of a sequence of frames that follows itself without a gap.
 //!
 //! A recursive program has stacks of some hundred frames, most of which repeat. A reader of such a stack needs to know
 //! that the functions call one another, and not how often.
@@ -6,8 +6,8 @@
 /// Maximum number of frames of a sequence whose repetitions are found.
 pub const PERIOD_FRAMES_MAX: usize = 24;
 
-/// Returns `frames` without the repetitions of a sequence of up to [`PERIOD_FRAMES_MAX`] frames directly behind itself. Frames
-/// are the same if `same` says so; of two sequences the first one is kept.
+/// Returns `frames` with one copy, the first, of each sequence of up to [`PERIOD_FRAMES_MAX`] frames that follows
+/// itself without a gap. `same` decides whether two frames are equal.
 pub fn without_repetition<T: Copy>(frames: impl Iterator<Item = T>, same: impl Fn(T, T) -> bool) -> Vec<T> {
     let mut kept: Vec<T> = Vec::new();
     for frame in frames {

@@ -15,7 +15,8 @@ pub const SPANS: usize = 16;
 const GROWING_SPANS: u32 = SPANS as u32 / 2 + 1;
 /// Minimum number of live blocks of a growing place.
 const BLOCKS_MIN: u64 = 32;
-/// Divisor of the live bytes of a growing place. Each half of the run allocated at least this share of them.
+/// Divisor of the live bytes of a growing place. At least 1 / HALF_SHARE of these bytes were allocated in each half of
+/// the run.
 const HALF_SHARE: u64 = 8;
 
 /// Live blocks of one place.

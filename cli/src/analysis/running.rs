@@ -31,7 +31,8 @@ pub struct NamedFrame {
 pub struct NamedStack {
     /// Functions, innermost first, without those of the recorder.
     pub frames: Vec<NamedFrame>,
-    /// Index of the innermost function of the program; without one, of a dependency; without one, of any.
+    /// Index of the function to show: the innermost function of the program, else the innermost of a dependency, else
+    /// the innermost of all.
     pub place: usize,
 }
 

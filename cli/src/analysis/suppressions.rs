@@ -131,8 +131,8 @@ impl Suppression {
     }
 }
 
-/// Returns the rest of `text` after the first `part`; `None` if `text` does not contain `part`, or does not start
-/// with it and `is_at_start` is set.
+/// Returns the rest of `text` after the first `part`; `None` if `text` does not contain `part`. With `is_at_start`,
+/// only a `part` at the start of `text` counts.
 fn behind<'t>(text: &'t str, part: &str, is_at_start: bool) -> Option<&'t str> {
     if is_at_start {
         return text.strip_prefix(part);

@@ -8,7 +8,8 @@ use heapledger::profile::{LossCounts, Profile, RemoteFrees, ThreadRow};
 pub struct ThreadFinding {
     /// Number of threads of the program, without the threads of heapledger.
     pub threads: u64,
-    /// Listed threads, most allocated bytes first. The limit first omits threads without lost events.
+    /// Listed threads, most allocated bytes first. Threads with lost events are listed even if other threads allocated
+    /// more bytes.
     pub lines: Vec<ThreadRow>,
     /// Sum of the threads that are not in `lines`; `None` if `lines` has all threads.
     pub others: Option<ThreadRow>,

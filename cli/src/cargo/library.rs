@@ -42,7 +42,7 @@ static HEAP: ::heapledger::HeapLedger = ::heapledger::HeapLedger::system();
 pub struct Library {
     /// The library that takes the place of std.
     pub file: PathBuf,
-    /// Directories of the crates that it is linked with.
+    /// Directories of the crates that the library is linked with.
     pub dependencies: Vec<PathBuf>,
     /// Key of the build: builds with other contents have other keys.
     pub key: String,

@@ -11,14 +11,14 @@ use heapledger::Profile;
 
 /// Text that every program with the standard test harness contains.
 const HARNESS: &[u8] = b"The FILTER string is tested against the name of all tests";
-/// Minimum length of a thread's name that may have been cut. The system itself keeps fewer bytes of a name. A thread
-/// has such a short name if a test started it without a name, because it inherits the name of the test's thread.
+/// Length to which heapledger cuts a thread's name, in bytes. A shorter name counts only if it equals the name of a
+/// test: a thread that a test starts without a name inherits the test's name, which the system cuts to fewer bytes.
 const CUT_NAME_BYTES: usize = 47;
 
 /// Figures of one test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestRow {
-    /// Whole name of the test. If several tests begin with the thread's name, that name and `..`.
+    /// Whole name of the test. If the names of several tests begin with the thread's name: the thread's name and `..`.
     pub name: String,
     /// Program that has the test, without cargo's hash.
     pub program: String,

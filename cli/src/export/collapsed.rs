@@ -6,8 +6,8 @@
 //!
 //! The file has one line for each path of names, outermost first. All lines show the same figure; paths whose figure is
 //! zero are omitted. Sites without a stack have the path `(no stack)`. Lines are sorted by the names of their frames,
-//! because readers expect lines with the same outer frames together. A sequence of names that is repeated directly
-//! behind itself is written once, unless the options keep the frames of a recursion.
+//! because readers expect lines with the same outer frames together. A sequence of names that follows itself without a
+//! gap is written once, unless the options keep the frames of a recursion.
 //!
 //! The format has no comments: readers reject a line that is not a stack, or treat such a line as a stack. So this is
 //! the only format that cannot hold the quality of the data; the caller has to print the quality separately

@@ -15,10 +15,10 @@
 //! `function`, `file` and `line` are the place that a report shows: the first function of the program, else of a
 //! dependency, else the innermost. `functions` has the functions that the place called and its nearest callers,
 //! innermost first, folded as in a report: a run of library functions is one function, the arguments of generics are
-//! `<..>`, and a sequence that is repeated directly behind itself is written once. With `ExportOptions::unfolded`, the
-//! column has all functions. `scope` is the path of scopes, as `server > GET /search`. A semicolon in a name becomes a
-//! colon, and a cell with a comma or a quotation mark is quoted. Text in comments is written as a quoted Rust string,
-//! so that no name can end its line.
+//! `<..>`, and a sequence that follows itself without a gap is written once. With `ExportOptions::unfolded`, the column
+//! has all functions. `scope` is the path of scopes, as `server > GET /search`. A semicolon in a name becomes a colon,
+//! and a cell with a comma or a quotation mark is quoted. Text in comments is written as a quoted Rust string, so that
+//! no name can end its line.
 
 use std::io::{self, Write};
 

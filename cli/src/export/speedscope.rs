@@ -3,8 +3,8 @@
 //! The schema is `https://www.speedscope.app/file-format-schema.json`: the profiles share frames (name, file, line),
 //! and each profile has a list of samples. The export writes one sample for each path, with the figure of the path as
 //! weight. speedscope opens the first profile with any weight: live bytes, unless nothing is live at the end. A
-//! sequence of functions that is repeated directly behind itself is written once, unless the options keep the frames of
-//! a recursion. A name in the file holds the completeness of the data, which speedscope shows at the top. All quality
+//! sequence of functions that follows itself without a gap is written once, unless the options keep the frames of a
+//! recursion. A name in the file holds the completeness of the data, which speedscope shows at the top. All quality
 //! figures are under the key `heapledger`, which speedscope ignores.
 
 use std::collections::HashMap;

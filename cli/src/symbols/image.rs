@@ -35,7 +35,7 @@ pub(super) struct Function {
 /// Parts of an object file that are not used, with the reasons.
 #[derive(Debug, Default)]
 pub(super) struct Unused {
-    /// Reason why its debug information is not read.
+    /// Reason why the debug information of the file is not read.
     pub(super) debug_information: Option<String>,
     /// Number of addresses in units whose split debug information (`.dwp`, `.dwo`) is missing.
     pub(super) split: Cell<u64>,
@@ -136,9 +136,10 @@ impl<'a> Image<'a> {
         functions
     }
 
-    /// Whether the lines at an address belong to the function of the symbol, in a unit without functions at the
-    /// address. With line tables only, a compiler writes a function only if something was inlined into it; other
-    /// functions are missing. In a unit whose split debug information is missing, all functions are missing.
+    /// For an address in a unit that has lines, but no function there: whether these lines belong to the function of
+    /// the symbol. They do if the unit has only line tables, because it then lists a function only if another function
+    /// was inlined into it. They do not if the unit's split debug information is missing, because then all functions
+    /// are missing.
     fn has_lines_of_symbols(&self, context: &Context<Slice<'a>>, address: u64) -> bool {
         let Some(unit) = self.looked_up(context.find_dwarf_and_unit(address)) else { return false };
         let is_split = unit.dwo_id.is_some() && unit.dwarf.file_type == DwarfFileType::Main;

@@ -184,7 +184,7 @@ impl<'a> Search<'a> {
         places.find(|place| fits(place) && crc32_of(place) == Some(crc32))
     }
 
-    /// Returns a file with the build id of the module, whatever its name, and whether it has a line table.
+    /// Returns a file that has the build id of the module, under any name, and whether the file has a line table.
     fn by_build_id(&mut self, module: &Module, path: &Path) -> Option<(PathBuf, bool)> {
         if module.build_id.is_empty() {
             return None;

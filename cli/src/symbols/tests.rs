@@ -63,8 +63,8 @@ fn many_modules_cost_no_more_than_their_limit() {
     assert!(profile.symbols.notes.last().unwrap().contains("8976 further modules"));
 }
 
-/// An object file with these sections, each with its name, type, flags, link and content. The first symbol table in it
-/// is the one with link 2.
+/// Returns an object file with these sections, each given by its name, type, flags, link and content. A symbol table
+/// must link to section 2, the table of its names.
 fn object(sections: &[(&str, u32, u64, u32, Vec<u8>)]) -> Vec<u8> {
     let mut names = vec![0u8];
     let mut bytes = vec![0u8; 64];
@@ -103,7 +103,7 @@ fn object(sections: &[(&str, u32, u64, u32, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-/// A symbol table with one function over all of the first page, and the table of its name.
+/// Returns two sections: a symbol table with one function that covers the first page, and the table of its name.
 fn symbols_of(name: &str) -> [(&'static str, u32, u64, u32, Vec<u8>); 2] {
     let mut table = vec![0u8; 24];
     table.extend(1u32.to_le_bytes());
@@ -112,7 +112,7 @@ fn symbols_of(name: &str) -> [(&'static str, u32, u64, u32, Vec<u8>); 2] {
     [(".symtab", 2, 0, 2, table), (".strtab", 3, 0, 0, [b"\0", name.as_bytes(), b"\0"].concat())]
 }
 
-/// Names and notes of the address 0x1100 in a module at 0x1000, whose file has this content.
+/// Returns names and notes of the address 0x1100 in a module at 0x1000 whose file has this content.
 fn resolved(content: &[u8]) -> (Vec<String>, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app");
@@ -149,7 +149,7 @@ fn a_library_that_may_have_followed_another_at_its_addresses_has_names_with_a_ma
     assert_eq!(names(replaced(), &[first, second]), ("a? b".to_owned(), 1), "replaced later");
 }
 
-/// Content of a section that is packed, and claims this length.
+/// Returns the content of a packed section that claims this length.
 fn packed(claim: u64) -> Vec<u8> {
     let mut content = 1u64.to_le_bytes().to_vec();
     content.extend([claim, 1].map(u64::to_le_bytes).concat());

@@ -236,7 +236,7 @@ mod tests {
             held: u32::MAX,
         };
         let report = TrackedReport {
-            // The later ones are held by more.
+            // Later pointers have more holders.
             pointers: (0..POINTERS).map(|id| pointer(id, u64::MAX - u64::from(POINTERS - id))).collect(),
             events: vec![event; 1024],
             events_total: u64::MAX,

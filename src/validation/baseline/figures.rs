@@ -140,7 +140,7 @@ fn speed(figure: ComparedFigure, old: &Runs<'_>, new: &Runs<'_>, against: Option
 }
 
 fn completeness(old: &Runs<'_>, new: &Runs<'_>) -> Samples {
-    // The sums are of untrusted counts, so they are not integers, which could overflow.
+    // The counts are untrusted: they are summed as floats because a sum of integers could overflow.
     let over_all = |runs: &Runs<'_>| {
         let mut known = runs.iter().map(|r| r.completeness.as_ref());
         let (booked, observed) = known.try_fold((0.0, 0.0), |(booked, observed), c| {

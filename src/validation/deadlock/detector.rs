@@ -19,7 +19,7 @@ use super::token::{HoldToken, WaitToken};
 
 /// Minimum time between two scans that must agree, in nanoseconds.
 const AGREE_AFTER_NS: u64 = 20_000_000;
-/// Time between scans without suspects; `SUSPICIOUS` is the time with suspects.
+/// Time between two scans if there are no suspects; `SUSPICIOUS` is the time if there are suspects.
 const CALM: Duration = Duration::from_millis(50);
 const SUSPICIOUS: Duration = Duration::from_millis(25);
 /// Maximum number of tasks and threads that stay registered although they neither wait nor hold.

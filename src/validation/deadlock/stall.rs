@@ -13,9 +13,9 @@ use super::actor::{Actor, ActorId, ResourceId};
 use super::report::{StallClass, StallReport, ThreadEvidence};
 
 const BETWEEN_NS: u64 = 100_000_000;
-/// Share of the time between observations from which a thread that wants the processor counts as spinning.
+/// A thread counts as spinning if it wants the processor for at least this share of the time between two observations.
 const SPINNING_SHARE: f64 = 0.8;
-/// Number of polls between observations from which a task counts as spinning.
+/// A task counts as spinning if it is polled at least this often between two observations.
 const BUSY_POLLS: u64 = 1000;
 /// Maximum number of reported stalls.
 const STALLS_MAX: usize = 1000;

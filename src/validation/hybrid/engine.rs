@@ -15,7 +15,7 @@ pub enum SearchMode {
     Text,
     /// The search compares embeddings by their distance.
     Vector,
-    /// The search fuses the rankings of both.
+    /// The search fuses the rankings of a text search and a vector search.
     Hybrid,
 }
 

@@ -15,7 +15,7 @@ pub enum Recorded {
     /// The programs that the child starts. The child passes them `HEAPLEDGER=always` or `HEAPLEDGER=off`, as
     /// [`recording_of_commands`](super::recording_of_commands) says. Their completeness is in their own dumps.
     Commands,
-    /// No process that the child starts, for example if the load goes to a service that already ran.
+    /// Neither the child nor a process that it starts, for example if the load goes to a service that already ran.
     Nothing,
 }
 

@@ -170,7 +170,7 @@ mod tests {
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty(), "there is no other half");
         runs.add(0, 0, false, ConcurrentTestResult { stopped_early: true, ..run(&load, ANSWER) });
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
-        // A run without the tracker in another round does not replace it.
+        // A run without the tracker in another round does not replace that run.
         runs.add(0, 1, false, run(&load, ANSWER));
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
     }

@@ -63,10 +63,10 @@ pub trait Workload: Send + Sync + 'static {
     /// Returns the workload's error if the connection cannot be opened; the run then does not start.
     fn connect(&self, index: usize) -> Result<Self::Conn, Self::Error>;
 
-    /// Returns the next request, which depends only on session, generator and `seq`. Not measured.
+    /// Returns the next request, which depends only on session, generator and `seq`. The call is not measured.
     fn next_request(&self, session: &mut Self::Session, rng: &mut UserRng, seq: u64) -> Self::Request;
 
-    /// Executes one request. Measured.
+    /// Executes one request. The call is measured.
     fn execute(
         &self,
         session: &mut Self::Session,
@@ -74,7 +74,7 @@ pub trait Workload: Send + Sync + 'static {
         request: &Self::Request,
     ) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
 
-    /// Whether the answer is right. Not measured.
+    /// Whether the answer is right. The call is not measured.
     fn check(&self, _request: &Self::Request, _outcome: &Outcome) -> bool {
         true
     }

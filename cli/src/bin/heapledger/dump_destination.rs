@@ -65,8 +65,8 @@ impl DumpDestination {
         Some((file, aside.into()))
     }
 
-    /// Renames an older dump in the destination. Any other file stays there; the program reports that it cannot replace
-    /// it.
+    /// Renames an older dump in the destination. A file that is no dump stays there, and the program then reports that
+    /// it cannot replace that file.
     pub fn set_aside(&self) -> Result<(), Failure> {
         let Some((file, aside)) = self.aside().filter(|(file, _)| is_dump(file)) else { return Ok(()) };
         std::fs::rename(file, aside).map_err(|error| {

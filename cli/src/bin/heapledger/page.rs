@@ -37,7 +37,7 @@ fn width(stream: &impl IsTerminal) -> usize {
     }
 }
 
-/// Whether the locale uses UTF-8. Windows consoles do without stating it.
+/// Whether the terminal shows UTF-8: always on Windows, elsewhere if the locale says so.
 fn is_unicode_locale() -> bool {
     let names = ["LC_ALL", "LC_CTYPE", "LANG"];
     let locale = names.into_iter().filter_map(|name| env::var(name).ok()).find(|value| !value.is_empty());

@@ -26,7 +26,7 @@ const REFRESH: Duration = Duration::from_millis(250);
 /// each lookup reads the object files again, and sites come and go.
 const NAMES_BURST: Duration = Duration::from_secs(1);
 const NAMES_SHARE: u32 = 200;
-/// Pause between two drawings of unchanged figures; the age of the figures changes.
+/// Pause between two drawings of unchanged figures, whose age is shown too.
 const REDRAW: Duration = Duration::from_secs(1);
 
 /// Source of the figures.

@@ -19,8 +19,8 @@ use super::schema::Table;
 /// Maximum number of rows of a row group. The rows are in memory until the group is written.
 pub const GROUP_ROWS_MAX: usize = 1 << 16;
 
-/// File of a table under a temporary name. Dropping the value removes the file, unless [`TableFile::place`] has given
-/// it its name.
+/// File of a table under a temporary name. Dropping the value removes the file, unless [`TableFile::place`] has renamed
+/// the file.
 pub(super) struct TableFile {
     table: &'static Table,
     temporary: Temporary,

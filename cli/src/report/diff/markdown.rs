@@ -12,7 +12,7 @@ use crate::report::units::{bytes, count};
 const COLUMNS: [SiteOrder; 4] = [SiteOrder::Peak, SiteOrder::Live, SiteOrder::Total, SiteOrder::Count];
 
 /// Writes the comparison as Markdown: the largest change in one sentence, the totals, and `top` places. Ranks the
-/// places by `order`; with `None`, by the figure of the processes that changed most.
+/// places by `order`; with `None`, by [`Diff::most_changed`].
 ///
 /// # Errors
 ///

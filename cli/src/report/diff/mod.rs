@@ -25,7 +25,7 @@ pub const DIFF_SECTIONS: [&str; 3] = ["Profiles", "Totals", "Sites"];
 const SCOPES: &str = "Scopes";
 
 /// Writes the result of [`diff`](crate::analysis::diff::diff), with `top` places. Ranks the places by `order`; with
-/// `None`, by the figure of the processes that changed most.
+/// `None`, by [`Diff::most_changed`].
 ///
 /// # Errors
 ///
@@ -219,7 +219,7 @@ fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder, top: usize) -> 
     page.fact("in all", &text)
 }
 
-/// Writes the figures of the process that grew, without the figure of `order`.
+/// Writes which figures of the process grew, except the figure of `order`.
 fn also_grew(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
     let others = SiteOrder::ALL.into_iter().filter(|other| *other != order);
     let grown: Vec<String> = others

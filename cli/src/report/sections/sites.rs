@@ -116,8 +116,8 @@ fn growing(subject: &Subject<'_>, book: &SiteBook) -> HashMap<usize, CourseKind>
     courses.iter().filter(|course| is_growing(course.kind)).map(|course| (course.line, course.kind)).collect()
 }
 
-/// Divisor of the ranked figure. If all other places together have at most this share of it, the first place counts as
-/// the only one.
+/// Divisor of the sum of the ranked figure. The first place counts as the only one if all other places together have at
+/// most 1 / REST_SHARE of the sum.
 const REST_SHARE: u64 = 10;
 
 /// If nearly the whole figure belongs to one place, and the place calls another crate, writes which flag shows the

@@ -26,7 +26,7 @@ pub(super) fn show(dumps: &[PathBuf], directory: &Path, args: &mut RecordArgs) -
         let profile = read::whole(dump)?.profile;
         let program = per_test::test_program(&profile, &target);
         let names = program.as_deref().map(per_test::names);
-        // A test program without tests allocates too. Its report matters only if it is the only one.
+        // A test program without tests allocates too. Its report matters only if no program with tests wrote one.
         let rank = (names.as_ref().is_none_or(|names| !names.is_empty()), profile.totals.total_bytes);
         if largest.as_ref().is_none_or(|(most, _)| rank > *most) {
             largest = Some((rank, dump));
