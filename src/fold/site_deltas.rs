@@ -182,7 +182,8 @@ impl Fold<'_> {
         }
     }
 
-    /// Commits every delta of the lane, because the next events lie in another span of the sites' curves.
+    /// Commits every delta of the lane, and dates the next deltas, whose events lie in another span of the sites'
+    /// curves.
     #[cold]
     pub(super) fn date_deltas(&mut self, at_ns: u64, interval_ns: u64) {
         self.deliver();

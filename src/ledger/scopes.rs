@@ -186,8 +186,9 @@ impl ScopeAccount {
         share.live = share.live.wrapping_add(tally.sums.live_bytes());
     }
 
-    /// Returns the bytes by which the true peak can exceed `peak_bytes`: the sum of the threads' `rise`. With more
-    /// threads than shares, all bytes of the scope may have been live at one time.
+    /// Returns the bytes by which the true peak can exceed `peak_bytes`: 0 with one thread, otherwise the sum of the
+    /// threads' `rise`. With more threads than shares, all bytes that were ever allocated may have been live at one
+    /// time.
     pub(crate) fn uncertainty_bytes(&self) -> u64 {
         match self.threads as usize {
             0 | 1 => 0,

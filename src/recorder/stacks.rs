@@ -131,7 +131,7 @@ pub(super) fn update_walking(lane: &Lane) {
     }
 }
 
-/// Interval of the check whether objects that were loaded after the start are still loaded, in nanoseconds.
+/// Time between two checks for unloaded objects, in nanoseconds.
 pub(crate) const WATCH_NS: u64 = 16_000_000;
 
 /// Whether any object was loaded after the start. Such an object may be unloaded.

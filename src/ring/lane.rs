@@ -477,8 +477,7 @@ impl Lane {
 
     /// Returns the words of a segment.
     ///
-    /// # Safety
-    /// The lane has had a segment of this number, and it has not been given back to `pages`.
+    /// # Safety The lane has had a segment of this number, and the segment has not been given back to `pages`.
     pub(crate) unsafe fn segment(&self, pages: &Pages, number: u64) -> *const AtomicU64 {
         // relaxed: the number was learnt from a cursor, whose ordering covers the slot as well.
         let page = self.segments[(number % SEGMENT_SLOTS) as usize].load(Ordering::Relaxed);

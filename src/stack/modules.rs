@@ -173,8 +173,9 @@ fn first_mapping(line: &[u8]) -> Option<Mapping<'_>> {
 }
 
 impl<'a> Mapping<'a> {
-    /// Returns the path of the file, and whether the file is no longer there. A real path can contain what the system
-    /// inserts. So if the mapped file is at the path as shown, the path is returned as it is.
+    /// Returns the path of the file, and whether the file is no longer there. The system inserts [`LINE_BREAK`] and
+    /// [`DELETED`], which a real path can contain too. So if the mapped file is at the shown path, the shown path is
+    /// returned unchanged.
     fn path(&self) -> (Cow<'a, [u8]>, bool) {
         let is_plain = !self.shown.ends_with(DELETED.as_bytes()) && line_breaks(self.shown).next().is_none();
         if is_plain || self.is_at(self.shown) {

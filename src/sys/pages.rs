@@ -88,13 +88,12 @@ pub(crate) struct Pages {
     committed_pages: AtomicU32,
     next_page: AtomicU32,
     latch: Latch,
-    /// Listed runs, by size: the page of the trunk that was listed last, and in the upper half the number of its
-    /// leaves.
+    /// Listed runs, by size. Lower half: page of the trunk that was listed last. Upper half: number of its leaves.
     free_runs: [AtomicU64; RUN_ORDERS],
-    /// Kept small runs, by size: the page of the first, and in the upper half their number. The runs are filled with
-    /// zeros, except for their links.
+    /// Kept small runs, by size. Lower half: page of the first run. Upper half: number of runs. The runs are filled
+    /// with zeros, except for their links.
     warm_runs: [AtomicU64; WARM_ORDERS],
-    /// The kept large run, filled with zeros: its first page, and in the upper half its number of pages.
+    /// The kept large run, which is filled with zeros. Lower half: its first page. Upper half: its number of pages.
     warm_large: AtomicU64,
     /// Resident bytes of runs that were given back: of kept runs, and of the trunks in the lists.
     warm_bytes: AtomicU64,
