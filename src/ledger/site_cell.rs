@@ -7,7 +7,7 @@ use crate::profile::BUCKETS;
 
 /// Number of counts that fit into a cell.
 const FEW: usize = 9;
-/// Bits of a count in a cell. Above them is its bucket, plus one.
+/// Bits of a count in a cell. Above them is the number of its bucket, plus one.
 const COUNT_BITS: u32 = 25;
 const COUNT_MASK: u32 = (1 << COUNT_BITS) - 1;
 /// Number of buckets in a group; their counts share a unit.

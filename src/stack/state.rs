@@ -72,7 +72,7 @@ pub(super) struct Asked {
     /// The unwind tables of each object, in the order of the objects' addresses.
     pub(super) tables: Vec<Tables>,
     pub(super) context: Box<UnwindContext<usize, Storage>>,
-    /// The objects, shared so that nothing is copied while the latch is held.
+    /// The objects. A reader shares them, so that it copies nothing while it holds the latch.
     pub(super) modules: Arc<Vec<Module>>,
     pub(super) gone: Arc<Vec<Gone>>,
     /// Number that the last new object got ([`Module::number`]); 0 before the first.

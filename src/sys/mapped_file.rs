@@ -40,7 +40,7 @@ mod os {
             }
         }
 
-        /// Returns the first byte.
+        /// Returns the address of the first byte.
         pub(crate) fn start(&self) -> NonNull<u8> {
             self.start
         }

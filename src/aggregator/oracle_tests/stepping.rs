@@ -129,7 +129,7 @@ fn lanes_that_appear_between_two_steps_are_seen() {
 
 /// Number of blocks that makes booking costly, because a nursery holds fewer.
 const COSTLY_BLOCKS: u64 = 2_000;
-/// Maximum number of words that a call of `offload` leaves: those not worth a booking, and a window.
+/// Maximum number of words that a call of `offload` leaves: the words that are not worth a booking, and a window.
 const LEFT_OVER: u64 = COSTLY_WORDS;
 
 fn words_waiting(producer: &Producer) -> u64 {
