@@ -149,7 +149,7 @@ fn copy_frozen(ledger: &'static Ledger, scope: &InternalScope, extent: Extent) -
         ledger.freeze();
         let fits = take_all(ledger, &mut held)
             && frozen.copy(ledger, &held, extent, &mut blocks)
-            // A thread that was about to get its lane when the ledger was frozen has a lane that is not held.
+            // If a thread was about to get its lane when the ledger was frozen, the latch of that lane is not held.
             && ledger.lanes().count() == held.len();
         if fits && extent == Extent::Last {
             ledger.trace_buffer.close(&ledger.pages);
@@ -248,7 +248,7 @@ impl Frozen {
         self.running.push((state.row, share));
     }
 
-    /// Adds the other parts, which need allocations, to the copied ones.
+    /// Adds the parts that need allocations to the copied parts.
     fn into_snapshot<'a>(
         self,
         ledger: &Ledger,

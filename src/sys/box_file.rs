@@ -9,7 +9,7 @@ pub(crate) use real::BoxFile;
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 pub(crate) use twin::BoxFile;
 
-/// First bytes of a black-box file, by which a reader recognises it. The file of a live page has others.
+/// First bytes of a black-box file, by which a reader recognises it. The file of a live page has other first bytes.
 pub(crate) const MAGIC: [u8; 8] = *b"HLBOX\r\n\x1a";
 
 /// Whether the process that writes the file still lives: it holds the file's lock.

@@ -15,8 +15,8 @@ mod os {
     use std::mem::ManuallyDrop;
     use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 
-    /// Lowest number of a descriptor of heapledger. Programs expect to get lower numbers, and a daemon closes those
-    /// one by one.
+    /// Lowest number of a descriptor of heapledger. Programs expect to get lower numbers, and a daemon closes the lower
+    /// numbers one by one.
     const LOWEST: u64 = 512;
 
     /// Identity of the file behind a descriptor.

@@ -48,8 +48,7 @@ mod os {
             Ok(Listener { identity: Identity::of(listener.as_raw_fd()), kind: Kind::Tcp(listener) })
         }
 
-        /// Listens at a socket file that only its owner can use. If nobody listens at a socket file there, it is
-        /// replaced.
+        /// Listens at a socket file that only its owner can use. A socket file at which nobody listens is replaced.
         pub(crate) fn unix(path: &str) -> io::Result<Listener> {
             if UnixStream::connect(path).is_ok() {
                 return Err(io::ErrorKind::AddrInUse.into());

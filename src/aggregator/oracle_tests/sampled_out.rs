@@ -31,7 +31,7 @@ enum Without {
     WholeSizesOfSamples,
     /// W1: a thread that is given a block by another thread does not learn the other thread's level.
     LevelsWithBlocks,
-    /// W3: frees with their whole sizes are paired from the change on.
+    /// W3: frees with their whole sizes are paired at once after a change of the level.
     Transition,
     /// The full level is in force again before all sampled-out blocks are freed.
     WaitForSampledOut,
