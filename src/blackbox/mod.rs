@@ -3,8 +3,8 @@
 //!
 //! A black box is the region of a ledger at the last instant of the process (see `recorder::black_box`). The rings
 //! still hold events that were not booked; the reader replays them (`replay::Heap`). The reader trusts no byte: it
-//! checks every page number against the length of the file, no value of the file alone bounds a loop, and no pointer is
-//! followed.
+//! checks every page number against the length of the file, every loop has a bound that does not come from the file,
+//! and no pointer is followed.
 //!
 //! ```text
 //!  bytes ──► image ──► lanes ──────► unbooked ─────────────► read ──► profile
@@ -14,9 +14,9 @@
 //!
 //! # Torn batches
 //!
-//! A process that ends during a fold leaves a batch that is partly in the tables. The latch of such a lane is still
-//! taken. The sums do not show how far the fold had come: the events of the batch are counted as *in flight*, with a
-//! note. The live blocks are exact, because the words in the ring are whole. The figures of sites and of remote frees
+//! A process that ends during a fold leaves a *torn* lane: its latch is taken, and a batch of its events is partly in
+//! the tables. The sums do not show how far the fold had come: the events of the batch are counted as *in flight*, with
+//! a note. The live blocks are exact, because the words in the ring are whole. The figures of sites and of remote frees
 //! may include or lack part of the batch.
 //!
 //! All other figures are exact: a record is in the ring before its call returns, and a word in the ring is in the file.

@@ -84,7 +84,7 @@ fn read_changed(file: &[u8], what: impl Fn() -> String) {
     }
 }
 
-/// Fills `words` neighbouring words with ones, at every fourth of these places, and restores the file.
+/// Fills `words` words from every fourth word of `places` on with ones, reads the file, and restores it.
 fn fill_neighbours(file: &mut [u8], places: Range<usize>, words: usize) {
     fill_neighbours_at(file, places.step_by(4 * 8), words);
 }

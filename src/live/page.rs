@@ -13,9 +13,9 @@ use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Bytes of the page.
 pub(crate) const LIVE_PAGE_BYTES: usize = 64 << 10;
-/// Maximum number of sites by live bytes; also of sites by growth.
+/// Maximum number of sites with the largest live bytes, and of sites with the largest growth.
 pub(crate) const LIVE_SITES_MAX: usize = 32;
-/// Maximum number of scopes by live bytes; also of scopes by growth.
+/// Maximum number of scopes with the largest live bytes, and of scopes with the largest growth.
 pub(crate) const LIVE_SCOPES_MAX: usize = 32;
 /// Maximum number of frames of a site's stack, the innermost ones.
 pub(crate) const LIVE_FRAMES_MAX: usize = 48;

@@ -12,8 +12,8 @@ pub struct SiteCurve {
     pub stack: u32,
     /// Length of an interval, in nanoseconds.
     pub interval_ns: u64,
-    /// Number of the interval in which the curve begins, because the site was not among the largest before. 0 if the
-    /// curve covers the whole run.
+    /// Number of the first interval of the curve; the site was not among the largest before. 0 if the curve covers the
+    /// whole run.
     pub first_interval: u32,
     /// Live bytes of the site at the end of each interval, from `first_interval` on. The last value is that at the
     /// snapshot.

@@ -404,7 +404,7 @@ pub struct Profile {
     pub curves: Vec<SiteCurve>,
     /// Figures by scope, for the scopes that the program has named. Empty if there are none.
     pub scopes: Vec<Scope>,
-    /// Counts of uses of scopes whose blocks are counted elsewhere.
+    /// Counts of the cases in which the blocks of a scope are counted elsewhere.
     #[serde(default)]
     pub scope_counts: ScopeCounts,
     /// Stacks. Stack 0 is the empty stack.

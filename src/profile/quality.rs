@@ -124,7 +124,8 @@ impl TurnTimes {
         self.exceeded_by(0.01 * events as f64 / self.turns.max(1) as f64)
     }
 
-    /// Returns the end of the lowest bucket above which no more than `share` of the timed slow paths lie.
+    /// Returns the duration that no more than `share` of the timed slow paths exceed, rounded up to the end of its
+    /// bucket.
     fn exceeded_by(&self, share: f64) -> u64 {
         let may_exceed = (self.timed as f64 * share) as u64;
         let mut beyond = 0u64;

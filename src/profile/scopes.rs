@@ -34,7 +34,7 @@ pub struct Scope {
     pub threads: u32,
 }
 
-/// Counts of uses of scopes whose blocks are counted elsewhere.
+/// Counts of the cases in which the blocks of a scope are counted elsewhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeCounts {
     /// Number of scopes that found no room: each was counted in the scope around it, or in `(others)`.

@@ -13,15 +13,15 @@ use crate::recorder::internal::InternalScope;
 
 /// Asserts that a block of code allocates no more than `tests/heap.snap` says, and gives back its value.
 ///
-/// The file lies in the package of the test and has one line a name, sorted:
+/// The file lies in the package of the test, and has one line for each name, sorted:
 ///
 /// ```text
 /// parse/small allocations=12 reallocations=0 bytes=3104~5% peak=9728 retained=1 retained_bytes=64
 /// ```
 ///
 /// The assertion fails if a figure is above its value. `~5%` or `~64` behind a value accepts that difference. A figure
-/// that was removed from the line is not checked. `HEAPLEDGER_BLESS=1 cargo test` writes the figures of the tests that
-/// run into their lines, and keeps the other lines; several processes may do so at once. A figure below its value
+/// that was removed from the line is not checked. With `HEAPLEDGER_BLESS=1`, each assertion that runs writes its
+/// figures into its line and keeps the other lines; several processes may do so at once. A figure below its value
 /// passes with a note on standard error, and fails with `HEAPLEDGER_RATCHET=1`. The name is one word.
 ///
 /// `warmup = N` behind the name runs the block `N` times first, without counting.

@@ -5,8 +5,8 @@ use std::cell::Cell;
 
 use crate::recorder::scopes;
 
-/// Maximum number of keys that a thread has entered at a time. Entering a further key changes nothing; scopes are not
-/// nested as deep as this.
+/// Maximum number of keys that a thread has entered at a time. Entering a further key changes nothing; the maximum
+/// depth of scopes is lower.
 const DEPTH: usize = 32;
 
 /// The keys that the thread has entered, innermost last. Each key has the scope in which the thread was before.

@@ -16,7 +16,7 @@ fn limits() -> Limits {
     }
 }
 
-/// Returns event number `number`; the numbers mix all four kinds irregularly.
+/// Returns event `number`. The kind of an event changes irregularly from number to number.
 fn event(number: u64) -> Event {
     let address = number * 64;
     match number * 7 % 11 {

@@ -1,4 +1,4 @@
-//! Sums, ratios and histogram rows, computed so that no value of a hostile file overflows.
+//! Sums, ratios and histogram rows. No value of a hostile file makes them overflow.
 
 use heapledger::profile::{Histogram, Profile};
 use serde::Serialize;

@@ -124,7 +124,7 @@ pub fn package_name(file: &str) -> Option<&str> {
     Some(version.map_or(folder, |(at, _)| &folder[..at]))
 }
 
-/// Returns the name of a crate as it stands in code.
+/// Returns the name of a crate as code writes it.
 fn normal(name: &str) -> String {
     name.replace('-', "_")
 }

@@ -20,8 +20,8 @@ pub struct ExportOptions {
     /// Version of the format `json`.
     pub json: JsonVersion,
     /// Whether `csv`, `collapsed` and `speedscope` keep every frame of a recursion; if not, a sequence of functions
-    /// that is repeated directly behind itself is written once. Also whether `csv` keeps every caller, and the
-    /// arguments of generics.
+    /// that follows itself without a gap is written once. Also whether `csv` keeps every caller, and the arguments of
+    /// generics.
     pub unfolded: bool,
     /// Names of crates that count as the program's own, for the places in `csv`.
     pub own: Vec<String>,

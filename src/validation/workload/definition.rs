@@ -116,7 +116,7 @@ pub trait SyncWorkload: Send + Sync + 'static {
     /// Executes one request.
     ///
     /// # Errors
-    /// Returns the workload's error if the request fails; it counts as failed.
+    /// Returns the workload's error if the request fails. The request then counts as failed.
     fn execute(&self, session: &mut Self::Session, request: &Self::Request) -> Result<Outcome, Self::Error>;
 
     /// Whether the answer is right.

@@ -166,7 +166,7 @@ pub enum FaultyError<E: fmt::Display> {
     /// The request failed on purpose.
     #[error("planted failure")]
     Planted,
-    /// The request of the workload inside failed.
+    /// The request failed in the inner workload.
     #[error("{0}")]
     Inner(E),
 }

@@ -44,7 +44,7 @@ pub(super) struct Document<'a, S: Serialize> {
     /// Scopes; absent if the program has named none.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) scopes: &'a [Scope],
-    /// Counts of scopes whose blocks are counted elsewhere; absent if all are 0.
+    /// Counts of the cases in which the blocks of a scope are counted elsewhere; absent if all are 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) scope_counts: Option<ScopeCounts>,
     pub(super) memory: &'a ProcessMemory,

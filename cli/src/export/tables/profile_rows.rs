@@ -19,7 +19,7 @@ use crate::analysis::estimated_bytes;
 pub(super) struct Stacks<'a> {
     pub(super) facts: &'a [Rc<StackFacts>],
     pub(super) memory: &'a StackMemory,
-    /// Facts for the number of a stack that does not exist, which a damaged file may have.
+    /// Facts for a stack number that names no stack, as in a damaged file.
     pub(super) none: Rc<StackFacts>,
 }
 
