@@ -210,7 +210,7 @@ fn four_lanes_agree_with_the_oracle_in_every_sum_when_sizes_are_equal() {
     println!("{ambiguous} ambiguous pairings");
 }
 
-/// Returns the figures of a program that do not depend on the code that has booked it.
+/// Returns those figures of a program that must be the same whichever code has booked the program.
 fn figures((world, profile): (World, Profile)) -> String {
     let Profile { totals, peak, sites, live, threads, timeline, history, crossings, quality, .. } = &profile;
     let counts = (quality.attempted, quality.recorded, quality.own_events, &quality.anomalies);

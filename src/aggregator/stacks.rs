@@ -108,8 +108,8 @@ fn list_uncertain(stacks: &Stacks<'_>, profile: &mut Profile) {
     }
 }
 
-/// Adds the end of unloaded objects to the changes. If another object was loaded in its place, stacks through the new
-/// object count as stacks through the unloaded one until the change was found, and the entry says so.
+/// Adds the end of each unloaded object to the changes. If another object was loaded in its place, the stacks through
+/// the new object from before the change was found count as stacks through the unloaded object, and the entry says so.
 fn list_gone(profile: &mut Profile) {
     let loaded = unwind::modules();
     for gone in unwind::gone().iter().rev() {

@@ -91,7 +91,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Counts a peak that another lane raised as a high-water mark of this lane.
+    /// If another lane has raised the peak, counts the peak as a high-water mark of this lane.
     pub(super) fn follow_peak(&mut self) {
         let number = self.ledger.peak.number();
         let deltas = &mut self.state.deltas;

@@ -37,8 +37,8 @@ impl Fold<'_> {
             tail = self.step(tail, head);
         }
         self.lane.folder.note_reached(self.state.span_ns);
-        // If this thread had booked its own words, blocks taken by folds of other lanes would have gone to the shared
-        // table.
+        // If the lane's thread had booked its words itself, the blocks that folds of other lanes have taken would have
+        // gone to the shared table.
         let taken = u64::from(std::mem::take(&mut self.state.nursery.taken));
         let shared = self.batch.sent + self.batch.matched + taken;
         self.lane.folder.note_hand_over(self.batch.has_remote_frees, taken > 0);

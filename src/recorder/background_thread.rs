@@ -262,8 +262,8 @@ pub(crate) fn start_if_needed() {
     }
 }
 
-/// Starts the background thread, because the program asked for it, unless it runs or must not. Returns whether it runs or
-/// is being started. Not called from an event.
+/// Starts the background thread, because the program asked for it, unless the thread runs or must not run. Returns
+/// whether it runs or is being started. Not called from an event.
 pub(crate) fn start_on_request() -> bool {
     if state::options().background != Background::Never {
         // relaxed: a hint.
@@ -303,7 +303,7 @@ pub(super) fn note_if_due(lane: &Lane, ledger: &Ledger) {
 }
 
 /// Returns whether this process owns the ledger. A child of `vfork` shares its parent's memory: a thread that is
-/// started in the child would end with the child, while it holds latches.
+/// started in the child would end with the child, maybe while it holds latches.
 fn owns_ledger(ledger: &Ledger) -> bool {
     // relaxed: written before the ledger was published.
     ledger.facts.process_id.load(Ordering::Relaxed) == platform::process_id()

@@ -119,7 +119,8 @@ pub(crate) fn remove() {
 /// Detaches a forked child from its parent's file.
 pub(super) fn leave_to_parent(ledger: &'static Ledger) {
     let Some((file, _)) = current() else { return };
-    // If the private copy fails, the child still writes at most one record there, the one that the fork interrupted.
+    // If the private copy fails, the child still writes at most one record into the parent's file: the record that the
+    // fork interrupted.
     file.leave_to_others(NonNull::from(ledger).cast());
     file.close();
 }

@@ -32,7 +32,7 @@ pub(super) fn leave(lane: &Lane, depth: &AtomicU32) {
 }
 
 /// Opens the gate of the calling thread's lane, unless the thread is in a scope or its events are sampled out. If its
-/// events are sampled out, marks the thread's slot, so that the hot path samples out by itself.
+/// events are sampled out, marks the thread's slot, so that the hot path samples the events out by itself.
 pub(super) fn open_if_due(lane: &Lane) {
     if is_in_scope(lane) {
         return;

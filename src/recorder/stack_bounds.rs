@@ -8,7 +8,7 @@ use crate::sys::frame::{self, Bounds, Known};
 use crate::sys::sync::Ordering;
 
 /// Looks for the thread's stack at its 1st window without bounds, its 2nd, 4th, 8th, and so on. Without bounds no stack
-/// is walked, and the room on it is looked up at each fold.
+/// is walked, and each fold looks up the room on the stack.
 #[cold]
 pub(super) fn find_bounds(walker: &Walker) {
     // relaxed, both: only the lane's thread writes it.

@@ -150,7 +150,7 @@ fn at_mapping(memory: &Memory, mapping: &Mapping<'_>, known: &[Module]) -> Optio
     known.map(|known| Module { is_deleted, ..known.clone() }).or(now)
 }
 
-/// A mapping that an object can begin with: one that is readable, and lies at the start of a file or is the vDSO.
+/// A mapping that an object can begin with: it is readable, and lies at the start of a file or is the vDSO.
 #[derive(Debug, PartialEq, Eq)]
 struct Mapping<'a> {
     start: u64,

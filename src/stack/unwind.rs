@@ -185,9 +185,8 @@ pub(crate) struct Known {
     pub(crate) is_code: bool,
 }
 
-/// Finds the unwind rule of an address in the code. In the innermost frame this is the address of the next
-/// instruction, in other frames an address inside the call. Allocates nothing. Returns `None` when the latch did not
-/// open in time.
+/// Finds the unwind rule of an address in the code. In the innermost frame, `address` is the next instruction; in other
+/// frames, it lies inside the call. Allocates nothing. Returns `None` when the latch did not open in time.
 pub(crate) fn discover(address: u64, patience: Patience) -> Option<Known> {
     with_asked(patience, |asked| Known {
         rule: asked.rule(address).unwrap_or(Rule::UNKNOWN),

@@ -12,7 +12,7 @@ pub(crate) use twin::BoxFile;
 /// First bytes of a black-box file, by which a reader recognises it. The file of a live page has other first bytes.
 pub(crate) const MAGIC: [u8; 8] = *b"HLBOX\r\n\x1a";
 
-/// Whether the process that writes the file still lives: it holds the file's lock.
+/// Whether the process that writes the file still lives, and so holds the file's lock.
 #[cfg(any(test, feature = "read"))]
 pub(crate) fn is_locked(file: &std::fs::File) -> bool {
     #[cfg(all(target_os = "linux", not(heapledger_portable)))]

@@ -179,7 +179,7 @@ mod os {
         if is_known { limit.rlim_cur.min(UNLIMITED_BYTES) } else { UNLIMITED_BYTES }
     }
 
-    /// Returns the address of the thread's control block, which is stored at its own address.
+    /// Returns the address of the thread's control block. The first word of the block holds this address.
     fn thread_pointer() -> u64 {
         let pointer: u64;
         // SAFETY: the ABI of x86-64 has this word in every thread.

@@ -16,7 +16,8 @@ const SPINS: u32 = 64;
 /// Number of yields before the first sleep. After that many, the holder is probably off the processor.
 const YIELDS: u32 = 64;
 
-/// Number of sleeps of [`Patience::Bounded`]. Together with its spins and yields they take about a tenth of a second.
+/// Number of sleeps of [`Patience::Bounded`]. All spins, yields and sleeps of such a wait take about a tenth of a
+/// second.
 #[cfg(not(loom))]
 const SLEEPS: u32 = 1500;
 

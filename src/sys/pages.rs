@@ -358,8 +358,8 @@ impl Pages {
     }
 
     /// Keeps a large run, filled with zeros, in place of a run of another size: the tables of several lanes grow alike,
-    /// so the next run taken has the size of the last one given back. Returns the run that is not kept, or page 0 if
-    /// there is none.
+    /// so the next run that is taken often has the size of the last run that was given back. Returns the run that is
+    /// not kept, or page 0 if there is none.
     fn keep_large(&self, page: u32, pages: u32) -> (u32, u32) {
         let is_new = |kept| halves(kept).0 == 0 || order_of(pages) != order_of(halves(kept).1);
         // relaxed, both here: a guess; the latch orders what follows.
