@@ -142,7 +142,7 @@ pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
 /// Ends each part of sampling that no live block needs any more. Without live sampled-out blocks, threads return to
 /// the short path. Without live blocks from before sampling, threads no longer search for them.
 ///
-/// Must be called after a flush, with the marks from before the flush and those that the previous call returned.
+/// Must be called after a flush, with the marks from before the flush and the marks that the previous call returned.
 /// Returns the marks if a part may be over. That part ends at the next call, because a thread that was inside an event
 /// at the first call may not have counted the event yet.
 pub(super) fn end_sampling_if_over(ledger: &Ledger, marks: Marks, previous: Option<Marks>) -> Option<Marks> {

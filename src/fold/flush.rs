@@ -18,11 +18,11 @@
 //! the lane sees the number of that round. So a free with a smaller number was seen in its ring before the round
 //! ended, and is old enough after the next round.
 //!
-//! That holds for the block that the free means, but not for the block that remains after a mix-up: the free that
-//! took the wrong block may have come late in the last round, and the block that it meant may not be booked yet. By
-//! then, a third block can lie at the address. So a free is paired only with a block of its size, with two
-//! exceptions: no thread recorded anything during the rounds, or the free has waited for [`PATIENCE`] rounds. In both
-//! cases the program freed a block with another layout than it allocated the block with.
+//! That holds for the block that the free means, but not for the block that remains after a mix-up: the free that took
+//! the wrong block may have come late in the last round, and the block that it meant may not be booked yet. By then, a
+//! third block can lie at the address. So a free is paired only with a block of its size, with two exceptions: no
+//! thread recorded anything during the rounds, or the free has waited for [`PATIENCE`] rounds. In both cases the
+//! program freed a block with another layout than the layout of its allocation.
 //!
 //! A free that has waited for [`PATIENCE`] rounds and has no block at its address never finds one: the block was
 //! lost, or is older than the ledger. The flush counts the free as unmatched and removes it, so that later flushes do

@@ -9,13 +9,12 @@
 //! # Frees in the outbox
 //!
 //! A free of a block in the shared table waits in the outbox, and lowers the sums when the outbox is delivered.
-//! Delivering a fuller outbox overlaps more cache misses. Until the delivery the live bytes are too high. But the
-//! size bits of a free give a lower bound of its block's size
-//! ([`event::least_size`](crate::ring::event::least_size)). An allocation that stays below the mark after the
-//! subtraction of these bounds is no high-water mark, so it requires no delivery. This is exact only if every free
-//! finds its block. So a fold does this only while its lane has lost no event and no block was sampled out. If the
-//! block of a remote free is not booked yet, the uncertainty of the peak includes the height that the allocation may
-//! have reached.
+//! Delivering a fuller outbox overlaps more cache misses. Until the delivery the live bytes are too high. But the size
+//! bits of a free give a lower bound of its block's size ([`event::least_size`](crate::ring::event::least_size)). An
+//! allocation that stays below the mark after the subtraction of these bounds is no high-water mark, so it requires no
+//! delivery. This is exact only if every free finds its block. So a fold skips the delivery only while its lane has
+//! lost no event and no block was sampled out. If the block of a remote free is not booked yet, the uncertainty of the
+//! peak includes the height that the allocation may have reached.
 
 use super::state::Fold;
 use crate::ledger::fold_state::LaneCounters;

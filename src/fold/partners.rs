@@ -12,13 +12,14 @@
 //! A free ends a block of a partner's nursery only if the sizes agree, the free is not older than the block, and the
 //! partner's events are booked up to the time of the free. Without the last condition, an event that is not booked yet
 //! might end the block, and the free might mean the next block at the address. If the clocks tell that the free is
-//! younger, it means this block, which is the youngest that its thread allocated at the address. If they do not, the
-//! free could also mean an older block at this address, which would then be in the shared table. If the shared table
-//! has no block there, the free means this block. Otherwise the block and the free go to the shared table, which
-//! chooses and counts the ambiguity. So a pairing is counted as ambiguous if and only if it would be without partners.
+//! younger, the free means this block, which is the youngest that its thread allocated at the address. If the clocks do
+//! not tell, the free could also mean an older block at this address, which would then be in the shared table. If the
+//! shared table has no block there, the free means this block. Otherwise the block and the free go to the shared table,
+//! which chooses and counts the ambiguity. So a pairing is counted as ambiguous if and only if it would be without
+//! partners.
 //!
-//! If the clocks do not decide, and a block of the lane at the address is still in the outbox, the free follows it
-//! there.
+//! If the clocks do not decide, and a block of the lane at the address is still in the outbox, the free follows the
+//! block to the outbox.
 //!
 //! A block whose thread is reallocating it has left its address, so it is not taken.
 //!

@@ -90,10 +90,10 @@ pub(crate) fn is_unlisted(free: &Entry, block: &Entry) -> bool {
 /// │ waiting │ own │ reallocs │ time_error_log2 │ sampled │ align │ thread   │ stack      │
 /// ```
 ///
-/// An internal block has the sampling period in which it was listed in place of the alignment, or 0.
+/// In place of the alignment, an internal block has the sampling period in which it was listed, or 0.
 ///
-/// A waiting free has the round of its arrival in place of the stack, and the number of further equal frees in place
-/// of alignment and reallocs. In the first half of a realloc, `own` is set; `sampled` is set too if heapledger made
+/// In place of the stack, a waiting free has the round of its arrival; in place of alignment and reallocs, it has the
+/// number of further equal frees. In the first half of a realloc, `own` is set; `sampled` is set too if heapledger made
 /// the realloc.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -522,8 +522,8 @@ fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
     }
 }
 
-/// Whether the size bits, or the whole size, of a free agree with a block's size, and the free may mean the block by W5
-/// of `fold::flush`.
+/// Whether a free may mean a block: its size bits, or its whole size, agree with the block's size, and W5 of
+/// `fold::flush` does not exclude the block.
 pub(crate) fn agrees(block: &Entry, free: &Entry) -> bool {
     match whole_size(free) {
         Some(size) => block.size == size && !is_unlisted(free, block),

@@ -4,9 +4,9 @@
 //! when they are folded. So the peak is exact to the event while one thread allocates. With several threads its error
 //! is bounded by the bytes that the other threads had not booked, and that bound is published with the peak.
 //!
-//! The figures of each site at the peak need no second pass. At a change, a site stores the number of the latest
-//! peak. If a newer peak exists at the next change, the figures *before* that change are those at the newer peak.
-//! That costs a comparison for each event instead of a scan of all sites at each new peak (the idea of memray's
+//! The figures of each site at the peak need no second pass. At a change, a site stores the number of the latest peak.
+//! If a newer peak exists at the next change, the figures *before* that change are the figures at the newer peak. That
+//! costs a comparison for each event instead of a scan of all sites at each new peak (the idea of memray's
 //! high-water-mark aggregator).
 
 use crate::sys::latch::Latch;

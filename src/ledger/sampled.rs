@@ -2,14 +2,14 @@
 //!
 //! The set is a hash table of buckets of one cache line, eight words each. An address has two buckets, of which the
 //! first lies near the start, so that a program with few samples touches few pages. A lookup reads one or two cache
-//! lines; insertion and removal are one exchange. If both buckets of an address are full, its sample is lost, and
+//! lines; an insertion or a removal is one exchange. If both buckets of an address are full, its sample is lost, and
 //! counted as `table_full`. The table is sized for the samples, not for the heap: with one sample in 512 KiB its
 //! 130,808 words cover a heap of 64 GiB.
 //!
-//! In front of the buckets lie one-byte counts of the addresses in the table: one count for each value of a part of
-//! the hash. These 2 KiB stay in the first-level cache beside the program's data, and rule out most addresses that
-//! are not in the table. Counts and buckets use the same hash, so the addresses of one count share 88 words, and a
-//! byte is enough. The second buckets are not read before an address was inserted into one of them.
+//! In front of the buckets lie one-byte counts of the addresses in the table: one count for each value of a part of the
+//! hash. These 2 KiB stay in the first-level cache beside the program's data, and rule out most addresses that are not
+//! in the table. Counts and buckets use the same hash, so the addresses of one count share 88 words, and one byte is
+//! enough for a count. The second buckets are not read before an address was inserted into one of them.
 
 use super::entry::PERIODS;
 use super::table::spread;

@@ -1,11 +1,10 @@
-//! Sites, one for each call stack, which all threads share.
+//! Sites, one for each call stack. All threads share the sites.
 //!
 //! A site has a cell of 128 bytes, with the sums that every site needs and room for nine counts of its histograms.
 //! Rarer figures are in units, which a site takes when it first needs them: see `site_units`.
 //!
-//! Invariant **S1**: a site is accessed only while its pages are accessible, and only under the latch of its stripe
-//! or under the latches of all lanes, because a commit needs the latch of a lane. The run of sites is never given
-//! back.
+//! Invariant **S1**: a site is accessed only while its pages are accessible, and only under the latch of its stripe or
+//! under the latches of all lanes (each commit holds the latch of a lane). The run of sites is never given back.
 
 use super::curves::{CURVE_UNITS, CURVES_PER_STRIPE, Curve, Dated};
 use super::site_cell::{Directory, GROUP, GROUPS, SiteCell};

@@ -1,8 +1,9 @@
 //! The timeline: allocated and freed blocks in a fixed number of intervals.
 //!
 //! When time runs past the last interval, neighbours merge and the resolution halves, so the memory is constant and the
-//! timeline always covers the whole run. An interval holds flows (allocated, freed). The live bytes at its end are the
-//! sum of all flows up to it. They are exact however late a fold comes, because flows have the dates of their events.
+//! timeline always covers the whole run. An interval holds flows (allocated, freed). The live bytes at the end of an
+//! interval are the sum of all flows up to then. They are exact however late a fold comes, because flows have the dates
+//! of their events.
 
 use std::ops::Range;
 

@@ -173,8 +173,8 @@ impl<A> HeapLedger<A> {
     /// A second with fewer than 1,000 events is ignored.
     ///
     /// The callback runs on the background thread, which has 256 KiB of stack and does nothing else during the call;
-    /// without that thread ([`HeapLedger::background`]) it is never called. Allocations of the callback are recorded as
-    /// internal, in no total of the program. A callback that panics is not called again.
+    /// without that thread ([`HeapLedger::background`]) the callback is never called. Allocations of the callback are
+    /// recorded as internal, in no total of the program. A callback that panics is not called again.
     pub const fn on_quality(mut self, callback: fn(&QualityIndicator)) -> Self {
         self.options.on_quality = Some(callback);
         self
@@ -252,14 +252,14 @@ impl<A> HeapLedger<A> {
     /// completeness is unknown, and the last events of an idle thread are booked only by a flush or at exit.
     ///
     /// By default an option that needs the thread (a trace, a black box, a trigger, a signal, the tuner, a callback)
-    /// starts it when the program is loaded. Otherwise it starts when there is a reason and the program calls a
-    /// function of heapledger, or one of its threads ends; an allocation starts no thread, because it may be a signal
-    /// handler's. The reasons are: a second thread of the program allocates; the program asks for figures; the
-    /// program pauses so often that events need ticks for their times; or booking has been costly for long, because
-    /// hundreds of thousands of blocks are live, and there is a second processor. A program with one thread that
-    /// allocates all the time runs without it, because glibc's allocator takes locks as soon as a process has a
-    /// second thread. These locks took a sixth of the time of a program that parses JSON. With `true` the thread
-    /// starts when the program is loaded.
+    /// starts it when the program is loaded. Otherwise, once there is a reason, the thread starts when the program next
+    /// calls a function of heapledger, or when a thread of the program ends; an allocation starts no thread, because it
+    /// may come from a signal handler. The reasons are: a second thread of the program allocates; the program asks for
+    /// figures; the program pauses so often that events need ticks for their times; or booking has been costly for
+    /// long, because hundreds of thousands of blocks are live, and there is a second processor. A program with one
+    /// thread that allocates all the time runs without the background thread, because glibc's allocator takes locks as
+    /// soon as a process has a second thread. These locks took a sixth of the time of a program that parses JSON. With
+    /// `true` the thread starts when the program is loaded.
     pub const fn background(mut self, enabled: bool) -> Self {
         self.options.background = if enabled { Background::Always } else { Background::Never };
         self

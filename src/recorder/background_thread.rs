@@ -2,7 +2,7 @@
 //!
 //! The background thread runs the aggregator. It is an optimisation (see `aggregator`) with a price: glibc's allocator
 //! takes no locks while a process has a single thread, and taking them was a sixth of the time of a program that parses
-//! JSON. So a program gets the background thread only for one of these:
+//! JSON. So a program gets the background thread only for one of these reasons:
 //!
 //! | reason to start | why |
 //! | --- | --- |

@@ -2,7 +2,7 @@
 //!
 //! A clone or drop has its place among the allocations and frees of its thread, with a time and a stack. It is in no
 //! figure of the heap. The caller learns whether the event was recorded, and counts it if it was lost. A mode that
-//! drops events drops pointer events first, and none is recorded while events are sampled out.
+//! drops events drops pointer events first, and no pointer event is recorded while events are sampled out.
 
 use std::sync::atomic::compiler_fence;
 

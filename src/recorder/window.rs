@@ -1,9 +1,9 @@
 //! Writing of records into a lane's window, and the change from one window to the next.
 //!
 //! A window is a run of words behind one time mark. It ends when it is full, when the epoch has changed, or when a wide
-//! record does not fit; usually it is full, once in some eighty events. Closing a window stores its length in its mark.
-//! Opening the next window takes the time and, when the segment is full too, gets another segment from
-//! [`segments`](super::segments).
+//! record does not fit. Usually it ends because it is full, after some eighty events. Closing a window stores its
+//! length in its mark. Opening the next window takes the time and, when the segment is full too, gets another segment
+//! from [`segments`](super::segments).
 
 use std::sync::atomic::compiler_fence;
 

@@ -12,7 +12,7 @@
 //! * Every ordering has a twin with too weak an ordering, which the model must detect, by the message of the assertion
 //!   that breaks. The floor shows that loom explored, the twin shows that it detects errors.
 //!
-//! loom explores no load buffering: a relaxed load never sees a store that comes after it in a circle of other relaxed
+//! loom explores no load buffering: a relaxed load never sees a store that comes after it in a cycle of other relaxed
 //! accesses. So where an ordering keeps a *read* from being overtaken (`Tail::release`, the latch), the words are
 //! loom's `UnsafeCell`s, for which it reports every unordered pair of accesses. That is a stronger requirement than for
 //! the real words, which are atomics.

@@ -1,11 +1,10 @@
 //! The walk by rules that reuses the result of the thread's last walk.
 //!
-//! From one allocation of a thread to the next, most of its stack stays the same: the outer functions are still
-//! waiting for the same calls. So the thread keeps the words of the stack that its last walk read, outermost first. A
-//! new walk first counts how many of these words are unchanged. That costs two loads and a comparison per word, which
-//! do not depend on each other, while a step by rules is a table lookup that waits for the previous step. Then the
-//! walk goes by rules from the inner end until it reaches an unchanged frame; the frames outside of that frame are
-//! known.
+//! From one allocation of a thread to the next, most of its stack stays the same: the outer functions are still waiting
+//! for the same calls. So the thread keeps the words of the stack that its last walk read, outermost first. A new walk
+//! first counts how many of these words are unchanged. That costs two loads and a comparison per word, all independent
+//! of the other words, while a step by rules is a table lookup that waits for the previous step. Then the walk goes by
+//! rules from the inner end until it reaches an unchanged frame; the frames outside of that frame are known.
 //!
 //! ```text
 //!        inner                                                      outer
@@ -13,9 +12,9 @@
 //!  before ├── have returned ──┤◄──────────────────────────────────────►│
 //! ```
 //!
-//! Nearly all rules of that walk find the caller from the stack pointer, and nearly all belong to a few dozen
-//! addresses. A small table keeps them (the *near* rules), and a step by a near rule takes a dozen instructions. Where
-//! the table lacks a rule, or the frame pointer matters, the walk uses full rules.
+//! Nearly all rules of a walk find the caller from the stack pointer, and nearly all belong to a few dozen addresses. A
+//! small table keeps them (the *near* rules), and a step by a near rule takes a dozen instructions. Where the table
+//! lacks a rule, or the frame pointer matters, the walk uses full rules.
 //!
 //! # Correctness
 //!

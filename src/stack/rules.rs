@@ -2,8 +2,9 @@
 //!
 //! Unwind tables can express far more than compiled code needs. The caller's stack pointer (the frame's *CFA*) lies at
 //! a fixed distance from this function's stack pointer or frame pointer. The return address lies right below the CFA.
-//! The caller's frame pointer is still in its register, or lies at a fixed distance below the CFA. That fits into 32
-//! bits. Other functions (frames of signal handlers, functions that realign the stack) end the walk as truncated.
+//! The caller's frame pointer is still in its register, or lies at a fixed distance below the CFA. These distances fit
+//! into 32 bits. Other functions (frames of signal handlers, functions that realign the stack) end the walk as
+//! truncated.
 //!
 //! The table is direct mapped with a few places for each address. An entry is one word, address and rule together, so
 //! it is read and written whole: it needs no lock, and all threads share the rules that one thread has found.

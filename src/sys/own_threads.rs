@@ -1,10 +1,10 @@
 //! heapledger's own threads: their start, their number, and whether the program has any thread besides them.
 //!
 //! The C library ends a process with `exit(0)` when its last thread ends. It counts heapledger's threads too, and these
-//! block all signals, so they must end when the program's last thread has ended. In a process whose main thread returns
-//! from `main`, or calls `exit`, that never happens. Otherwise the main thread has ended before the others, and the
-//! system lists it as a zombie until the process ends. So [`are_alone`] looks at the main thread first: a main thread
-//! with a lane calls [`main_thread_ends`] at its end, and until then nothing is read from the system.
+//! block all signals, so they must end when the program's last thread has ended. If the main thread returns from `main`
+//! or calls `exit`, the process ends with it. Otherwise the main thread ends before the other threads, and the system
+//! lists the main thread as a zombie until the process ends. So [`are_alone`] looks at the main thread first: a main
+//! thread with a lane calls [`main_thread_ends`] at its end, and until then nothing is read from the system.
 
 pub(crate) use os::*;
 

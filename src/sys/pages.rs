@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Pages that are not committed are free address space, far from the addresses that the system gives to others. They
-//! are no memory of the process, so `mlockall` neither counts nor locks them. If the program maps its own memory
-//! there, the region ends before it. Where no such addresses are free, inaccessible memory is mapped instead.
+//! are no memory of the process, so `mlockall` neither counts nor locks them. If the program maps its own memory there,
+//! the region ends before that memory. Where no such addresses are free, inaccessible memory is mapped instead.
 //!
 //! A run is a power of two of pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each
 //! small size, and one larger run of up to [`WARM_PAGES_MAX`] pages. Three facts favour keeping: a growing table gives
