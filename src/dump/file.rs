@@ -376,7 +376,7 @@ mod tests {
             write_beside_others(&target, &profile, &profile).unwrap().path
         };
         let numbered = |name: &str| directory.path().join(name);
-        // Each write twice: a process replaces its own dump.
+        // Each process writes twice, because it replaces its own dump.
         assert_eq!([write(10), write(10)], [target.clone(), target.clone()]);
         assert_eq!([write(20), write(20)], [numbered("app.1-2.hl"), numbered("app.1-2.hl")]);
         fs::write(numbered("app.1-3.hl"), "mine").unwrap();

@@ -339,7 +339,7 @@ mod tests {
         assert_eq!((times().mean_ns_of(events), times().p99_ns_of(events)), (1_180.0 / 40.0, 128));
         // One event in 200 takes the slow path: more than 99 of 100 events take none.
         assert_eq!(times().p99_ns_of(200 * times().turns), 0);
-        // Every event takes one.
+        // Every event takes the slow path.
         assert_eq!(times().p99_ns_of(times().turns), 1_024);
         assert_eq!((times().mean_ns_of(0), TurnTimes::default().p99_ns_of(0)), (1_180.0 * 13_000.0, 0));
     }

@@ -279,7 +279,7 @@ fn clients_that_take_no_answer_fill_no_memory() {
         let ask = || {
             let mut stream = connected(at);
             stream.write_all(b"GET /debug/pprof/cmdline HTTP/1.0\r\n\r\n").unwrap();
-            // It has begun to answer.
+            // The server has begun to answer.
             stream.peek(&mut [0]).unwrap();
             stream
         };

@@ -200,9 +200,9 @@ impl LevelCompleteness {
         let seconds = elapsed.as_secs_f64();
         let slices = samples.windows(2).map(|w| (w[1].0 - w[0].0, w[1].1.since(&w[0].1)));
         let rate = |(ns, s): (u64, TrackerSnapshot)| (ns > 0).then(|| s.observed as f64 * 1e9 / ns as f64);
-        // The tracker counts an event of its own as its own only once the event is booked; until then the event looks
-        // like the program's. At rest the program has no events in flight, so it observed exactly the events that are
-        // booked or lost.
+        // The tracker recognises its own event only once the event is booked; until then the event looks like the
+        // program's. At rest the program has no events in flight, so it observed exactly the events that are booked or
+        // lost.
         let observed = if quiesced { d.aggregated + d.dropped() } else { d.observed };
         Self {
             observed,

@@ -179,7 +179,7 @@ fn kind(values: &[u64], falls: u32) -> CourseKind {
     };
     let floors = floors(values);
     let is_given_back = end <= highest / GIVEN_BACK_SHARE;
-    // The floors of memory that was given back are taken before it was.
+    // If memory was given back, its floors are taken only up to that time.
     let until_end =
         values.iter().rposition(|value| *value > highest / GIVEN_BACK_SHARE).map_or(0, |last| last + 1);
     if is_given_back {
@@ -202,7 +202,7 @@ fn kind(values: &[u64], falls: u32) -> CourseKind {
     if high - low <= highest / LATE_SHARE {
         return CourseKind::LevelsOff;
     }
-    // The falls together give back the whole height, and there is more than one fall.
+    // There is more than one fall, and the falls sum to at least the highest live bytes.
     let fallen =
         values.windows(2).fold(0u64, |sum, pair| sum.saturating_add(pair[0].saturating_sub(pair[1])));
     if falls > 1 && fallen >= highest { CourseKind::RisesAndFalls } else { CourseKind::Unclear }

@@ -221,8 +221,8 @@ fn sections<'a>(
 }
 
 fn section<'a>(object: &ObjectFile<'a>, memory: &'a Memory, name: Option<&str>) -> Result<Slice<'a>, String> {
-    // The places of variables and macros are not used. A package is divided into units in all of its sections, so it
-    // keeps them.
+    // The sections with the places of variables and with macros are not used. Only a package keeps them, because it is
+    // divided into units in all of its sections.
     let is_needed = |name: &&str| {
         name.ends_with(".dwo") || !name.starts_with(".debug_loc") && !name.starts_with(".debug_mac")
     };

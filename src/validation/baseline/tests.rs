@@ -140,7 +140,7 @@ fn a_planted_slowdown_is_found_and_noise_alone_is_not_called_worse() {
     }
     assert!(false_alarms <= 5, "{false_alarms} false alarms in 100");
     assert!(found >= 95, "{found} of 100 slowdowns");
-    // The test would notice missing confidence: intervals without it raise many false alarms.
+    // Without the confidence, the intervals raise many false alarms: this test would notice that it is missing.
     assert!(unadjusted > 10, "{unadjusted}");
 }
 
