@@ -417,11 +417,15 @@ fn play(case: &Case, seed: u64) {
         ("HEAPLEDGER_STACKS", one_of(&["off", "off", "auto", "fp", "sampled:4096"])),
         ("HEAPLEDGER_CLOCK", one_of(&["batched", "batched", "per-event", "monotonic"])),
         ("HEAPLEDGER_TRACE", one_of(&["", "", "", "chaos.trace"])),
+        ("HEAPLEDGER_TRIGGERS", one_of(&["off", "live:64K,growth:256K,peak,loss,keep:6,pause:0"])),
     ];
     println!("  {variables:?}");
     let ended = case.play_with(&variables);
     ended.with_code(0);
     assert_eq!(ended.said("points"), POINTS);
+    // Dumps that triggers took, amid whatever the program did, obey every law too.
+    let dumps = ended.names().into_iter().filter(|name| name.ends_with(".hl"));
+    println!("  {} dumps", dumps.map(|name| ended.dump_named(&name)).count());
 }
 
 /// Kills programs at alarms that the seed decides, and reads their black boxes.

@@ -69,10 +69,12 @@ pub enum Heap {
     Patient,
     /// A ledger around an allocator that counts the calls of the program, and that a signal handler may call.
     Exact,
+    /// A ledger that never helps, with the largest rings.
+    WideRings,
 }
 
 impl Heap {
-    const ALL: [Heap; 23] = [
+    const ALL: [Heap; 24] = [
         Heap::Bare,
         Heap::Plain,
         Heap::Counted,
@@ -96,6 +98,7 @@ impl Heap {
         Heap::Watchful,
         Heap::Patient,
         Heap::Exact,
+        Heap::WideRings,
     ];
 
     /// Returns the value of [`VARIABLE`]: one letter.
@@ -115,6 +118,8 @@ static COUNTED: HeapLedger<Scripted> = HeapLedger::new(Scripted);
 static ALONE: HeapLedger<Scripted> = HeapLedger::new(Scripted).background(false);
 static SHEDDING: HeapLedger<Scripted> =
     HeapLedger::new(Scripted).background(false).mode(DataQualityMode::BestEffort);
+static WIDE_RINGS: HeapLedger<Scripted> =
+    HeapLedger::new(Scripted).background(false).mode(DataQualityMode::BestEffort).ring_bytes(384 << 10);
 static TIGHT: HeapLedger<Scripted> = HeapLedger::new(Scripted).background(false).memory_limit(16 << 20);
 static STARVED: HeapLedger<Scripted> = HeapLedger::new(Scripted).memory_limit(1 << 16);
 static CHILD_OFF: HeapLedger<Scripted> = HeapLedger::new(Scripted).fork(ForkPolicy::Off);
@@ -219,6 +224,7 @@ fn behind() -> &'static dyn GlobalAlloc {
         Heap::Watchful => &WATCHFUL,
         Heap::Patient => &PATIENT,
         Heap::Exact => &EXACT,
+        Heap::WideRings => &WIDE_RINGS,
     }
 }
 

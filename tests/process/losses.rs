@@ -19,6 +19,10 @@ pub const CASES: &[Case] = &[
         assert_eq!(dated(&profile), profile.quality.lost.total());
     })
     .heap(Heap::Shedding),
+    Case::new("rings_of_the_size_that_was_asked_for_hold_as_much", fill_a_wide_ring, |ended| {
+        super::laws::complete(&ended.quietly().dump()).unwrap();
+    })
+    .heap(Heap::WideRings),
     Case::new("events_after_the_last_destructor_are_counted_as_such", outlive_the_lane, |ended| {
         let profile = ended.quietly().dump();
         assert_eq!(lost_only(&profile.quality, LossReason::TlsTeardown), 4 * LATE_EVENTS);
@@ -70,8 +74,17 @@ pub fn shown(profile: &Profile, reason: LossReason, events: u64) {
     assert!(text.contains(&said), "no {said:?} in\n{text}");
 }
 
+/// More blocks than a ring of the usual size has room for, and fewer than the largest has.
+const BLOCKS: usize = 20_000;
+
+fn fill_a_wide_ring() {
+    lossless_point();
+    let blocks: Vec<*mut u8> = (0..BLOCKS).map(|_| block(40)).collect();
+    lossless_point();
+    blocks.into_iter().for_each(|block| free(block, 40));
+}
+
 fn fill_the_ring() {
-    const BLOCKS: usize = 20_000;
     let before = lossless_point();
     let blocks: Vec<*mut u8> = (0..BLOCKS).map(|_| block(40)).collect();
     let quality = accounted_point();

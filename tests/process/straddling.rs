@@ -91,6 +91,14 @@ pub const CASES: &[Case] = &[
     )
     .heap(Heap::Bump)
     .variables(&[("HEAPLEDGER_STACKS", "auto")]),
+    // Its blocks are drawn, and their frees are sampled out, because no block was recorded before sampling began.
+    Case::new(
+        "a_handler_at_every_instruction_of_a_thread_that_has_always_sampled_is_accounted_for",
+        || step_and_sample(4_000),
+        obeys,
+    )
+    .heap(Heap::Bump)
+    .variables(&[("HEAPLEDGER_STACKS", "auto"), ("HEAPLEDGER_MODE", "throughput")]),
 ];
 
 const OLD_BYTES: usize = 4_242;
