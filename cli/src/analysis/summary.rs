@@ -16,8 +16,8 @@ pub struct Summary {
     pub blocks_per_second: Option<u64>,
     /// Bytes allocated per second over the whole recording; `None` if the recording has no duration.
     pub bytes_per_second: Option<u64>,
-    /// Temporary blocks: those freed before their thread made [`temporary_allocs`](Self::temporary_allocs) further
-    /// allocations.
+    /// Temporary blocks: those freed within [`temporary_allocs`](Self::temporary_allocs) further allocations of their
+    /// thread.
     pub temporary_blocks: u64,
     /// Bytes of the temporary blocks.
     pub temporary_bytes: u64,

@@ -189,7 +189,7 @@ pub(in super::super) fn sentence(
         FindingKind::Temporary { blocks: freed, of_blocks, bytes: size } => (
             "temporary",
             format!(
-                "{place} freed {} of its {} ({}) before {TEMPORARY_ALLOCS} more allocations; borrow, or reuse one \
+                "{place} freed {} of its {} ({}) within {TEMPORARY_ALLOCS} more allocations; borrow, or reuse one \
                  buffer",
                 count(*freed),
                 blocks(*of_blocks),

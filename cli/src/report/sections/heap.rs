@@ -113,7 +113,7 @@ pub(in super::super) fn temporaries(page: &mut TextPage<'_>, subject: &Subject<'
     let part = share(found.temporary_blocks, found.totals.total_blocks);
     let size = bytes(found.temporary_bytes);
     page.fact("temporary", &format!("{} ({part} of all), {size}", blocks(found.temporary_blocks)))?;
-    let meaning = format!("freed before their thread made {} more allocations", found.temporary_allocs);
+    let meaning = format!("freed within {} more allocations of their thread", found.temporary_allocs);
     page.fact("that is", &meaning)?;
     certainty(page, subject, FigureGroup::Temporaries)
 }
