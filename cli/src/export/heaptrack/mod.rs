@@ -40,8 +40,8 @@ const EVENT_LINES_MAX: u64 = 100_000_000;
 const EXPLANATION: [&str; 4] = [
     "made from sums by site: the events below add up to them, but their order and the sizes of single blocks",
     "are not those of the program. Blocks of a site have the average size of their like; there are three moments:",
-    "the start, the peak and the end. A temporary block is one that was freed before its thread made 8 further",
-    "allocations.",
+    "the start, the peak and the end. A temporary block is one that was freed within 8 further allocations of",
+    "its thread.",
 ];
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
