@@ -423,7 +423,7 @@ fn play(case: &Case, seed: u64) {
     let ended = case.play_with(&variables);
     ended.with_code(0);
     assert_eq!(ended.said("points"), POINTS);
-    // Dumps that triggers took, amid whatever the program did, obey every law too.
+    // The dumps that triggers took obey every law too.
     for name in ended.names().iter().filter(|name| name.ends_with(".hl")) {
         ended.dump_named(name);
     }
