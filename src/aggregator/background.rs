@@ -10,6 +10,7 @@ use super::trace_writer::TraceWriter;
 use crate::ledger::Ledger;
 use crate::profile::Profile;
 use crate::quality::{AutoTuner, LineLimit, QualityMonitor};
+use crate::recorder::background_thread;
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::sys::latch::{Latch, Taken};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -106,7 +107,9 @@ pub(crate) fn snapshot(make: impl Fn() -> Profile) -> Profile {
 
 /// Leaves a request for the background thread. Returns whether it was left.
 pub(crate) fn leave_request(request: impl FnOnce(&mut Requests)) -> bool {
-    BACKGROUND.requests.with(REQUEST_ROUNDS_MAX, request).is_some()
+    let is_left = BACKGROUND.requests.with(REQUEST_ROUNDS_MAX, request).is_some();
+    background_thread::wake();
+    is_left
 }
 
 /// Takes all requests, for the background thread.

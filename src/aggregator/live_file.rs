@@ -54,7 +54,7 @@ impl LiveFile {
         }
     }
 
-    pub(super) fn page(&self) -> &LivePage {
+    pub(super) fn page(&self) -> &'static LivePage {
         // SAFETY: the mapping is as long as a page, which consists of atomics, and is never unmapped.
         unsafe { &*self.start.cast::<LivePage>() }
     }

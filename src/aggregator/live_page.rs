@@ -2,13 +2,14 @@
 //!
 //! A writing flushes the ledger, so that the totals have every event whose call had returned. Then it reads the sums of
 //! sites and scopes one by one, and publishes all figures. It looks at no more than [`LIVE_SITES_SEEN_MAX`] sites. The
-//! pause after a writing is at least [`PAUSE_PER_COST`] times the writing's processor time, so the page costs at most a
-//! hundredth of a processor.
+//! pause after a writing is at least a hundred times the writing's processor time, so the page costs at most a hundredth of a processor. Where
+//! nothing has changed and nobody reads, the page stays as it is for seconds ([`Schedule`]).
 
 use super::background::{self, BACKGROUND};
 use super::counters;
 use super::highest::{Growth, Highest};
 use super::live_file::LiveFile;
+use super::live_schedule::{READ_INTERVAL_NS, Schedule};
 use super::snapshot;
 use crate::dump;
 use crate::fold::state::Fold;
@@ -29,10 +30,6 @@ use crate::sys::pages::{For, PAGE_BYTES};
 use crate::sys::platform;
 use crate::sys::sync::Ordering;
 
-/// Pause between two writings, in nanoseconds.
-const INTERVAL_NS: u64 = 250_000_000;
-/// Minimum pause between two writings, as a multiple of the processor time of a writing.
-const PAUSE_PER_COST: u64 = 100;
 /// Maximum number of sites that one writing looks at; the next writings look at the other sites.
 const LIVE_SITES_SEEN_MAX: u32 = 8_192;
 /// Maximum number of sites whose growth is measured (24 bytes each).
@@ -43,12 +40,18 @@ const FILE_ROUNDS: u32 = 2_000;
 /// The writer.
 pub(super) struct LiveWriter {
     page: &'static LivePage,
+    /// The page in its own file, if it has one. It stays mapped.
+    page_in_file: Option<&'static LivePage>,
     content: Box<Content>,
     sites: Growth,
     scopes: Growth,
     /// Site at which the next writing begins.
     next_site: u32,
-    due_ns: u64,
+    schedule: Schedule,
+    /// Whether events were recorded, or objects loaded, since the last writing.
+    is_changed: bool,
+    /// The last time at which nothing had changed since the last writing, in nanoseconds.
+    unchanged_ns: u64,
     before: (HeapStats, u64),
 }
 
@@ -68,15 +71,19 @@ impl LiveWriter {
         let file = LiveFile::open(is_child);
         let mut content = Content::zeroed();
         content.pid = u64::from(platform::process_id());
-        content.interval_ns = INTERVAL_NS;
+        content.interval_ns = READ_INTERVAL_NS;
+        let page_in_file = file.as_ref().map(LiveFile::page);
         BACKGROUND.live_file.with(FILE_ROUNDS, |live| *live = file);
         let mut writer = LiveWriter {
             page,
+            page_in_file,
             content,
             sites: Growth::new(GROWTH_SITES_MAX),
             scopes: Growth::new(SCOPES_MAX as usize + 1),
             next_site: 0,
-            due_ns: 0,
+            schedule: Schedule::default(),
+            is_changed: true,
+            unchanged_ns: 0,
             before: Default::default(),
         };
         writer.write_metadata(ledger);
@@ -95,20 +102,56 @@ impl LiveWriter {
         });
     }
 
+    /// Returns the pause between two writings while somebody reads.
+    pub(super) fn pause_for_reader_ns(&self) -> Option<u64> {
+        self.schedule.interval_of_reader_ns()
+    }
+
     /// Writes the page, if it is time to, and the metadata, if objects were loaded or unloaded. The caller holds the latch
     /// of the background thread.
-    pub(super) fn write(&mut self, ledger: &'static Ledger, scope: &InternalScope, are_objects_new: bool) {
+    pub(super) fn write(
+        &mut self,
+        ledger: &'static Ledger,
+        scope: &InternalScope,
+        are_events_new: bool,
+        are_objects_new: bool,
+    ) {
         if are_objects_new {
             self.write_metadata(ledger);
         }
+        self.is_changed |= are_events_new || are_objects_new;
         let now_ns = ledger.clock.now_ns();
-        if now_ns < self.due_ns {
+        let readings = |page: &LivePage| page.readings();
+        let in_file = self.page_in_file.map_or(0, readings);
+        self.schedule.look(now_ns, readings(self.page).wrapping_add(in_file));
+        if !self.schedule.may_be_due(now_ns) {
             return;
         }
+        let have_changed = self.have_figures_changed(ledger);
+        if !have_changed {
+            self.unchanged_ns = now_ns;
+        }
+        if self.schedule.is_due(now_ns, have_changed) {
+            self.write_now(ledger, scope, now_ns);
+        }
+    }
+
+    /// Whether a figure of the program has changed since the last writing. Events that are only counted move no lane.
+    fn have_figures_changed(&self, ledger: &Ledger) -> bool {
+        let has_changed = || {
+            let (stats, before) = (counters::stats(ledger), &self.before.0);
+            words_of(&stats) != words_of(before) || stats.coverage.lost_events != before.coverage.lost_events
+        };
+        self.is_changed || has_changed()
+    }
+
+    fn write_now(&mut self, ledger: &'static Ledger, scope: &InternalScope, now_ns: u64) {
         let cpu_ns = platform::thread_cpu_ns();
         background::flush(ledger, scope);
         self.sites.begin(now_ns, ledger.sites.count() as usize);
         self.scopes.begin(now_ns, ledger.scopes.count() as usize + 1);
+        self.is_changed = false;
+        self.add_unchanged_interval(now_ns);
         self.content.resident_bytes = platform::resident_bytes().unwrap_or(UNKNOWN);
         {
             let _paused = RecordingPaused::enter(scope);
@@ -122,9 +165,8 @@ impl LiveWriter {
             }
         });
         let cost_ns = platform::thread_cpu_ns().saturating_sub(cpu_ns);
-        let interval_ns = INTERVAL_NS.max(cost_ns.saturating_mul(PAUSE_PER_COST));
-        (self.content.cost_ns, self.content.interval_ns) = (cost_ns, interval_ns);
-        self.due_ns = now_ns.saturating_add(interval_ns);
+        self.schedule.note_writing(now_ns, cost_ns);
+        (self.content.cost_ns, self.content.interval_ns) = (cost_ns, self.schedule.interval_ns());
     }
 
     /// Copies all figures. Allocates nothing.
@@ -143,11 +185,27 @@ impl LiveWriter {
         self.copy_scopes(ledger);
     }
 
+    /// Adds an interval from the last writing to the time at which nothing had changed since, so that the change lies in the
+    /// time after.
+    fn add_unchanged_interval(&mut self, now_ns: u64) {
+        let content = &mut *self.content;
+        if content.interval_count > 0 && (content.at_ns + 1..now_ns).contains(&self.unchanged_ns) {
+            push_interval(
+                content,
+                IntervalWords {
+                    end_ns: self.unchanged_ns,
+                    live_bytes: self.before.0.live_bytes,
+                    resident_bytes: content.resident_bytes,
+                    ..IntervalWords::default()
+                },
+            );
+        }
+    }
+
     fn add_interval(&mut self, stats: &HeapStats, lost: u64) {
         let content = &mut *self.content;
         let (before, lost_before) = &self.before;
-        let number = content.interval_count as usize;
-        content.intervals[number % LIVE_INTERVALS_MAX] = IntervalWords {
+        let interval = IntervalWords {
             end_ns: content.at_ns,
             live_bytes: stats.live_bytes,
             allocated_blocks: stats.total_blocks.wrapping_sub(before.total_blocks),
@@ -157,7 +215,7 @@ impl LiveWriter {
             lost: lost.saturating_sub(*lost_before),
             resident_bytes: content.resident_bytes,
         };
-        content.interval_count += 1;
+        push_interval(content, interval);
         self.before = (*stats, lost);
     }
 
@@ -237,6 +295,11 @@ impl LiveWriter {
     }
 }
 
+fn push_interval(content: &mut Content, interval: IntervalWords) {
+    content.intervals[content.interval_count as usize % LIVE_INTERVALS_MAX] = interval;
+    content.interval_count += 1;
+}
+
 /// Commits the site deltas of all lanes.
 fn commit_sites(ledger: &Ledger) {
     for lane in ledger.lanes() {
@@ -303,6 +366,7 @@ pub(crate) fn current(ledger: &'static Ledger) -> Option<Live> {
     let number = ledger.facts.live_page()?;
     // SAFETY: P2, the run is a page and never given back.
     let page = unsafe { &*ledger.pages.at(number).cast::<LivePage>() };
+    page.note_reading();
     let mut content = Content::zeroed();
     let writes = page.read(&mut content).ok()?;
     Some(decode(&content, writes, page.has_ended()))

@@ -17,7 +17,7 @@
 //! | `joined` | flushes and snapshots that serve all threads that ask at the same time |
 //! | `rounds` | one round of the background thread, without time or thread |
 //! | `monitor`, `alarm`, `tuning`, `triggers` | the uses of the quality counters, ten times a second |
-//! | `live_page`, `live_file`, `highest` | the writer of the live page, its file, and the sites that it lists |
+//! | `live_page`, `live_schedule`, `live_file`, `highest` | the writer of the live page, when it writes, its file, and the sites that it lists |
 //! | `worker` | the background thread itself |
 //! | `trace_file`, `trace_writer`, `trace_thread` | the trace's file, its frames, and the thread that writes them |
 
@@ -31,6 +31,7 @@ pub(crate) mod history;
 mod joined;
 mod live_file;
 pub(crate) mod live_page;
+mod live_schedule;
 mod memory;
 pub(crate) mod monitor;
 pub(crate) mod naming;

@@ -57,6 +57,10 @@ pub(super) struct Aggregator {
     /// Whether there is a second processor, so that threads may leave their words to the background thread.
     pub(super) may_offload: bool,
     rounds: u64,
+    /// The lane of the thread that makes the rounds, whose events count as no activity.
+    pub(super) own_lane: Option<u32>,
+    /// Whether a flush will be due after some rounds, also without an event.
+    pub(super) may_help: bool,
     /// For each lane, its head at the last round and the number of rounds since the head moved.
     heads: Vec<(u64, u32)>,
     /// Lanes whose threads left their words to the background thread at the last round.
@@ -76,7 +80,7 @@ const _: () = assert!(1 << quality::tuner::SAMPLING_SHIFT_MAX == estimate::mean_
 /// The result of a round.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Round {
-    /// Number of lanes that were written to since the last round.
+    /// Number of lanes that were written to since the last round, without the lane of the calling thread.
     pub(super) active: usize,
     /// Number of lanes that this round booked.
     pub(super) folded: usize,
@@ -106,7 +110,7 @@ impl Aggregator {
             let head = lane.head().observe();
             let moved = last.0 != head;
             *last = if moved { (head, 0) } else { (head, last.1.saturating_add(1)) };
-            round.active += usize::from(moved);
+            round.active += usize::from(moved && self.own_lane != Some(index as u32));
             let waiting = words_waiting(lane, head);
             if moved && self.may_offload && background_thread::can_offload(lane, ledger) {
                 self.offloaded.push(index as u32);
@@ -119,10 +123,19 @@ impl Aggregator {
         background_thread::share_offload(self.offloaded.len());
         round.folded += self.book_offloaded(ledger);
         let waiting = ledger.live.waiting();
-        let may_help = waiting > 0 || ledger.is_sampling_used();
+        self.may_help = waiting > 0 || ledger.is_sampling_used();
         let is_urgent = ledger.live.is_in_transition() || waiting > WAITING_FREES_MANY;
-        round.flush_due = is_urgent || self.rounds.is_multiple_of(ROUNDS_PER_FLUSH) && may_help;
+        round.flush_due = is_urgent || self.rounds.is_multiple_of(ROUNDS_PER_FLUSH) && self.may_help;
         round
+    }
+
+    /// Whether a thread of the program has recorded an event since the last round.
+    pub(super) fn has_new_events(&self, ledger: &Ledger) -> bool {
+        let is_new = |index: u32, lane: &Lane| {
+            self.own_lane != Some(index)
+                && self.heads.get(index as usize).is_none_or(|(head, _)| *head != lane.head().observe())
+        };
+        (0..ledger.lanes.count()).any(|index| ledger.lane(index).is_some_and(|lane| is_new(index, lane)))
     }
 
     /// Returns the time until the offloaded lanes should be booked again, in nanoseconds, or `None` if there are none.

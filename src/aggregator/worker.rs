@@ -1,7 +1,8 @@
 //! The background thread.
 //!
 //! While events are recorded, the thread makes a round every millisecond, or as often as the tuner sets. Without
-//! events, rounds become less and less frequent. The thread is detached: at the end of the process it reads the state
+//! events, rounds become less and less frequent; at last the thread sleeps until a thread of the program opens a window,
+//! and looks after itself every few seconds, unless something has to be watched more often ([`Supervision::polls`]). The thread is detached: at the end of the process it reads the state
 //! and returns, or ends with the process. It also returns when the program has no thread any more.
 
 use super::alarm::Alarm;
@@ -20,11 +21,14 @@ use crate::quality::ThresholdCrossing;
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state::{self, Marks};
 use crate::recorder::{background_thread, black_box, overflow_pool, stacks, thread};
-use crate::ring::lane::add;
-use crate::sys::{own_threads, platform, signals};
+use crate::ring::lane::{Lane, add};
+use crate::sys::sync::Ordering;
+use crate::sys::{own_threads, platform, signals, sleeper};
 
-/// Maximum pause between two rounds while no events are recorded, in nanoseconds.
+/// Maximum pause between two rounds while no events are recorded, in nanoseconds, where the thread is not woken.
 const PAUSE_NS_IDLE: u64 = 64_000_000;
+/// Maximum pause where the next event wakes the thread, in nanoseconds.
+const PAUSE_NS_ASLEEP: u64 = 4_096_000_000;
 /// Pause before the next attempt if a snapshot prevents a round, in nanoseconds.
 const PAUSE_NS_TAKEN: u64 = 1_000_000;
 /// Minimum time between two samples of the quality counters, in nanoseconds.
@@ -49,13 +53,10 @@ pub(crate) fn run() {
     };
     thread::mark_background(lane);
     overflow_pool::fill(ledger);
-    let may_offload = platform::processors() > 1;
-    background_thread::mark_running(may_offload);
     // Metadata that was written before `main` may lack the command line.
     black_box::write_metadata();
     trace_thread::start(ledger);
-    let mut aggregator = Aggregator::new(may_offload);
-    aggregator.pace.floor_interval_ns = state::options().interval_ns;
+    let mut aggregator = begin(lane);
     let mut supervision = Supervision::begin(&aggregator);
     let mut live = LiveWriter::begin(ledger);
     let (mut idle, mut cpu_before, mut watched_ns) = (0u32, 0, 0);
@@ -79,7 +80,7 @@ pub(crate) fn run() {
             black_box::write_metadata();
         }
         if let Some(live) = &mut live {
-            live.write(ledger, &scope, are_objects_new);
+            live.write(ledger, &scope, round.active > 0, are_objects_new);
         }
         readings.read_if_due(ledger, ledger.clock.now_ns());
         let crossed = supervision.sample(ledger, &scope, &mut aggregator);
@@ -99,12 +100,50 @@ pub(crate) fn run() {
         if let Some((crossing, quality)) = crossed {
             supervision.notify(&crossing, &quality, ledger.clock.now_ns());
         }
-        let floor_ns = aggregator.pace.floor_interval_ns;
-        let rest_ns = pause_ns(idle, floor_ns);
-        let rest_ns =
-            if stacks::watches_objects() { rest_ns.min(stacks::WATCH_NS.max(floor_ns)) } else { rest_ns };
-        sleep_and_offload(&mut aggregator, ledger, rest_ns);
+        let is_polled = supervision.polls() || is_flush_due || aggregator.may_help || ending.is_some();
+        let live_ns = live.as_ref().and_then(LiveWriter::pause_for_reader_ns).unwrap_or(PAUSE_NS_ASLEEP);
+        let polled_ns = if is_polled { PAUSE_NS_IDLE } else { PAUSE_NS_ASLEEP };
+        let max_ns = longest_pause_ns().min(live_ns).min(polled_ns);
+        idle = rest(&mut aggregator, ledger, idle, max_ns);
     }
+}
+
+/// Returns the aggregator of the thread with this lane, and tells the program's threads that it runs.
+fn begin(lane: &Lane) -> Aggregator {
+    let may_offload = platform::processors() > 1;
+    background_thread::mark_running(may_offload);
+    let mut aggregator = Aggregator::new(may_offload);
+    aggregator.pace.floor_interval_ns = state::options().interval_ns;
+    // relaxed: written when the lane was claimed.
+    aggregator.own_lane = Some(lane.cold.index.load(Ordering::Relaxed));
+    aggregator
+}
+
+/// Returns the longest pause that objects which may be unloaded, and the system, allow.
+fn longest_pause_ns() -> u64 {
+    match (stacks::watches_objects(), sleeper::CAN_BE_WOKEN) {
+        (true, _) => stacks::WATCH_NS,
+        (false, true) => PAUSE_NS_ASLEEP,
+        (false, false) => PAUSE_NS_IDLE,
+    }
+}
+
+/// Sleeps after `idle` rounds without an event, for `max_ns` nanoseconds at most. Returns the number of rounds without an
+/// event from which the next round counts.
+fn rest(aggregator: &mut Aggregator, ledger: &Ledger, idle: u32, max_ns: u64) -> u32 {
+    let floor_ns = aggregator.pace.floor_interval_ns;
+    let rest_ns = pause_ns(idle, floor_ns, max_ns);
+    if rest_ns <= PAUSE_NS_IDLE.max(floor_ns) {
+        sleep_and_offload(aggregator, ledger, rest_ns);
+        return idle;
+    }
+    let is_woken = background_thread::sleep_until_woken(rest_ns, || {
+        state::tick();
+        ledger.ticks.push(ledger.clock.now_ns());
+        aggregator.has_new_events(ledger)
+    });
+    // A thread that wakes this one because it ends is there for some microseconds more.
+    if is_woken { IDLE_ROUNDS } else { idle }
 }
 
 /// Sleeps. Between parts of the sleep it books the lanes whose threads leave their words to the background thread.
@@ -153,6 +192,12 @@ impl Supervision {
             triggers,
             control_group,
         }
+    }
+
+    /// Whether samples are needed also while no events are recorded: the memory pressure of the system, the time since the
+    /// last dump, and the figures of the last second change by themselves.
+    fn polls(&self) -> bool {
+        self.alarm.is_some() || self.tuning.is_some() || self.triggers.is_some()
     }
 
     /// Carries out what the program asked for since the last sample.
@@ -219,10 +264,10 @@ impl Supervision {
     }
 }
 
-/// Returns the pause after `idle` rounds without an event.
-fn pause_ns(idle: u32, floor_ns: u64) -> u64 {
+/// Returns the pause after `idle` rounds without an event, at most `max_ns` unless each pause is longer.
+fn pause_ns(idle: u32, floor_ns: u64, max_ns: u64) -> u64 {
     let doublings = idle.saturating_sub(IDLE_ROUNDS).min(16);
-    floor_ns.saturating_mul(1 << doublings).min(PAUSE_NS_IDLE.max(floor_ns))
+    floor_ns.saturating_mul(1 << doublings).min(max_ns.max(floor_ns))
 }
 
 #[cfg(test)]
@@ -231,10 +276,13 @@ mod tests {
 
     #[test]
     fn pauses_grow_while_no_events_come_and_up_to_a_bound() {
-        assert_eq!(pause_ns(0, 1_000), 1_000);
-        assert_eq!(pause_ns(IDLE_ROUNDS, 1_000), 1_000);
-        assert_eq!(pause_ns(IDLE_ROUNDS + 1, 1_000), 2_000);
-        assert_eq!(pause_ns(u32::MAX, 1_000_000), PAUSE_NS_IDLE);
-        assert_eq!(pause_ns(u32::MAX, 2 * PAUSE_NS_IDLE), 2 * PAUSE_NS_IDLE);
+        let most_ns = PAUSE_NS_ASLEEP;
+        assert_eq!(pause_ns(0, 1_000, most_ns), 1_000);
+        assert_eq!(pause_ns(IDLE_ROUNDS, 1_000, most_ns), 1_000);
+        assert_eq!(pause_ns(IDLE_ROUNDS + 1, 1_000, most_ns), 2_000);
+        for most_ns in [PAUSE_NS_IDLE, PAUSE_NS_ASLEEP] {
+            assert_eq!(pause_ns(u32::MAX, 1_000_000, most_ns), most_ns);
+            assert_eq!(pause_ns(u32::MAX, 2 * most_ns, most_ns), 2 * most_ns);
+        }
     }
 }

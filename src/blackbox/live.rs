@@ -24,6 +24,9 @@ const LIVE_METADATA_BYTES_MAX: u64 = 16 << 20;
 
 /// A reader of the live page of one process. It holds the file open, so that each reading costs one copy of the page.
 ///
+/// If it may write to the file, it notes each reading there. For two seconds after that, the process writes the page four
+/// times a second.
+///
 /// ```no_run
 /// let mut page = heapledger::dumps::LiveReader::open("/dev/shm/heapledger.1234.live")?;
 /// let live = page.read()?;
@@ -35,6 +38,8 @@ pub struct LiveReader {
     path: PathBuf,
     file: File,
     mapped: MappedFile,
+    /// Whether the process is told that somebody reads.
+    is_writable: bool,
     is_box: bool,
     content: Box<Content>,
     /// Place and length, in the file, of the metadata that was read last.
@@ -51,7 +56,12 @@ impl LiveReader {
     pub fn open(path: impl AsRef<Path>) -> Result<LiveReader, ReadError> {
         let path = path.as_ref();
         let failed = |source| ReadError::Io { path: Some(path.to_owned()), source };
-        let file = File::open(path).map_err(failed)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(path)
+            .or_else(|_| File::open(path))
+            .map_err(failed)?;
         let start = bytes_at::<32>(&file, 0).map_err(|_| ReadError::NotADump)?;
         let is_box = start.starts_with(&MAGIC);
         let offset = if is_box {
@@ -61,11 +71,17 @@ impl LiveReader {
         } else {
             return Err(ReadError::NotADump);
         };
-        let mapped = MappedFile::open(&file, offset, LIVE_PAGE_BYTES).map_err(failed)?;
+        let writable = MappedFile::open_writable(&file, offset, LIVE_PAGE_BYTES).ok();
+        let is_writable = writable.is_some();
+        let mapped = match writable {
+            Some(mapped) => mapped,
+            None => MappedFile::open(&file, offset, LIVE_PAGE_BYTES).map_err(failed)?,
+        };
         Ok(LiveReader {
             path: path.to_owned(),
             file,
             mapped,
+            is_writable,
             is_box,
             content: Content::zeroed(),
             metadata: (0, 0),
@@ -89,6 +105,10 @@ impl LiveReader {
             Unread::Unwritten | Unread::Busy => ReadError::NotWrittenYet,
         })?;
         let has_ended = page.has_ended() || !self.is_written();
+        // What an ended process left stays as it is.
+        if self.is_writable && !has_ended {
+            page.note_reading();
+        }
         let mut live = decode(&self.content, writes, has_ended);
         self.read_metadata()?;
         live.program.clone_from(&self.known.program);

@@ -1,9 +1,10 @@
 //! Figures of a running process: totals, quality, the largest and the fastest growing sites and scopes, and the last
 //! minute.
 //!
-//! While a black box, `HEAPLEDGER_LIVE` ([`HeapLedger::live`](crate::HeapLedger::live)) or an endpoint is on, a thread
-//! of heapledger writes these figures four times a second into a page of 64 KiB, the *live page*. Recording threads do
-//! not write it. Any process that may open the page's file can read the figures, without an effect on the program.
+//! While a black box, `HEAPLEDGER_LIVE` ([`HeapLedger::live`](crate::HeapLedger::live)) or an endpoint is on, a thread of
+//! heapledger writes these figures into a page of 64 KiB, the *live page*: four times a second while somebody reads it, else
+//! as they change, once a second at most. Recording threads do not write it. Any process that may read the page's file can
+//! read the figures; one that may also write notes there that it reads. The program notices nothing of that.
 //!
 //! ```text
 //!  heapledger's thread ──► page ──► black box, or file in /dev/shm ──► live::read ──► Live

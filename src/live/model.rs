@@ -20,8 +20,9 @@ pub struct Live {
     pub written_unix_ns: u64,
     /// Number of times that the figures were written.
     pub writes: u64,
-    /// Pause between two writes, in nanoseconds: a quarter of a second, or longer if a write takes more than a
-    /// hundredth of a quarter of a second.
+    /// Pause between two writings while the figures change, in nanoseconds: a quarter of a second while somebody reads, else a
+    /// second, or longer where a writing takes more than a hundredth of that. Figures that do not change are written every
+    /// ten seconds.
     pub interval_ns: u64,
     /// Processor time of the last write, in nanoseconds.
     pub cost_ns: u64,
@@ -46,7 +47,7 @@ pub struct Live {
     pub sites: Vec<LiveSite>,
     /// Scopes, largest live bytes first.
     pub scopes: Vec<LiveScope>,
-    /// The last minute, oldest first.
+    /// The time between each two of the last writings, oldest first: a minute while somebody reads.
     pub intervals: Vec<LiveInterval>,
     /// Loaded objects, with which the command finds names for addresses.
     pub modules: Vec<Module>,

@@ -19,7 +19,7 @@ pub(crate) const LIVE_SITES_MAX: usize = 32;
 pub(crate) const LIVE_SCOPES_MAX: usize = 32;
 /// Maximum number of frames of a site's stack, the innermost ones.
 pub(crate) const LIVE_FRAMES_MAX: usize = 48;
-/// Maximum number of intervals; each write ends one.
+/// Intervals, one for each writing, and one for the time before it in which nothing changed.
 pub(crate) const LIVE_INTERVALS_MAX: usize = 240;
 /// Maximum length of a scope's name, in bytes.
 pub(crate) const NAME_BYTES: usize = 120;
@@ -28,7 +28,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"HLLIVE\r\n";
 /// A figure that is not known.
 pub(crate) const UNKNOWN: u64 = u64::MAX;
 
-const HEADER_WORDS: usize = 4;
+const HEADER_WORDS: usize = 5;
 const WORDS: usize = LIVE_PAGE_BYTES / 8 - HEADER_WORDS;
 
 /// The page in memory. A page of zero bytes was never written.
@@ -39,6 +39,8 @@ pub(crate) struct LivePage {
     /// Whether the recording has ended.
     ended: AtomicU64,
     sequence: Sequence,
+    /// Number of readings so far, by readers that may write; the writer is told so that somebody reads.
+    readings: AtomicU64,
     words: [AtomicU64; WORDS],
 }
 
@@ -119,7 +121,7 @@ pub(crate) struct ScopeWords {
 }
 
 #[repr(C)]
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct IntervalWords {
     pub(crate) end_ns: u64,
     pub(crate) live_bytes: u64,
@@ -149,7 +151,7 @@ const _: () = assert!(
 
 /// Hash of the layout of this build.
 pub(crate) const LIVE_LAYOUT: u64 = {
-    const REVISION: u64 = 1;
+    const REVISION: u64 = 2;
     let parts = [
         REVISION,
         size_of::<Content>() as u64,
@@ -242,6 +244,18 @@ impl LivePage {
     pub(crate) fn has_ended(&self) -> bool {
         // relaxed: as above.
         self.ended.load(Ordering::Relaxed) != 0
+    }
+
+    /// Tells the writer that somebody reads. The page must be writable.
+    pub(crate) fn note_reading(&self) {
+        // relaxed: the writer looks at the word alone, and any value is a valid one.
+        self.readings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns a number that changes with [`LivePage::note_reading`].
+    pub(crate) fn readings(&self) -> u64 {
+        // relaxed: as above.
+        self.readings.load(Ordering::Relaxed)
     }
 
     /// Copies the content of one write. Returns the number of writes so far.

@@ -55,8 +55,8 @@ use super::state::{self, Level, State};
 use crate::ledger::Ledger;
 use crate::profile::{ClockMode, DataQualityMode};
 use crate::ring::lane::{Lane, SEGMENT_WORDS, WINDOW_WORDS};
-use crate::sys::sync::Ordering;
-use crate::sys::{own_threads, platform};
+use crate::sys::sync::{Ordering, fence};
+use crate::sys::{own_threads, platform, sleeper};
 
 /// Words of a window without ticks, unless the last window was quick.
 const WINDOW_WORDS_UNTICKED: u64 = 7;
@@ -97,6 +97,11 @@ const OFFLOADING: u32 = 5;
 /// State: the program has no thread any more, so heapledger's threads end.
 const OVER: u32 = 6;
 
+/// Sleep: the background thread works, or comes back soon by itself.
+const AWAKE: u32 = 0;
+/// Sleep: the background thread sleeps until a thread wakes it, or for seconds.
+const ASLEEP: u32 = 1;
+
 /// Maximum number of milliseconds that the thread that ends the process waits for the other threads of heapledger.
 const LAST_ROUNDS_MAX: u32 = 2_000;
 
@@ -121,6 +126,7 @@ pub(crate) fn is_program_over() -> bool {
     }
     if state.swap(OVER, Ordering::Relaxed) != OVER {
         own_threads::spawn(0, be_last);
+        wake();
     }
     true
 }
@@ -228,10 +234,12 @@ pub(crate) fn start_if_due() {
     }
 }
 
-/// Starts the background thread at the end of a thread of the program, if an event has noted a reason to, or if the program
+/// Wakes the background thread at the end of a thread of the program, or starts it if an event has noted a reason to, or if the program
 /// has had several threads that together have recorded enough. Not after the end of the main thread: the calling thread
 /// may be the last one.
 pub(super) fn start_at_thread_end(ledger: &Ledger) {
+    // It ends with the last thread of the program.
+    wake();
     if own_threads::has_main_thread_ended() {
         return;
     }
@@ -289,16 +297,46 @@ pub(crate) fn wait_for_ledger() -> bool {
     state::current().records()
 }
 
-/// Notes a reason to start the background thread, if there is one. Called by the lane's thread at a new window.
+/// Notes a reason to start the background thread, if there is one, and wakes that thread if it sleeps. Called by the lane's
+/// thread at a new window.
 pub(super) fn note_if_due(lane: &Lane, ledger: &Ledger) {
     // relaxed, all: hints, and words that only the lane's thread writes.
     let state = PROCESS.control.background.load(Ordering::Relaxed);
-    if state <= REQUESTED
-        && lane.cold.slow_paths.load(Ordering::Relaxed) >= WINDOWS_BEFORE
+    if state > REQUESTED {
+        wake();
+    } else if lane.cold.slow_paths.load(Ordering::Relaxed) >= WINDOWS_BEFORE
         && is_worth_it(lane, ledger, state == REQUESTED)
     {
         // Fails if another thread has noted it, or has started the background thread.
         let _ = PROCESS.control.background.compare_exchange(state, DUE, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// Sleeps for `ns` nanoseconds, or until [`wake`] is called, unless `is_work_left` returns true. Returns whether it was woken.
+/// Called by the background thread, with a function that advances the epoch and then looks at all lanes.
+///
+/// An event that the function does not see is of an earlier window, or finds the new epoch, opens a window, and wakes the
+/// thread.
+pub(crate) fn sleep_until_woken(ns: u64, is_work_left: impl FnOnce() -> bool) -> bool {
+    let asleep = &PROCESS.control.background_sleep;
+    asleep.store(ASLEEP, Ordering::Relaxed);
+    // Release: pairs with the acquire in `wake`; a thread that finds the new epoch finds the thread asleep.
+    fence(Ordering::Release);
+    if !is_work_left() {
+        sleeper::sleep_while(asleep, ASLEEP, ns);
+    }
+    // relaxed: a wake-up that is lost here would have come too late.
+    asleep.swap(AWAKE, Ordering::Relaxed) == AWAKE
+}
+
+/// Ends the sleep of the background thread. Safe in an event and in a signal handler, where errno is kept.
+pub(crate) fn wake() {
+    // Acquire: pairs with the release in `sleep_until_woken`.
+    fence(Ordering::Acquire);
+    let asleep = &PROCESS.control.background_sleep;
+    // relaxed, both: the thread that changes the word wakes the sleeper, which reads no data by it.
+    if asleep.load(Ordering::Relaxed) != AWAKE && asleep.swap(AWAKE, Ordering::Relaxed) != AWAKE {
+        sleeper::wake(asleep);
     }
 }
 
@@ -361,6 +399,25 @@ pub(super) fn window_words(lane: &Lane, record_words: u64, words_before: u64, op
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sleep_ends_at_a_wake_up_and_does_not_begin_where_work_is_left() {
+        const HOUR_NS: u64 = 3_600_000_000_000;
+        assert!(!sleep_until_woken(HOUR_NS, || true));
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| sleep_until_woken(HOUR_NS, || false));
+            while !sleeper.is_finished() {
+                wake();
+                std::thread::yield_now();
+            }
+            assert!(sleeper.join().unwrap());
+        });
+        // A wake-up between the look for work and the sleep is not missed.
+        assert!(sleep_until_woken(HOUR_NS, || {
+            wake();
+            false
+        }));
+    }
 
     #[test]
     fn the_share_of_a_thread_shrinks_with_the_number_of_threads_within_its_bounds() {

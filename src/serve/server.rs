@@ -1,9 +1,10 @@
 //! The server: one thread, which never waits for one client.
 //!
-//! A client that sends its request at once is answered at once. A slow client does not send its request, or does not
-//! take its answer. When [`CONNECTIONS_MAX`] connections are open, the server closes the connection of a slow client
-//! for each new one, so slow clients keep nobody out. All work together takes at most one part in [`CPU_SHARE`] of a
-//! processor, over some seconds; beyond that the server rests, and further connections wait in the system.
+//! A client that sends its request at once is answered at once. One that does not, or does not take its answer, is given up
+//! for a newer one as soon as [`CONNECTIONS_MAX`] are open, so that any number of slow ones keeps nobody out; but not in the
+//! round in which it was accepted, nor in the next one, so that a request which comes a moment later is answered. All work
+//! together takes at most [`CPU_SHARE`] of a processor, over some seconds; beyond that the server rests, and the system holds
+//! further connections back.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -24,8 +25,9 @@ pub(crate) const DIFFERENCES_MAX: usize = 4;
 /// Maximum number of bytes in answers that clients have not taken, without the newest answer. Above it, connections are
 /// closed.
 pub(crate) const UNSENT_BYTES_MAX: usize = 16 << 20;
-/// Maximum number of connections that are accepted before open connections are served.
-const ACCEPTED_AT_ONCE: usize = 128;
+/// Maximum number of connections that are accepted in one round: half of those that are open, so that a new connection is
+/// waited for at least once before so many newer ones have come that it may be given up.
+pub(crate) const ACCEPTED_AT_ONCE: usize = CONNECTIONS_MAX / 2;
 /// Maximum pause between two checks for the end of the program.
 const TURN: Duration = Duration::from_millis(250);
 /// Divisor of the processor time: the share of one processor that the server may use.
@@ -65,7 +67,7 @@ impl<'a> Server<'a> {
     }
 
     /// Waits for sockets, and serves those that are ready. Returns `false` if the program has closed the listener.
-    fn turn(&mut self) -> bool {
+    pub(super) fn turn(&mut self) -> bool {
         if let Some(rest) = self.credit.rest() {
             platform::sleep_ns(rest.min(TURN).as_nanos() as u64);
             return true;

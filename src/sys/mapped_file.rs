@@ -1,4 +1,4 @@
-//! A file, or a part of a file, mapped as memory that is only read. Pages that nobody reads are not loaded.
+//! A file, or a part of one, as memory: what is not looked at is not loaded.
 //!
 //! If somebody truncates the file while it is mapped, a read beyond its new end ends the process by `SIGBUS`.
 
@@ -18,22 +18,37 @@ mod os {
         bytes: usize,
     }
 
-    // SAFETY: the mapping belongs to the value alone, and is only read.
+    // SAFETY: the mapping belongs to the value alone; only atomics of it are written.
     unsafe impl Send for MappedFile {}
 
     impl MappedFile {
         /// Maps `bytes` bytes from `offset` on. `offset` is a multiple of the system's page size. A file that ends
         /// earlier is an error.
         pub(crate) fn open(file: &File, offset: u64, bytes: usize) -> io::Result<MappedFile> {
+            MappedFile::with_access(file, offset, bytes, libc::PROT_READ)
+        }
+
+        /// Maps as [`MappedFile::open`] does, so that atomics of the mapping may be written. The file must be open for
+        /// writing.
+        #[cfg(feature = "read")]
+        pub(crate) fn open_writable(file: &File, offset: u64, bytes: usize) -> io::Result<MappedFile> {
+            MappedFile::with_access(file, offset, bytes, libc::PROT_READ | libc::PROT_WRITE)
+        }
+
+        fn with_access(
+            file: &File,
+            offset: u64,
+            bytes: usize,
+            access: libc::c_int,
+        ) -> io::Result<MappedFile> {
             let end = offset.checked_add(bytes as u64);
             if bytes == 0 || end.is_none_or(|end| file.metadata().is_ok_and(|about| about.len() < end)) {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
             // SAFETY: a fresh mapping touches no memory of anyone.
-            let start = unsafe {
-                libc::mmap(null_mut(), bytes, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), offset)
-            };
+            let start =
+                unsafe { libc::mmap(null_mut(), bytes, access, libc::MAP_SHARED, file.as_raw_fd(), offset) };
             match NonNull::new(start.cast()).filter(|_| start != libc::MAP_FAILED) {
                 Some(start) => Ok(MappedFile { start, bytes }),
                 None => Err(io::Error::last_os_error()),
@@ -85,6 +100,12 @@ mod os {
                 *word = u64::from_ne_bytes(eight.try_into().unwrap_or_default());
             }
             Ok(MappedFile { words, bytes })
+        }
+
+        /// A copy is not written to the file.
+        #[cfg(feature = "read")]
+        pub(crate) fn open_writable(_file: &File, _offset: u64, _bytes: usize) -> io::Result<MappedFile> {
+            Err(io::ErrorKind::Unsupported.into())
         }
 
         pub(crate) fn start(&self) -> NonNull<u8> {

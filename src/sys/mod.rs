@@ -90,6 +90,9 @@ pub(crate) mod signal_safe_counter;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "handles signals")]
 pub(crate) mod signals;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "sleeps at a futex")]
+pub(crate) mod sleeper;
 #[cfg(all(feature = "serve", not(loom)))]
 #[allow(unsafe_code, reason = "makes and polls sockets")]
 pub(crate) mod sockets;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heapledger::Scope;
 use heapledger::dumps::{self, LiveReader, ReadError};
@@ -72,6 +72,34 @@ pub const CASES: &[Case] = &[
     })
     .heap(Heap::Plain)
     .variables(&[("HEAPLEDGER_LIVE", PAGE), STACKS]),
+    Case::series("a_page_of_an_idle_process_is_written_for_its_readers", keep_and_wait, |case| {
+        let running = Running::start(case);
+        let mut page = opened(&running.path(PAGE));
+        agrees(&running, &after_two_writings(&mut page));
+        drop(page);
+        idles_until_the_thread_sleeps();
+        let (before, began) = (copied(&running).writes, Instant::now());
+        thread::sleep(LOOKED_AT);
+        let unread = copied(&running).writes - before;
+        // Four a second would be 16. Under load more time passes.
+        let most = 1 + began.elapsed().as_secs() / 10;
+        println!("{unread} writings that nobody reads, at most {most}");
+        assert!(unread <= most, "{unread}");
+        let mut page = opened(&running.path(PAGE));
+        let first = page.read().unwrap().writes;
+        while page.read().unwrap().writes < first + 10 {
+            thread::sleep(Duration::from_millis(50));
+        }
+        agrees(&running, &page.read().unwrap());
+    })
+    .heap(Heap::Plain)
+    .variables(&[("HEAPLEDGER_LIVE", PAGE), STACKS]),
+    Case::series("the_thread_of_an_idle_process_with_a_live_page_sleeps", keep_and_wait, sleeps)
+        .heap(Heap::Plain)
+        .variables(&[("HEAPLEDGER_LIVE", PAGE), STACKS]),
+    Case::series("the_thread_of_an_idle_process_with_a_black_box_sleeps", keep_and_wait, sleeps)
+        .heap(Heap::Plain)
+        .variables(&[("HEAPLEDGER_BLACKBOX", BOX), ("HEAPLEDGER_BLACKBOX_BYTES", "33554432"), STACKS]),
     Case::new("a_forked_child_writes_no_page_of_its_parents", fork_and_wait, |ended| {
         assert_eq!(ended.quietly().said("writes_of_child"), 0);
     })
@@ -80,6 +108,39 @@ pub const CASES: &[Case] = &[
 ];
 
 const STACKS: (&str, &str) = ("HEAPLEDGER_STACKS", "auto");
+
+/// Time in which writings and wake-ups are counted.
+const LOOKED_AT: Duration = Duration::from_secs(4);
+
+/// Waits until the pauses of heapledger's thread have grown, and the last reading is two seconds ago.
+fn idles_until_the_thread_sleeps() {
+    thread::sleep(Duration::from_secs(7));
+}
+
+/// Asserts that heapledger's thread wakes up once in some seconds, and not 16 times a second.
+fn sleeps(case: &Case) {
+    let running = Running::start(case);
+    idles_until_the_thread_sleeps();
+    let (before, began) = (wakeups(running.child.id()), Instant::now());
+    thread::sleep(LOOKED_AT);
+    let woken = wakeups(running.child.id()) - before;
+    let most = 2 + began.elapsed().as_secs();
+    println!("{woken} wake-ups, at most {most}");
+    assert!(woken <= most, "{woken}");
+}
+
+/// Returns how often heapledger's thread has slept.
+fn wakeups(process: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let status = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")).unwrap());
+    let of_thread = |status: String| {
+        status.strip_prefix("Name:\theapledger\n")?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok())
+    };
+    status.filter_map(of_thread).sum()
+}
 
 /// Returns the number of readings; `LIVE_READS` overrides it.
 fn reads() -> u64 {
