@@ -15,8 +15,7 @@
 //! younger, the free means this block, which is the youngest that its thread allocated at the address. If the clocks do
 //! not tell, the free could also mean an older block at this address, which would then be in the shared table. If the
 //! shared table has no block there, the free means this block. Otherwise the block and the free go to the shared table,
-//! which chooses and counts the ambiguity. So a pairing is counted as ambiguous if and only if it would be without
-//! partners.
+//! which chooses and counts the ambiguity. So partners do not change which pairings are counted as ambiguous.
 //!
 //! If the clocks do not decide, and a block of the lane at the address is still in the outbox, the free follows the
 //! block to the outbox.

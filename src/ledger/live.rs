@@ -357,8 +357,8 @@ impl LiveTable {
         self.remove_waiting(pages, round, |_| true, |free| self.dismiss(free));
     }
 
-    /// Counts a free that is paired with no block. It is the free of a sampled-out block if it carries its whole size
-    /// and blocks were sampled out; otherwise it is unmatched.
+    /// Counts a free that is paired with no block. Counts it as the free of a sampled-out block if it carries its whole
+    /// size and blocks were sampled out, otherwise as unmatched.
     fn dismiss(&self, free: &Entry) {
         // relaxed, all: counts for people, and a flag that is set before the first such free is recorded.
         match whole_size(free).filter(|_| self.sampling_used.load(Ordering::Relaxed) != 0) {

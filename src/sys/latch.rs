@@ -132,8 +132,8 @@ impl Latch {
 impl<'a> Taken<'a> {
     /// Returns the token of a latch that the caller already holds.
     ///
-    /// # Safety
-    /// The caller holds the latch and has forgotten its token; one of the two tokens is forgotten again.
+    /// # Safety The caller holds the latch and has forgotten its token. One of the two tokens is forgotten again, so
+    /// that the latch is opened once.
     pub(crate) unsafe fn assume(latch: &'a Latch) -> Taken<'a> {
         Taken { latch }
     }
