@@ -157,7 +157,8 @@ fn place<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Resul
     Ok(filled)
 }
 
-/// Writes the content that `fill` writes to a temporary file beside `path`, which is synced and gets its name later.
+/// Creates a temporary file beside `path`, lets `fill` write its content, and syncs it. The caller renames the file
+/// later.
 fn fill_temporary<T>(
     path: &Path,
     fill: impl FnOnce(&mut File) -> io::Result<T>,

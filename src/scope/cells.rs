@@ -63,7 +63,7 @@ impl Cells {
         }
     }
 
-    /// Sets the cell of a key, which is not 0. Returns `false` if there is no room.
+    /// Sets the cell of a key. Returns `false` if there is no room. `key` must not be 0, the mark of an empty slot.
     pub(super) fn set(&self, key: u64, cell: u32) -> bool {
         let slot = self.slot(key);
         // relaxed, all: see `get`.

@@ -75,8 +75,8 @@ impl<'a> Answers<'a> {
         })
     }
 
-    /// Answers as Go's handler does. The first line is a number, which is 0 only if no names are looked up. Then
-    /// follows a line for each named address of the request, which is a list such as `0x1+0x2`.
+    /// Answers as Go's handler does. The request is a list of addresses such as `0x1+0x2`. The first line of the answer
+    /// is a number, which is 0 only if no names are looked up. Then follows a line for each address that has a name.
     fn symbols(&self, asked: &[u8]) -> Response {
         let address = |text: &str| u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok();
         let asked = String::from_utf8_lossy(asked);

@@ -117,7 +117,7 @@ pub struct ConcurrentTestResult {
     pub check_failures: usize,
     /// Number of users ended by a panic.
     pub panicked_users: usize,
-    /// Number of abandoned threads, which did not end.
+    /// Number of threads that did not end, and were abandoned.
     pub abandoned_threads: usize,
     /// Length of the window in seconds.
     pub window_s: f64,

@@ -33,7 +33,7 @@ pub struct Retained {
 }
 
 impl Retained {
-    /// Returns the number of parts of the run in which blocks were allocated that are still live.
+    /// Returns the number of parts of the run in which the live blocks were allocated.
     pub fn spans(&self) -> u32 {
         self.by_span.iter().filter(|bytes| **bytes > 0).count() as u32
     }

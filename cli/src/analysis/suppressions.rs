@@ -34,7 +34,7 @@ pub struct Suppression {
     pub pattern: String,
     /// Whether the suppression is one of [`built_in`].
     pub is_built_in: bool,
-    /// Texts between the `*` of the pattern, which must occur in this order.
+    /// Texts between the `*` of the pattern. They must occur in this order.
     parts: Vec<String>,
     is_from_start: bool,
     is_to_end: bool,

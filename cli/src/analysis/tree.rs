@@ -31,7 +31,7 @@ pub struct Node {
     pub depth: u32,
 }
 
-/// Tree of functions that sums one figure.
+/// Tree of functions, with the sum of one figure at each node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
     /// Direction of the tree.

@@ -25,14 +25,14 @@ pub(super) const CONFLICTS: &str = "conflicts";
 /// Settings: the added arguments, and the crates that get them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settings {
-    /// Flags for all crates of the library.
+    /// For the build of the library. All of its crates get additional flags.
     Library {
-        /// Wrapper that the user has, such as sccache.
+        /// The user's wrapper of the compiler, such as sccache (`RUSTC_WRAPPER`).
         chained: Option<OsString>,
     },
-    /// The library for programs and tests.
+    /// For the build of the user's package. Programs and tests are linked with the library.
     Program {
-        /// Wrapper of workspace members that the user has.
+        /// The user's wrapper for workspace members (`RUSTC_WORKSPACE_WRAPPER`).
         chained: Option<OsString>,
         /// The library that takes the place of std.
         library: PathBuf,

@@ -21,9 +21,9 @@ pub(super) struct Function<'a> {
 /// Call, with the functions at its address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Call<'a> {
-    /// Address before the return address, which lies within the call.
+    /// Return address minus one, which is an address within the call.
     pub(super) address: u64,
-    /// Lowest address of the object of the call, which identifies the object.
+    /// Lowest address of the object that contains the call. It identifies the object.
     pub(super) module_start: Option<u64>,
     /// Path of the object of the call; empty if unknown.
     pub(super) module: &'a str,

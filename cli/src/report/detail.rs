@@ -15,7 +15,7 @@ pub struct Detail<'a> {
     pub top: usize,
     /// Direction of the call tree; `None` omits the section with the tree.
     pub tree: Option<Direction>,
-    /// Whether the report has the section that lists the blocks that were not freed, by place.
+    /// Whether the report lists the blocks that were not freed, by place.
     pub leaks: bool,
     /// Suppressions that the section on unfreed blocks applies.
     pub suppressions: &'a [Suppression],

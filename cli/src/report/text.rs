@@ -135,7 +135,7 @@ fn asked_for(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the lines above the first section, which identify the process.
+/// Writes the lines that identify the process, above the first section.
 pub(super) fn title(page: &mut TextPage<'_>, profile: &Profile) -> io::Result<()> {
     let process = &profile.process;
     let named = |text: &str, unnamed: &str| if text.is_empty() { unnamed.to_string() } else { escaped(text) };

@@ -31,7 +31,8 @@ pub(in crate::dump) trait Table {
     const TAG: Tag;
     /// Number of columns.
     const COLUMNS: usize;
-    /// Number of leading columns with at least one byte for every row, which bounds the memory reserved for rows.
+    /// Number of leading columns with at least one byte for every row. The shortest of these columns bounds the memory
+    /// reserved for rows.
     const FULL_COLUMNS: usize;
 
     /// Appends one row to `columns`, which must hold [`Table::COLUMNS`] columns.

@@ -22,7 +22,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// Initial capacity of a line in bytes, so that reading the order to stop does not allocate.
 const LINE_BYTES: usize = 4096;
 
-/// Whether this process is a child of [`run_paired`](super::run_paired), which must call [`serve`].
+/// Whether this process is a child of [`run_paired`](super::run_paired). A child must call [`serve`].
 pub fn is_child() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| value == "serve")
 }

@@ -8,7 +8,7 @@ use super::super::result::ConcurrentTestResult;
 use super::super::series::ScalabilityReport;
 use super::plan::PairedPlan;
 
-/// The runs of a [`PairedPlan`], which may have been stopped.
+/// The runs of a [`PairedPlan`]. Some runs are missing if the plan was stopped.
 #[derive(Debug, Clone)]
 pub struct PairedRuns {
     config: BenchmarkConfig,

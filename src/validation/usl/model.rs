@@ -72,7 +72,7 @@ pub struct UslFit {
     pub extrapolated: bool,
     /// Standard deviation of the residuals, in requests per second.
     pub residual_sd: f64,
-    /// Akaike's criterion of the curve, which compares fits of the same data.
+    /// Akaike's criterion of the curve. It compares fits of the same data.
     pub criterion: f64,
     /// Whether fewer than six levels were measured.
     pub few_points: bool,

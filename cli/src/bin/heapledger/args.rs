@@ -83,8 +83,8 @@ pub struct ReportedArgs {
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
-    /// Leave the source lines of the program out of the page, which otherwise shows those of the largest places if their
-    /// files are here
+    /// Leave source lines out of the page; without it, the page shows the lines of the largest places if their files
+    /// are here
     #[arg(long)]
     pub no_source: bool,
 
@@ -234,7 +234,7 @@ pub struct DiffArgs {
     /// Second dump
     pub after: PathBuf,
 
-    /// Rank places by the change of this figure; without it, by that of the one that changed most
+    /// Rank places by the change of this figure; without it, by the figure that changed most
     #[arg(long, alias = "metric", value_enum, value_name = "FIGURE")]
     pub by: Option<MetricArg>,
 
@@ -250,7 +250,7 @@ pub struct DiffArgs {
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
-    /// Exit with 1 if a figure of the whole program, or that of --by, grew by more than this (bytes or blocks)
+    /// Exit with 1 if a figure of the whole program, or the figure of --by, grew by more than this (bytes or blocks)
     #[arg(long, value_name = "BYTES")]
     pub fail_on_growth: Option<u64>,
 

@@ -22,7 +22,7 @@ pub(super) struct Call<'a> {
 /// Tree of calls, as one list for each property of its nodes. Node 0 is the root.
 #[derive(Serialize)]
 pub(super) struct CallsPart {
-    /// Parent of each node, which has a lower number.
+    /// Parent of each node. A parent has a lower number than its children.
     pub(super) parents: Vec<u32>,
     /// For each node, the index of its call in the table of frames. The root has no call; its entry is unused.
     pub(super) frames: Vec<u32>,

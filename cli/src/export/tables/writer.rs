@@ -98,7 +98,7 @@ impl std::fmt::Debug for TableWriter {
 }
 
 impl TableWriter {
-    /// Returns a writer of tables below `directory`, which need not exist.
+    /// Returns a writer of tables below `directory`. The directory need not exist.
     pub fn new(directory: &Path, labels: Labels) -> TableWriter {
         TableWriter {
             root: directory.to_owned(),

@@ -34,7 +34,7 @@ pub enum CargoAction {
     Run(RecordArgs),
     /// Run an example of the package: NAME is the first word
     Example(RecordArgs),
-    /// Run the tests, as `cargo test` does: a row for each test, those that allocate most, those that retain
+    /// Run the tests, as `cargo test` does, then list the tests that allocate most and the tests that retain memory
     Test(RecordArgs),
     /// Run the benches, as `cargo bench` does, then report their dumps
     Bench(RecordArgs),

@@ -58,7 +58,7 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "CHOICE", value_parser = popularity, default_value = "zipf")]
     pub popularity: Popularity,
 
-    /// Count an answer of the program or service as wrong if it differs from the first one to the same query
+    /// Count an answer of the program or service as wrong if it differs from the first answer to the same query
     #[arg(long)]
     pub same_answers: bool,
 
@@ -76,7 +76,7 @@ pub struct ValidateArgs {
     pub rate: Vec<f64>,
 
     /// One load in stages: 10s:8 reaches 8 users in ten seconds, 10s=8 has 8 users for ten; the longest level stage is
-    /// measured, or all of them if none is level
+    /// measured, or all stages if no stage is level
     #[arg(long, value_name = "S,S,…", value_delimiter = ',', value_parser = stage, group = "planned", conflicts_with_all = ["users", "duration", "warmup", "ramp"])]
     pub stages: Vec<Stage>,
 

@@ -32,7 +32,7 @@ impl HttpWorkload {
         Self { name: format!("service: {method} {url}"), url, body, queries, answers, limit }
     }
 
-    /// Compares each answer with the first one to the same query.
+    /// Compares each answer with the first answer to the same query.
     pub fn same_answers(mut self) -> Self {
         self.answers = Answers::checked(self.queries.len());
         self
