@@ -462,8 +462,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Adds the scopes. Their names and peaks come from their cells. Their sums come from the sites, because only those
-    /// include the events that the replay has booked.
+    /// Adds the scopes. The name and the peak of a scope come from its cell. Its sums come from its sites, because only
+    /// the sites include the events that the replay has booked.
     fn scopes(&self, profile: &mut Profile) {
         profile.scope_counts = scopes::counts(&self.ledger.scopes);
         let (page, count) = self.ledger.scopes.place();

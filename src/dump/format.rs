@@ -211,7 +211,7 @@ impl Tag {
     ];
 
     /// Whether the contents section omits the table if it has no rows. True for the tables of symbols, which only a
-    /// bundled dump has, and for those of scopes and curves, which earlier versions do not have.
+    /// bundled dump has, and for the tables of scopes and curves, which dumps of earlier versions do not have.
     pub(super) const fn is_listed_with_rows_only(self) -> bool {
         matches!(self, Tag::SYMBOL_TEXTS | Tag::SYMBOL_FRAMES | Tag::SYMBOL_NOTES | Tag::SCOPES | Tag::CURVES)
     }

@@ -46,7 +46,7 @@ pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
     write_noted(out, profile, profile, &[])
 }
 
-/// Writes a dump whose large tables have the rows of `rows`, and whose other parts are those of `profile`.
+/// Writes a dump of `profile`, in which the large tables have the rows of `rows`.
 pub(crate) fn write_rows<W: Write>(out: W, profile: &Profile, rows: &dyn Rows) -> io::Result<Encoded> {
     write_noted(out, profile, rows, &[])
 }

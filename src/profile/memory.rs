@@ -22,14 +22,14 @@ pub struct ProcessMemory {
     pub allocator: String,
     /// Bytes that the allocator has given out, to the program and to code that does not call through heapledger.
     pub allocator_used_bytes: Option<u64>,
-    /// Free bytes that the allocator keeps, also those whose pages it has returned to the system.
+    /// Free bytes that the allocator keeps, including bytes in pages that it has returned to the system.
     pub allocator_free_bytes: Option<u64>,
     /// Lower bound of the bytes that the live blocks take in the allocator, with rounding and headers. `None` if the
     /// program uses another allocator.
     pub blocks_at_least_bytes: Option<u64>,
     /// Upper bound of the bytes that the live blocks take in the allocator.
     pub blocks_at_most_bytes: Option<u64>,
-    /// Bytes of those large live blocks ([`LARGE_BLOCK_BYTES`] and more) whose pages were examined.
+    /// Bytes of the large live blocks ([`LARGE_BLOCK_BYTES`] and more) whose pages were examined.
     pub large_blocks_bytes: Option<u64>,
     /// Resident bytes of the blocks in `large_blocks_bytes`. The other bytes of these blocks were never touched, or are
     /// in swap.

@@ -41,7 +41,7 @@ pub struct Event {
     pub address: u64,
     /// Size of the block in bytes.
     pub size: u64,
-    /// Sequence number of the event among those of its producer, from 1. The collector sets it.
+    /// Number of the event in the sequence of its producer's events, from 1. The collector sets it.
     pub sequence: u64,
     /// Number of the producer. The collector sets it.
     pub producer: u32,

@@ -240,12 +240,12 @@ impl Certainty {
         self
     }
 
-    /// Returns the certainty of the same figure, read from a file with `parts` unreadable parts.
+    /// Returns this certainty for a figure that was read from a file with `parts` unreadable parts.
     pub fn damaged(self, parts: usize) -> Self {
         self.weaken(UncertaintyCause::Damaged(parts as u64), Grade::Uncertain)
     }
 
-    /// Returns the certainty of the same figure, in a program whose std has another allocator.
+    /// Returns this certainty for a figure of a program whose std has another allocator.
     fn bypassed(mut self, figure: FigureGroup) -> Self {
         let only_grows = matches!(
             figure,
@@ -260,7 +260,7 @@ impl Certainty {
         self
     }
 
-    /// Returns the certainty of the same figure, in a profile that breaks `laws` conservation laws.
+    /// Returns this certainty for a figure of a profile that breaks `laws` conservation laws.
     pub fn contradicted(self, laws: usize) -> Self {
         self.weaken(UncertaintyCause::BrokenLaws(laws as u64), Grade::Uncertain)
     }

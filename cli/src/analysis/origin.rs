@@ -1,6 +1,6 @@
 //! Damage and notes of the file that holds a profile.
 
-/// Damage and notes of a file. The default is that of an undamaged file without notes, and of a snapshot of the running
+/// Damage and notes of a file. The default applies to an undamaged file without notes, and to a snapshot of the running
 /// process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -26,7 +26,7 @@ pub struct TestRow {
     pub blocks: u64,
     /// Bytes that the test's thread allocated.
     pub bytes: u64,
-    /// Bytes, of those in `bytes`, that were not freed when the program ended.
+    /// Bytes in `bytes` that were not freed when the program ended.
     pub retained_bytes: u64,
     /// Events of the thread that were lost.
     pub lost: u64,

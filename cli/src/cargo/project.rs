@@ -47,7 +47,7 @@ pub struct Target {
 }
 
 impl Project {
-    /// Runs `cargo metadata`. Passes on those of `flags` that select the package and the directory.
+    /// Runs `cargo metadata`. Passes on the `flags` that select the package and the directory.
     pub fn find(flags: &[OsString], with_dependencies: bool) -> Result<Project, Problem> {
         let mut command = Command::new(cargo());
         command.args(["metadata", "--format-version", "1"]);
@@ -125,7 +125,7 @@ pub fn flag<'a>(flags: &'a [OsString], name: &str) -> Option<&'a OsStr> {
     None
 }
 
-/// Returns those flags that `cargo metadata` accepts too.
+/// Returns the flags that `cargo metadata` accepts too.
 fn of_metadata(flags: &[OsString]) -> Vec<OsString> {
     let valued = ["--manifest-path", "--config"].into_iter();
     let with_value = valued.filter_map(|name| Some([OsString::from(name), flag(flags, name)?.to_owned()]));

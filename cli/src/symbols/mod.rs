@@ -130,8 +130,8 @@ struct Group {
     addresses: Vec<u64>,
 }
 
-/// Returns all addresses without symbols, grouped by module. The module of a return address is the one that contains
-/// the call before it.
+/// Returns all addresses without symbols, grouped by module. The module of a return address is the module that contains
+/// the call before the address.
 fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
     let mut addresses: Vec<u64> =
         profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied()).collect();

@@ -112,7 +112,7 @@ fn why_invalid(run: &ConcurrentTestResult) -> Option<String> {
     issue.or_else(|| (!run.valid).then(|| "marked as invalid".to_owned()))
 }
 
-/// Whether the tracker lost events, by its counts or by those of the workload.
+/// Whether the tracker lost events, by its counts or by the counts of the workload.
 pub(super) fn lost_events(run: &ConcurrentTestResult) -> bool {
     run.completeness.as_ref().is_some_and(|c| {
         c.aggregated < c.observed

@@ -99,7 +99,7 @@ fn check_by_thread(args: &SiteArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether any block was not freed, among those that pass the filters and match no suppression.
+/// Whether the profile has an unfreed block that passes the filters and matches no suppression.
 pub fn has_leaks(profile: &Profile, detail: &Detail<'_>) -> bool {
     leaks(profile, &detail.view, detail.suppressions).blocks > 0
 }

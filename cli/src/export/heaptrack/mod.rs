@@ -119,7 +119,7 @@ fn text(texts: &mut Interner<String>, text: &str, out: &mut impl Write) -> io::R
     Ok(number + 1)
 }
 
-/// Numbers of one path: those of its empty block and of its sizes.
+/// Numbers of one path: the number of its empty block, and the numbers of its sizes.
 struct Infos {
     none: u64,
     sizes: Vec<u64>,

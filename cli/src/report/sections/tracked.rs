@@ -56,7 +56,7 @@ pub(in super::super) fn tracked(page: &mut TextPage<'_>, subject: &Subject<'_>) 
     page.fact("that is", "what these pointers said themselves; others are not seen")
 }
 
-/// Writes the number of events, and the number of those that the history holds with time and stack.
+/// Writes the number of events, and the number of events that the history holds with time and stack.
 fn events(page: &mut TextPage<'_>, report: &TrackedReport) -> io::Result<()> {
     let all = counted(report.events_total, "clone, drop or other event", "clones, drops and other events");
     let line = format!("{all}, {} of them recorded with time and stack", count(report.events_recorded));
