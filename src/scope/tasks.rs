@@ -20,9 +20,9 @@ mod sealed {
 /// Makes every task of a runtime a scope, named after the place that spawned it: `src/server.rs:40`. What a task
 /// allocates while it is polled belongs to its scope. Feature `tokio`.
 ///
-/// The call sets the runtime's hooks before and after each poll. Tokio keeps one hook of each kind, so a hook that the
-/// program sets later replaces these, and then tasks are no scopes. Tokio has these hooks only if the whole program is
-/// built with `RUSTFLAGS="--cfg tokio_unstable"`. Otherwise the call does not compile; then
+/// The call sets the runtime's hooks before and after each poll. Tokio keeps one hook of each kind. A hook that the
+/// program sets later replaces the hook of this call, and then tasks are no scopes. Tokio has these hooks only if the
+/// whole program is built with `RUSTFLAGS="--cfg tokio_unstable"`. Otherwise the call does not compile; then
 /// [`Scope::wrap`](crate::Scope::wrap) makes a task a scope:
 ///
 /// ```

@@ -16,7 +16,7 @@ use crate::text::{STYLES, units::count};
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/// The columns of the cost of the tracker by users.
+/// The columns of the table with the tracker's cost at each number of users.
 const COSTS: [Column<(usize, Overhead)>; 7] = [
     ("users", |(users, _)| Some(users.to_string())),
     ("throughput %", |(_, o)| loss_percent(o).map(|loss| signed(-loss / 100.0))),
