@@ -9,7 +9,7 @@ use super::gate::{self, is_idle, is_internal};
 use super::options::Opener;
 use super::process::PROCESS;
 use super::record::{alloc_record, free_record, whole_free_record};
-use super::stacks::stack_slow;
+use super::stacks::{stack_on_sampling_lane, stack_slow};
 use super::window::write;
 use super::{sampling, slot, thread};
 use crate::ring::event::Traits;
@@ -40,11 +40,14 @@ pub(super) fn free_slow(opener: Opener<'_>, address: u64, size: u64) {
 pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits, stack: u32) {
     match admit(lane, limit) {
         Admission::SampledOut => sampling::alloc(lane, address, size, traits),
-        Admission::Recorded(limit) => {
+        Admission::Recorded(admitted) => {
+            // The level is full again as of this event: its stack was not taken, because the gate was closed.
+            let is_first = limit == 0 && admitted != 0;
+            let stack = if is_first { stack_on_sampling_lane(lane, size) } else { stack };
             // Before the record, whose traits say that the block is in the sampled set.
             let period = sampling::note_internal_alloc(lane, address);
             let traits = with_internal_mark(lane, traits, period);
-            if !write(lane, limit, &alloc_record(address, size, traits, stack)) {
+            if !write(lane, admitted, &alloc_record(address, size, traits, stack)) {
                 sampling::note_internal_free(lane, address);
             }
         }

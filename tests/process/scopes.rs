@@ -4,6 +4,7 @@ use std::alloc::{Layout, realloc};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use heapledger::profile::{Scope as Row, ScopeCounts};
 use heapledger::scope::{Inconclusive, Measurement, ScopeToken};
@@ -44,6 +45,9 @@ pub const CASES: &[Case] = &[
         assert_eq!((request.total_bytes, request.live_bytes(), request.reallocs), (350, 250, 1));
     })
     .variables(&[("HEAPLEDGER_BLACKBOX", "box.hl")]),
+    Case::new("every_measure_counts_while_all_events_are_recorded_again", measure_after_sampling, |ended| {
+        ended.quietly();
+    }),
     Case::new("a_measure_that_cannot_be_exact_says_why", be_inconclusive, |ended| {
         ended.quietly();
     }),
@@ -361,6 +365,26 @@ fn be_inconclusive() {
         assert_eq!(inconclusive, (n == 64).then_some(Inconclusive::NoScope), "{n}");
     }
     left.into_iter().for_each(|block| free(block, 9));
+}
+
+/// Some event is the first that is recorded in full again; it belongs to its scope, too.
+fn measure_after_sampling() {
+    let began = Instant::now();
+    let mut measures = 0;
+    while began.elapsed() < Duration::from_millis(1_500) {
+        heapledger::set_degradation(heapledger::profile::Degradation::CountersOnly);
+        free(block(5), 5);
+        heapledger::set_degradation(heapledger::profile::Degradation::Full);
+        for _ in 0..300 {
+            let measurement = Measurement::begin();
+            free(block(9), 9);
+            let (usage, inconclusive) = measurement.end();
+            measures += u64::from(inconclusive.is_none());
+            assert!(inconclusive.is_some() || usage.allocations == 1, "{usage:?} after {measures} measures");
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+    assert!(measures > 0);
 }
 
 fn grow() {
