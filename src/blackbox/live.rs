@@ -24,8 +24,8 @@ const LIVE_METADATA_BYTES_MAX: u64 = 16 << 20;
 
 /// A reader of the live page of one process. It holds the file open, so that each reading costs one copy of the page.
 ///
-/// If it may write to the file, it notes each reading there. For two seconds after that, the process writes the page four
-/// times a second.
+/// If the reader may write to the file, it counts each reading in the page. For two seconds after a reading, the
+/// process writes the page four times a second.
 ///
 /// ```no_run
 /// let mut page = heapledger::dumps::LiveReader::open("/dev/shm/heapledger.1234.live")?;
@@ -38,7 +38,7 @@ pub struct LiveReader {
     path: PathBuf,
     file: File,
     mapped: MappedFile,
-    /// Whether the process is told that somebody reads.
+    /// Whether the reader can count its readings in the page.
     is_writable: bool,
     is_box: bool,
     content: Box<Content>,
@@ -121,8 +121,8 @@ impl LiveReader {
         is_written(&self.file, self.content.pid as u32)
     }
 
-    /// Reads the program's name and the loaded objects into `known`, if the process has written them anew. Keeps the
-    /// earlier ones if they cannot be read whole.
+    /// Reads the program's name and the loaded objects into `known`, if the process has written them anew. If they
+    /// cannot be read whole, `known` keeps the earlier name and objects.
     fn read_metadata(&mut self) -> Result<(), ReadError> {
         let failed = |source| ReadError::Io { path: Some(self.path.clone()), source };
         let (start, bytes) = if self.is_box {

@@ -58,7 +58,7 @@ pub(super) struct LaneSums {
 pub(super) struct Figures<'a> {
     pub(super) sites: BTreeMap<u32, SiteFigures>,
     pub(super) timeline: &'a Timeline,
-    /// Maximum number of sites. Further stacks share the last one.
+    /// Maximum number of sites. Further stacks share the last site.
     pub(super) sites_max: u32,
     /// Time of the last replayed event, in nanoseconds since the start.
     pub(super) last_ns: u64,

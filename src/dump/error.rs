@@ -267,7 +267,7 @@ pub enum DamageKind {
         /// Reason why the content is invalid.
         why: String,
     },
-    /// The section occurs again. Only the first one was kept.
+    /// The section occurs again. Only its first occurrence was kept.
     Repeated,
     /// Sections are missing from the sequence of numbers.
     SectionsMissing {

@@ -91,7 +91,7 @@ pub(super) const COMMAND_LINE_BYTES_MAX: usize = 512 << 10;
 pub(super) const ARGUMENT_COST_BYTES: usize = 4;
 /// Maximum number of frames of one stack. A longer stack is cut and marked as truncated.
 pub(super) const FRAMES_PER_STACK_MAX: usize = 65_536;
-/// Maximum number of buckets of one histogram. Counts of higher buckets are added to the last one.
+/// Maximum number of buckets of one histogram. Counts of higher buckets are added to the last bucket.
 pub(super) const HISTOGRAM_BUCKETS_MAX: usize = 64;
 /// Maximum number of intervals of the curve of one site.
 pub(super) const CURVE_POINTS_MAX: usize = 1024;

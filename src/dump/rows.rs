@@ -6,7 +6,7 @@ use crate::profile::{LiveBlock, Profile, RowSums, Site, Stack};
 
 /// The large tables of a dump. Each call returns the same rows.
 pub(crate) trait Rows {
-    /// Returns the stacks. Stack 0 is the empty one.
+    /// Returns the stacks. Stack 0 is the empty stack.
     fn stacks(&self) -> Box<dyn Iterator<Item = Cow<'_, Stack>> + '_>;
 
     /// Returns the sites.

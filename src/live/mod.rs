@@ -1,10 +1,11 @@
 //! Figures of a running process: totals, quality, the largest and the fastest growing sites and scopes, and the last
 //! minute.
 //!
-//! While a black box, `HEAPLEDGER_LIVE` ([`HeapLedger::live`](crate::HeapLedger::live)) or an endpoint is on, a thread of
-//! heapledger writes these figures into a page of 64 KiB, the *live page*: four times a second while somebody reads it, else
-//! as they change, once a second at most. Recording threads do not write it. Any process that may read the page's file can
-//! read the figures; one that may also write notes there that it reads. The program notices nothing of that.
+//! While a black box, `HEAPLEDGER_LIVE` ([`HeapLedger::live`](crate::HeapLedger::live)) or an endpoint is on, a thread
+//! of heapledger writes these figures into a page of 64 KiB, the *live page*: four times a second while somebody reads
+//! it; otherwise when the figures change, at most once a second. Recording threads do not write it. Any process that
+//! may read the page's file can read the figures. A process that may also write to the file counts its readings in the
+//! page. The program itself is not affected.
 //!
 //! ```text
 //!  heapledger's thread ──► page ──► black box, or file in /dev/shm ──► live::read ──► Live

@@ -20,9 +20,9 @@ pub struct Live {
     pub written_unix_ns: u64,
     /// Number of times that the figures were written.
     pub writes: u64,
-    /// Pause between two writings while the figures change, in nanoseconds: a quarter of a second while somebody reads, else a
-    /// second, or longer where a writing takes more than a hundredth of that. Figures that do not change are written every
-    /// ten seconds.
+    /// Pause between two writes while the figures change, in nanoseconds: a quarter of a second while somebody reads,
+    /// else a second. The pause is longer if a write takes more than a hundredth of it. Unchanged figures are written
+    /// every ten seconds.
     pub interval_ns: u64,
     /// Processor time of the last write, in nanoseconds.
     pub cost_ns: u64,
@@ -47,7 +47,7 @@ pub struct Live {
     pub sites: Vec<LiveSite>,
     /// Scopes, largest live bytes first.
     pub scopes: Vec<LiveScope>,
-    /// The time between each two of the last writings, oldest first: a minute while somebody reads.
+    /// Figures of the intervals between the last writes, oldest first: the last minute while somebody reads.
     pub intervals: Vec<LiveInterval>,
     /// Loaded objects, with which the command finds names for addresses.
     pub modules: Vec<Module>,

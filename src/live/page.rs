@@ -19,7 +19,8 @@ pub(crate) const LIVE_SITES_MAX: usize = 32;
 pub(crate) const LIVE_SCOPES_MAX: usize = 32;
 /// Maximum number of frames of a site's stack, the innermost ones.
 pub(crate) const LIVE_FRAMES_MAX: usize = 48;
-/// Intervals, one for each writing, and one for the time before it in which nothing changed.
+/// Maximum number of intervals. Each write adds an interval; if nothing had changed for a while, it first adds an
+/// interval for this while.
 pub(crate) const LIVE_INTERVALS_MAX: usize = 240;
 /// Maximum length of a scope's name, in bytes.
 pub(crate) const NAME_BYTES: usize = 120;
@@ -39,7 +40,7 @@ pub(crate) struct LivePage {
     /// Whether the recording has ended.
     ended: AtomicU64,
     sequence: Sequence,
-    /// Number of readings so far, by readers that may write; the writer is told so that somebody reads.
+    /// Number of readings by readers that may write to the page. The number tells the writer that somebody reads.
     readings: AtomicU64,
     words: [AtomicU64; WORDS],
 }
@@ -246,7 +247,7 @@ impl LivePage {
         self.ended.load(Ordering::Relaxed) != 0
     }
 
-    /// Tells the writer that somebody reads. The page must be writable.
+    /// Counts a reading, which tells the writer that somebody reads. The page must be writable.
     pub(crate) fn note_reading(&self) {
         // relaxed: the writer looks at the word alone, and any value is a valid one.
         self.readings.fetch_add(1, Ordering::Relaxed);

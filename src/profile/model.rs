@@ -98,9 +98,9 @@ pub struct Site {
     pub at_peak_bytes: u64,
     /// Number of blocks of this site that were live at the peak of the whole process.
     pub at_peak_blocks: u64,
-    /// Number of blocks that were freed when the allocating thread had made at most [`TEMPORARY_ALLOCS`] further
-    /// allocations. A block is missing if two of these allocations took its places in the nursery, which depends on the
-    /// addresses.
+    /// Number of blocks that were freed before the allocating thread had made more than [`TEMPORARY_ALLOCS`] further
+    /// allocations. A block is not counted if two of these allocations took its places in the nursery. Whether they do
+    /// depends on addresses.
     pub temporary_blocks: u64,
     /// Bytes of the blocks in `temporary_blocks`.
     pub temporary_bytes: u64,
@@ -126,8 +126,8 @@ impl Site {
     }
 }
 
-/// Number of allocations that defines a temporary block: the block is freed when its thread has made at most this many
-/// further allocations.
+/// Number of allocations that defines a temporary block: the block is freed before its thread has made more than this
+/// many further allocations.
 pub const TEMPORARY_ALLOCS: u32 = 8;
 
 /// One call stack.

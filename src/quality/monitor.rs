@@ -155,7 +155,7 @@ pub struct QualityView {
     pub cause: Option<LossReason>,
     /// The newest window that has ended.
     pub newest: Option<QualityWindow>,
-    /// The window before the newest one.
+    /// The window before `newest`.
     pub before: Option<QualityWindow>,
 }
 

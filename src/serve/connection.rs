@@ -74,8 +74,8 @@ impl Connection {
     }
 
     /// Returns the rank of a connection that waits for its client; `None` for other connections. If there are too many
-    /// connections, the lowest rank is closed first: first those without a whole request, then those whose client does
-    /// not take its answer, and among equal ones the longest wait.
+    /// connections, the connection with the lowest rank is closed: first a connection without a whole request, then a
+    /// connection whose client does not take its answer; among equal connections, the one that waits longest.
     pub(super) fn rank(&self) -> Option<(bool, Instant)> {
         match self.state {
             State::Reading(_) | State::Writing { .. } => Some((self.unsent_bytes() > 0, self.since)),

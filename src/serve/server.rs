@@ -1,10 +1,11 @@
 //! The server: one thread, which never waits for one client.
 //!
-//! A client that sends its request at once is answered at once. One that does not, or does not take its answer, is given up
-//! for a newer one as soon as [`CONNECTIONS_MAX`] are open, so that any number of slow ones keeps nobody out; but not in the
-//! round in which it was accepted, nor in the next one, so that a request which comes a moment later is answered. All work
-//! together takes at most [`CPU_SHARE`] of a processor, over some seconds; beyond that the server rests, and the system holds
-//! further connections back.
+//! A client that sends its request at once is answered at once. A slow client does not send its request, or does not
+//! take its answer. When [`CONNECTIONS_MAX`] connections are open, the server closes the connection of a slow client
+//! for each new connection, so slow clients keep nobody out. The server does not close a connection in the round that
+//! accepts it, nor in the next round, so a request that arrives a moment later is answered. All work together takes at
+//! most one part in [`CPU_SHARE`] of a processor, over some seconds; beyond that the server rests, and further
+//! connections wait in the system.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -25,8 +26,8 @@ pub(crate) const DIFFERENCES_MAX: usize = 4;
 /// Maximum number of bytes in answers that clients have not taken, without the newest answer. Above it, connections are
 /// closed.
 pub(crate) const UNSENT_BYTES_MAX: usize = 16 << 20;
-/// Maximum number of connections that are accepted in one round: half of those that are open, so that a new connection is
-/// waited for at least once before so many newer ones have come that it may be given up.
+/// Maximum number of connections that are accepted in one round: half of the open connections. So the server waits for
+/// a new connection at least once before enough newer connections have come to displace it.
 pub(crate) const ACCEPTED_AT_ONCE: usize = CONNECTIONS_MAX / 2;
 /// Maximum pause between two checks for the end of the program.
 const TURN: Duration = Duration::from_millis(250);

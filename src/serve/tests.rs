@@ -245,7 +245,7 @@ fn a_request_that_is_there_when_its_client_is_accepted_is_answered_to_the_end() 
     for _ in 0..10 {
         let mut client = connected(at);
         client.write_all(METRICS).unwrap();
-        // The connection ends in the round that answers, not in a later one.
+        // The connection ends in the round that answers, not in a later round.
         turn_until_answered(&mut server, &client);
         assert!(whole_answer(&mut client).starts_with("HTTP/1.1 200"));
     }
@@ -267,14 +267,14 @@ fn a_request_that_comes_after_a_flood_of_silent_clients_is_answered() {
 
 const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// Returns a server that makes its turns when the test calls for them.
+/// Returns a server and its address. The test calls the server's `turn`.
 fn by_turns(heap: &Growing) -> (Server<'_>, SocketAddr) {
     let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
     let at = listener.local_address().unwrap();
     (Server::new(listener, Address::parse("127.0.0.1:0").unwrap(), heap), at)
 }
 
-/// Makes turns until the client has a part of the answer, or the connection was ended.
+/// Calls `turn` until the client has a part of the answer, or the connection has ended.
 fn turn_until_answered(server: &mut Server<'_>, client: &TcpStream) {
     client.set_nonblocking(true).unwrap();
     while client.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {

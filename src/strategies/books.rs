@@ -185,7 +185,7 @@ impl BoundedHistory {
         self.recorded
     }
 
-    /// Returns the number of events that were evicted by newer ones.
+    /// Returns the number of events that were evicted by newer events.
     pub const fn evicted(&self) -> u64 {
         self.recorded.saturating_sub(self.events.len() as u64)
     }

@@ -171,7 +171,7 @@ impl FrameEncoder {
         self.made += 1;
     }
 
-    /// Writes the shape of a block, unless it is the predicted one. Returns the code of its encoding.
+    /// Writes the shape of a block, unless the model predicts it. Returns the code of its encoding.
     fn shape(&mut self, shape: BlockShape) -> u8 {
         let next = self.shapes.len() as u32;
         let number = *self.shapes.entry(shape).or_insert(next);

@@ -88,7 +88,7 @@ pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
         found.push(Finding { line, kind: FindingKind::LargestAtPeak { bytes, of_bytes, course } });
     }
     let grows = |line| growing.iter().any(|finding| finding.line == line);
-    // At the snapshot another place may be the largest one.
+    // At the snapshot another place may be the largest.
     if let Some((line, bytes, of_bytes)) = first(SiteOrder::Live)
         && Some(line) != largest_at_peak.map(|(line, ..)| line)
         && !grows(line)

@@ -41,7 +41,7 @@ pub use knobs::{KnobBounds, Knobs, SAMPLING_SHIFT_MAX, SAMPLING_SHIFT_MIN};
 
 pub use stats::TrackingStats;
 
-/// Minimum time between a change and the next one, in nanoseconds.
+/// Minimum time between two changes, in nanoseconds.
 pub const COOLDOWN_NS: u64 = 1_000_000_000;
 /// Number of consecutive intervals under the same pressure before a knob is set.
 pub const CONFIRMATIONS: u32 = 2;

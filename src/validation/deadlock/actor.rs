@@ -135,7 +135,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Actor>>> = const { RefCell::new(None) };
 }
 
-/// A guard that makes an actor the current one of this thread until dropped.
+/// A guard that makes an actor the current actor of this thread until dropped.
 pub(in super::super) struct Entered(Option<Arc<Actor>>);
 
 pub(in super::super) fn enter(actor: &Arc<Actor>) -> Entered {

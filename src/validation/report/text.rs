@@ -165,7 +165,7 @@ pub fn runs_text(runs: &[ConcurrentTestResult]) -> String {
     Table::new(&RUNS, runs).text() + "\n" + &unique(runs.iter().filter_map(cost)) + &closing(runs)
 }
 
-/// Joins the lines and omits repeated ones.
+/// Joins the lines, and omits repeated lines.
 fn unique(lines: impl Iterator<Item = String>) -> String {
     let mut seen: Vec<String> = Vec::new();
     for line in lines {

@@ -64,7 +64,7 @@ pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>)
     certainty(page, subject, FigureGroup::Lifetimes)
 }
 
-/// Draws bars; `top` labels the highest row, and `name` the lowest one.
+/// Draws bars; `top` labels the highest row, and `name` the lowest row.
 fn draw(page: &mut TextPage<'_>, values: &[u64], rows: usize, top: &str, name: &str) -> io::Result<()> {
     let unicode = page.layout.unicode;
     for (index, row) in bars(values, rows, unicode).into_iter().enumerate() {

@@ -50,7 +50,7 @@ pub struct ValidateArgs {
     #[arg(long, requires = "command")]
     pub per_user: bool,
 
-    /// Queries of the program or service: a file with one a line
+    /// Queries of the program or service: a file with one query on each line
     #[arg(long, value_name = "FILE")]
     pub queries: Option<PathBuf>,
 
