@@ -265,7 +265,7 @@ pub struct Settings {
     pub memory_limit_bytes: u64,
 }
 
-/// Settings of a recorder that takes no stacks. A file that lost its settings is read with these.
+/// Settings of a recorder that takes no stacks. A reader uses these settings for a file that lost its settings.
 impl Default for Settings {
     fn default() -> Settings {
         Settings {

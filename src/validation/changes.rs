@@ -69,8 +69,8 @@ pub struct FigureChange {
     /// Change as a share of the baseline's value: −0.2 is a fifth less. For completeness: the difference of the two
     /// shares. `None` if the values are not comparable.
     pub change: Option<f64>,
-    /// Confidence interval of `change`; `None` if the values are not comparable, and for completeness, which is
-    /// counted.
+    /// Confidence interval of `change`. `None` for completeness, which is counted, and for values that are not
+    /// comparable.
     pub interval: Option<(f64, f64)>,
     /// Verdict on `change`.
     pub verdict: ChangeVerdict,
