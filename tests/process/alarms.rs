@@ -73,15 +73,16 @@ pub fn on_quality(quality: &QualityIndicator) {
     }
 }
 
-/// Asserts that the figures of the callback obey the laws, and have the same history as those of
-/// `heapledger::quality()`.
+/// Asserts that the figures of the callback obey the laws, and have the history. `heapledger::quality()` is asked later,
+/// maybe much later, because the callback runs at a low priority: by then the events that are in flight may have
+/// overwritten the history.
 fn obeys_the_laws_of_a_query(told: &QualityIndicator) {
     let asked = heapledger::quality();
     for quality in [told, &asked] {
         laws::counted(quality).unwrap();
     }
     assert!(told.recorded <= asked.recorded && told.attempted <= asked.attempted, "{told:?} {asked:?}");
-    assert_eq!((told.retained, told.installed), (asked.retained, true), "{told:?} {asked:?}");
+    assert!(told.installed && told.retained >= asked.retained, "{told:?} {asked:?}");
     assert_eq!(told.retained, 64, "the history is full: {told:?}");
 }
 
@@ -96,8 +97,8 @@ extern "C" fn load(_number: *mut c_void) -> *mut c_void {
     null_mut()
 }
 
-/// Binds all threads to one processor, and gives the background thread the lowest priority, so that rings overflow on
-/// any machine.
+/// Binds all threads to one processor, and gives the background thread a low priority, so that rings overflow on any
+/// machine. At the lowest priority it would not run for seconds.
 fn hold_the_aggregator_back() {
     // SAFETY: both calls read what they are given; whether they succeed shows in the losses.
     unsafe {
@@ -108,7 +109,7 @@ fn hold_the_aggregator_back() {
             let number = task.file_name().to_string_lossy().parse().expect("the number of a thread");
             libc::sched_setaffinity(number, size_of_val(&first), &first);
             if name.trim_end() == "heapledger" {
-                libc::setpriority(libc::PRIO_PROCESS, number as libc::id_t, 19);
+                libc::setpriority(libc::PRIO_PROCESS, number as libc::id_t, 8);
             }
         }
     }
