@@ -404,6 +404,9 @@ mod tests {
     fn a_sleep_ends_at_a_wake_up_and_does_not_begin_where_work_is_left() {
         const HOUR_NS: u64 = 3_600_000_000_000;
         assert!(!sleep_until_woken(HOUR_NS, || true));
+        if !sleeper::CAN_BE_WOKEN {
+            return;
+        }
         std::thread::scope(|scope| {
             let sleeper = scope.spawn(|| sleep_until_woken(HOUR_NS, || false));
             while !sleeper.is_finished() {
