@@ -1,9 +1,10 @@
 //! The background thread.
 //!
 //! While events are recorded, the thread makes a round every millisecond, or as often as the tuner sets. Without
-//! events, rounds become less and less frequent; at last the thread sleeps until a thread of the program opens a window,
-//! and looks after itself every few seconds, unless something has to be watched more often ([`Supervision::polls`]). The thread is detached: at the end of the process it reads the state
-//! and returns, or ends with the process. It also returns when the program has no thread any more.
+//! events, rounds become less and less frequent. Then the thread sleeps until a thread of the program opens a window, for
+//! four seconds at most, unless something has to be checked more often ([`Supervision::polls`]). The thread is detached:
+//! at the end of the process it reads the state and returns, or ends with the process. It also returns when the program
+//! has no thread any more.
 
 use super::alarm::Alarm;
 use super::background::{self, BACKGROUND};
