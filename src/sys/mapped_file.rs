@@ -30,7 +30,7 @@ mod os {
 
         /// Maps as [`MappedFile::open`] does, so that atomics of the mapping may be written. The file must be open for
         /// writing.
-        #[cfg(feature = "read")]
+        #[cfg(any(test, feature = "read"))]
         pub(crate) fn open_writable(file: &File, offset: u64, bytes: usize) -> io::Result<MappedFile> {
             MappedFile::with_access(file, offset, bytes, libc::PROT_READ | libc::PROT_WRITE)
         }
@@ -103,7 +103,7 @@ mod os {
         }
 
         /// A copy is not written to the file.
-        #[cfg(feature = "read")]
+        #[cfg(any(test, feature = "read"))]
         pub(crate) fn open_writable(_file: &File, _offset: u64, _bytes: usize) -> io::Result<MappedFile> {
             Err(io::ErrorKind::Unsupported.into())
         }
