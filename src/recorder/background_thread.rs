@@ -50,10 +50,10 @@
 use super::internal::InternalScope;
 use super::options::Background;
 use super::process::{OFFLOAD_SEGMENTS_MAX, PROCESS};
-use super::stacks;
 use super::state::{self, Level, State};
+use super::{stacks, stamps};
 use crate::ledger::Ledger;
-use crate::profile::{ClockMode, DataQualityMode};
+use crate::profile::DataQualityMode;
 use crate::ring::lane::{Lane, SEGMENT_WORDS, WINDOW_WORDS};
 use crate::sys::sync::{Ordering, fence};
 use crate::sys::{own_threads, platform, sleeper};
@@ -380,7 +380,7 @@ fn is_costly_for_long(lane: &Lane, ledger: &Ledger) -> bool {
 pub(super) fn window_words(lane: &Lane, record_words: u64, words_before: u64, open_ns: u64) -> u64 {
     // relaxed: only the lane's thread writes it.
     let is_sampled = lane.cold.level.load(Ordering::Relaxed) == Level::Sampled as u32;
-    if is_sampled || state::options().clock == ClockMode::PerEvent {
+    if is_sampled || stamps::is_each_event_stamped() {
         return record_words;
     }
     // relaxed, all: a hint, and words that only the lane's thread writes.

@@ -17,7 +17,7 @@
 //! | 1 | `options`, `fixed_path`, `record`, `region_abi` | plain data |
 //! | 2 | `process` | the process-wide state, in one static, and its reset after a fork |
 //! | 3 | `state`, `overflow_pool` | access to that state; the overflow pool |
-//! | 4 | `slot`, `latency`, `trace_backpressure`, `diagnostic`, `stack_bounds` | one concern each |
+//! | 4 | `slot`, `latency`, `trace_backpressure`, `diagnostic`, `stack_bounds`, `stamps` | one concern each |
 //! | 5 | `gate`, `environment`, `validate`, `black_box` | when a lane's gate opens; the steps of opening a ledger |
 //! | 6 | `internal` | scopes in which a thread works for heapledger |
 //! | 7 | `stacks` | the call stack of an allocation |
@@ -90,6 +90,7 @@ mod slot;
 mod slow_path;
 mod stack_bounds;
 pub(crate) mod stacks;
+pub(crate) mod stamps;
 pub(crate) mod state;
 pub(crate) mod thread;
 mod trace_backpressure;

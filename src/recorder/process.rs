@@ -120,6 +120,8 @@ pub(super) struct Control {
     pub(super) background: AtomicU32,
     /// Whether the background thread sleeps until it is woken: a constant of `background_thread`.
     pub(super) background_sleep: AtomicU32,
+    /// Number of reasons to stamp each event at present: see `stamps`.
+    pub(super) stamps: AtomicU32,
     /// Number of segments that each thread may offload at present.
     pub(super) offload_segments: AtomicU32,
     /// Number of segments that the tuner requested for each lane; 0 while the limits of the history decide.
@@ -145,6 +147,7 @@ impl Control {
             stack_walk: AtomicU32::new(0),
             background: AtomicU32::new(0),
             background_sleep: AtomicU32::new(0),
+            stamps: AtomicU32::new(0),
             offload_segments: AtomicU32::new(OFFLOAD_SEGMENTS_MAX),
             segments_asked: AtomicU32::new(0),
             overflow_pool: AtomicPtr::new(null_mut()),
@@ -168,6 +171,7 @@ impl Control {
             stack_walk,
             background,
             background_sleep,
+            stamps,
             offload_segments,
             segments_asked,
             overflow_pool,
@@ -182,6 +186,7 @@ impl Control {
         stack_walk.store(0, Ordering::Relaxed);
         background.store(0, Ordering::Relaxed);
         background_sleep.store(0, Ordering::Relaxed);
+        stamps.store(0, Ordering::Relaxed);
         offload_segments.store(OFFLOAD_SEGMENTS_MAX, Ordering::Relaxed);
         segments_asked.store(0, Ordering::Relaxed);
         overflow_pool.store(null_mut(), Ordering::Relaxed);
@@ -392,9 +397,9 @@ mod tests {
         let (control, counters) = (&process.control, &process.counters);
         let flags =
             [&control.level, &control.earlier_blocks, &control.sampled_out_blocks, &control.stack_walk];
-        for word in
-            flags.into_iter().chain([&control.background, &control.background_sleep, &control.segments_asked])
-        {
+        let others =
+            [&control.background, &control.background_sleep, &control.stamps, &control.segments_asked];
+        for word in flags.into_iter().chain(others) {
             word.store(1, Ordering::Relaxed);
         }
         control.offload_segments.store(1, Ordering::Relaxed);
@@ -405,9 +410,7 @@ mod tests {
         process.forked_from.store(7, Ordering::Relaxed);
         process.are_hooks_set.set(true).unwrap();
         process.reset_after_fork();
-        for word in
-            flags.into_iter().chain([&control.background, &control.background_sleep, &control.segments_asked])
-        {
+        for word in flags.into_iter().chain(others) {
             assert_eq!(word.load(Ordering::Relaxed), 0);
         }
         assert_eq!(control.offload_segments.load(Ordering::Relaxed), OFFLOAD_SEGMENTS_MAX);

@@ -16,7 +16,7 @@ use crate::profile::LossReason;
 use crate::ring::event::{self, RECORD_WORDS_MAX};
 use crate::ring::lane::{Lane, SEGMENT_WORDS};
 use crate::sys::errno::KeptErrno;
-use crate::sys::sync::Ordering;
+use crate::sys::sync::{Ordering, fence};
 
 /// Value of `mark_index` while no window is open.
 const NO_MARK: u64 = u64::MAX;
@@ -104,16 +104,16 @@ fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
         help(lane, ledger, state::mode());
     }
     let epoch = PROCESS.epoch.now();
+    // Acquire: pairs with the release in `stamps`; a window of this epoch finds each change made before the epoch.
+    fence(Ordering::Acquire);
     if ledger.is_ordered() {
         lane.stamping().begin();
     }
     let now_ns = match record.kind {
-        RecordKind::Alloc | RecordKind::SecondHalf => ledger.clock.now_after_loads_ns(),
-        // With a stamp on every event, the stamp of a free must not precede the loads that brought the address from the
-        // allocating thread: that thread's stamp would then be the later one. In batches the difference is within the
-        // error of the time mark.
-        RecordKind::Free if ledger.is_ordered() => ledger.clock.now_after_loads_ns(),
-        RecordKind::Free | RecordKind::PointerEvent | RecordKind::Control => ledger.clock.now_ns(),
+        // Where each event has a stamp, the stamp of a free must not precede the loads that brought the address from the
+        // allocating thread: that thread's stamp would then be the later one.
+        RecordKind::Alloc | RecordKind::SecondHalf | RecordKind::Free => ledger.clock.now_after_loads_ns(),
+        RecordKind::PointerEvent | RecordKind::Control => ledger.clock.now_ns(),
     };
     // SAFETY: I2, the mark lies in the current segment.
     unsafe { lane.own_word(head) }.store(event::mark_word(now_ns), Ordering::Relaxed);

@@ -11,6 +11,7 @@ use crate::ledger::Ledger;
 use crate::ledger::scopes::{SCOPES_PER_NAME_MAX, ScopeKey, ScopeSums, hash_of};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::scopes::{self, Entry};
+use crate::recorder::stamps::EachEventStamped;
 use crate::recorder::state::{self, Level};
 use crate::recorder::thread;
 use crate::ring::lane::Lane;
@@ -23,8 +24,8 @@ use crate::text::units::counted;
 /// made. All figures are zero without an installed [`HeapLedger`](crate::HeapLedger), and incomplete if [`Usage::lost`]
 /// is not zero. [`Measurement::end`] also returns the reason why figures may be wrong.
 ///
-/// The call costs some microseconds, because it books the calling thread's ring. If blocks of the work are live at its
-/// end, or the work made a token, the call books the rings of all threads.
+/// The call costs some microseconds, because it books the rings of all threads. While the work runs, each event of the
+/// process gets a time stamp of its own, which makes recording slower.
 ///
 /// ```
 /// # #[global_allocator]
@@ -58,7 +59,8 @@ pub enum Inconclusive {
     /// ([`ClockMode::PerEvent`](crate::ClockMode::PerEvent) only).
     InFlight,
     /// Each of these frees fits a block of the work as well as another block that had the same address and size just
-    /// before or after. So the numbers of retained blocks and bytes, and the peak, may be wrong.
+    /// before or after. So the numbers of retained blocks and bytes, and the peak, may be wrong. Each event has a time
+    /// stamp during a measurement, so this is rare; a free of a reallocated block can be such a free.
     Ambiguous {
         /// Number of such frees.
         frees: u64,
@@ -146,6 +148,7 @@ struct Running {
     lost_here: u64,
     /// Number of ambiguous pairings in the process at the start.
     doubts: u64,
+    _stamped: EachEventStamped,
 }
 
 impl Measurement {
@@ -209,6 +212,8 @@ pub(super) fn recording() -> Result<(&'static Lane, &'static Ledger), Inconclusi
 
 fn begin(place: &Location<'_>) -> Result<Running, Inconclusive> {
     let (lane, ledger) = recording()?;
+    let stamped = EachEventStamped::begin(ledger);
+    book_earlier(lane, ledger);
     let name = PlaceName::of(place);
     let (name, parent) = (name.as_bytes(), lane.scope());
     let key = |instance| ScopeKey { parent, name: hash_of(name), instance };
@@ -221,10 +226,30 @@ fn begin(place: &Location<'_>) -> Result<Running, Inconclusive> {
             let (before, process) = (account.sums, allocated_and_lost(ledger));
             let lost_here = counters::lost_on_lane(lane);
             let doubts = ledger.live.anomalies.doubts.count();
-            return Ok(Running { ledger, lane, cell, entry, before, process, lost_here, doubts });
+            return Ok(Running {
+                ledger,
+                lane,
+                cell,
+                entry,
+                before,
+                process,
+                lost_here,
+                doubts,
+                _stamped: stamped,
+            });
         }
     }
     Err(Inconclusive::NoScope)
+}
+
+/// Pairs the events so far, whose times may be uncertain, so that none of them is paired with an event of the
+/// measurement. With the per-event clock, each pairing is certain.
+fn book_earlier(lane: &Lane, ledger: &Ledger) {
+    if !ledger.is_ordered() {
+        let internal = InternalScope::enter();
+        let _paused = RecordingPaused::enter(&internal);
+        ledger.flush(lane);
+    }
 }
 
 impl Running {

@@ -2,8 +2,8 @@
 //! every reason for which a budget is inconclusive.
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, mpsc};
 
 use heapledger::scope::{Inconclusive, Measurement, ScopeToken, Usage};
 use heapledger::{Scope, assert_heap, assert_no_alloc, measure};
@@ -54,6 +54,10 @@ pub const CASES: &[Case] = &[
     Case::new("a_budget_is_inconclusive_after_lost_events", lose_events, passed).heap(Heap::Shedding),
     Case::new("a_budget_is_inconclusive_beyond_the_deepest_and_the_last_scope", use_up_scopes, passed),
     Case::new("a_budget_inside_the_error_of_a_peak_is_inconclusive", doubt_the_peak, passed),
+    Case::new("a_block_is_not_ended_by_the_free_of_the_block_before_it", || pass_a_place_on(true), passed)
+        .heap(Heap::Alone),
+    Case::new("a_block_is_ended_before_the_next_one_at_its_address", || pass_a_place_on(false), passed)
+        .heap(Heap::Alone),
 ];
 
 fn passed(ended: &Ended) {
@@ -400,4 +404,77 @@ fn doubt_the_peak() {
     assert!(said.starts_with("heap budget inconclusive: ") && said.contains("may be higher by"), "{said}");
     let said = failure_of(|| assert_heap!(peak <= 10_000; work()));
     assert!(said.starts_with("heap budget broken: "), "{said}");
+}
+
+const PASSED_BYTES: usize = 1_248;
+const PASSES: u64 = 100;
+
+/// Passes one address on, in far less than the time between two time marks: a thread allocates a block there, another
+/// thread frees the block, a third thread allocates the next one, which lives on. The first or the second block is
+/// measured. The threads' lanes are booked in the order in which the free comes first, and its block last.
+fn pass_a_place_on(is_next_measured: bool) {
+    inner::place_all_of(PASSED_BYTES);
+    let place = AtomicPtr::new(std::ptr::null_mut());
+    let step = AtomicU64::new(0);
+    // Asserted at the end, because the threads wait for each other.
+    let wrong = Mutex::new(Vec::new());
+    let wait = |for_step| {
+        while step.load(SeqCst) != for_step {
+            std::thread::yield_now();
+        }
+    };
+    // An event that is alone in its window would have a time of its own in any case.
+    let beside_others = |event: &dyn Fn()| {
+        free(block(24), 24);
+        event();
+        free(block(24), 24);
+    };
+    let allocate = |first_step, is_measured: bool| {
+        for first in (first_step..).step_by(4).take(PASSES as usize) {
+            wait(first);
+            let measurement = is_measured.then(Measurement::begin);
+            beside_others(&|| place.store(block(PASSED_BYTES), SeqCst));
+            step.store(first + 1, SeqCst);
+            if let Some(measurement) = measurement {
+                // The block that is not measured follows in any case.
+                while step.load(SeqCst) % 4 != 3 {
+                    std::thread::yield_now();
+                }
+                let (usage, reason) = measurement.end();
+                let expected = (3, u64::from(is_next_measured), None);
+                if (usage.allocations, usage.retained_blocks, reason) != expected {
+                    wrong.lock().unwrap().push((usage, reason));
+                }
+                heapledger::flush();
+                free(place.load(SeqCst), PASSED_BYTES);
+                step.store(first / 4 * 4 + 4, SeqCst);
+            }
+        }
+    };
+    let free_first = || {
+        for first in (1..).step_by(4).take(PASSES as usize) {
+            wait(first);
+            beside_others(&|| free(place.load(SeqCst), PASSED_BYTES));
+            step.store(first + 1, SeqCst);
+        }
+    };
+    // Each has its lane before the next thread starts.
+    let works: [&(dyn Fn() + Sync); 3] =
+        [&free_first, &|| allocate(2, is_next_measured), &|| allocate(0, !is_next_measured)];
+    let started = AtomicUsize::new(0);
+    std::thread::scope(|threads| {
+        for (number, work) in works.into_iter().enumerate() {
+            let started = &started;
+            threads.spawn(move || {
+                free(block(8), 8);
+                started.store(number + 1, SeqCst);
+                work();
+            });
+            while started.load(SeqCst) <= number {
+                std::thread::yield_now();
+            }
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} of {PASSES}: {:?}", wrong.len(), wrong[0]);
 }

@@ -173,6 +173,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/recorder/overflow_pool.rs", "the pool is seen whole"),
     ("src/recorder/stacks.rs", "the store of stacks is seen with the way in which they are taken"),
     ("src/recorder/gate.rs", "compiler fences, against handlers of the same thread"),
+    ("src/recorder/stamps.rs", "the number of reasons is seen with the new epoch"),
     ("src/recorder/stack_bounds.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/pointer_events.rs", "compiler fences, against handlers of the same thread"),
     ("src/sys/compiler_barrier.rs", "a compiler fence, against a kill"),
