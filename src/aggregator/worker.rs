@@ -1,8 +1,8 @@
 //! The background thread.
 //!
-//! While events are recorded, the thread makes a round every millisecond, or as often as the tuner sets. Without
-//! events, rounds become less and less frequent. Then the thread sleeps until a thread of the program opens a window, for
-//! four seconds at most, unless something has to be checked more often ([`Supervision::polls`]). The thread is detached:
+//! While events are recorded, the thread makes a round every millisecond, or as often as the tuner sets. Without events,
+//! rounds become less and less frequent: the thread sleeps until a thread of the program opens a window, for four
+//! seconds at most, unless something has to be checked more often ([`Supervision::polls`]). The thread is detached:
 //! at the end of the process it reads the state and returns, or ends with the process. It also returns when the program
 //! has no thread any more.
 
@@ -134,7 +134,8 @@ fn longest_pause_ns() -> u64 {
 fn rest(aggregator: &mut Aggregator, ledger: &Ledger, idle: u32, max_ns: u64) -> u32 {
     let floor_ns = aggregator.pace.floor_interval_ns;
     let rest_ns = pause_ns(idle, floor_ns, max_ns);
-    if rest_ns <= PAUSE_NS_IDLE.max(floor_ns) {
+    // A thread that records again opens a window, and without ticks the window would stay open for the rest of the pause.
+    if rest_ns <= floor_ns {
         sleep_and_offload(aggregator, ledger, rest_ns);
         return idle;
     }
