@@ -168,7 +168,7 @@ pub mod dumps {
     };
 }
 
-/// Answers of the endpoint, for the program's own server.
+/// The answers of heapledger's HTTP endpoint, for a program that serves them from its own HTTP server.
 #[cfg(all(feature = "serve", not(loom)))]
 pub mod http {
     pub use crate::serve::Response;

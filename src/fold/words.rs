@@ -60,8 +60,9 @@ impl SegmentWords {
         word.load(Ordering::Relaxed)
     }
 
-    /// Returns the end of the run of pairs that begins at `index` with `pair`. The pairs of the run differ only in
-    /// the addresses of their blocks.
+    /// Returns the end of a run of pairs. A pair is three words: the two of an allocation, and the one of its block's
+    /// free right after it. The run begins at `index` with `pair`, and ends at `end` or before. Its pairs differ only
+    /// in the addresses of their blocks.
     #[inline(always)]
     pub(super) fn end_of_equal(&self, mut index: u64, end: u64, pair: [u64; 3]) -> u64 {
         let [first, second, behind] = pair;

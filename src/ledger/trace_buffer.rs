@@ -1,4 +1,4 @@
-//! The trace buffer: copies of the words that folds book, on their way to the trace.
+//! The trace buffer. A fold copies the words that it books into this buffer, and the writer takes them to the trace.
 //!
 //! The words of a window are in the processor's cache during a fold, so the cheapest complete trace is a copy of them,
 //! preceded by the window's thread and dates. Folds encode, allocate and write nothing else for the trace.
@@ -13,10 +13,10 @@
 //! in order: a lane has one stripe, is folded by one thread at a time, and chunks leave a stripe in the order in which
 //! they were filled.
 //!
-//! A fold never waits for the trace. A thread that is about to fold its ring first checks whether few chunks are left
-//! ([`TraceBuffer::is_short`]), while it holds no latch, and waits for the writer as its mode allows. The remaining
-//! chunks are for folds that cannot wait, and for threads that checked at the same moment. If no chunk is left, the
-//! window is missing from the trace, and its events are counted as lost for the trace; the ledger books them in any
+//! A fold never waits for the trace. A thread may wait before it folds its ring, while it holds no latch: if few chunks
+//! are left ([`TraceBuffer::is_short`]), it waits for the writer, up to the bound of its mode. The remaining chunks are
+//! for folds that cannot wait, and for threads that checked at the same moment. If a fold finds no chunk, its window is
+//! missing from the trace, and the events of the window are counted as lost for the trace; the ledger books them in any
 //! case.
 //!
 //! Invariant **A1**: a chunk is in one stripe, in one list, or with the writer, and only its owner accesses it.

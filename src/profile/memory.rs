@@ -24,10 +24,10 @@ pub struct ProcessMemory {
     pub allocator_used_bytes: Option<u64>,
     /// Free bytes that the allocator keeps, including bytes in pages that it has returned to the system.
     pub allocator_free_bytes: Option<u64>,
-    /// Lower bound of the bytes that the live blocks take in the allocator, with rounding and headers. `None` if the
-    /// program uses another allocator.
+    /// Lower bound of the bytes that the live blocks take in the allocator, with rounding and headers. `None` if
+    /// heapledger does not allocate from this allocator, or if the live blocks are not known.
     pub blocks_at_least_bytes: Option<u64>,
-    /// Upper bound of the bytes that the live blocks take in the allocator.
+    /// Upper bound of the same bytes, with alignment and separate mappings. `None` if there is no lower bound.
     pub blocks_at_most_bytes: Option<u64>,
     /// Bytes of the large live blocks ([`LARGE_BLOCK_BYTES`] and more) whose pages were examined.
     pub large_blocks_bytes: Option<u64>,

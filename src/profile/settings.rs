@@ -75,9 +75,9 @@ pub enum Stacks {
     /// As `Auto`, for a random subset of the blocks: on average one stack in this many bytes. All events are still
     /// recorded and counted exactly. Only their distribution over stacks is an estimate.
     Sampled {
-        /// Mean distance between two stacks, in bytes.
-        /// [`HeapLedger::sampling_bytes`](crate::HeapLedger::sampling_bytes) is another distance, that between two
-        /// sampled *blocks*.
+        /// Mean number of bytes that are allocated from one taken stack to the next.
+        /// [`HeapLedger::sampling_bytes`](crate::HeapLedger::sampling_bytes) is another setting: the mean number of
+        /// bytes from one sampled *block* to the next.
         bytes: u64,
     },
     /// No stacks are taken: all blocks belong to one site.

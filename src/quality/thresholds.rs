@@ -7,9 +7,9 @@
 //!                   Below        Recovered
 //! ```
 //!
-//! A value that varies around a threshold makes one crossing, not one at each sample. A sample that is unknown or not a
-//! number changes no state. Warnings go through a [`LineLimit`], which admits one line in ten seconds and counts the
-//! others; callbacks are not limited.
+//! A value that varies around a threshold by less than the hysteresis makes one crossing, not one at each sample. A
+//! sample that is unknown or not a number changes no state. Warnings go through a [`LineLimit`], which admits one line
+//! in ten seconds and counts the others; callbacks are not limited.
 //!
 //! ```
 //! use heapledger::quality::{ThresholdCrossing, Threshold, ThresholdWatch};

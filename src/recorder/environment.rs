@@ -132,7 +132,9 @@ fn stacks(value: &[u8]) -> Option<Stacks> {
     })
 }
 
-/// Returns whether to record; the value `on` means `as_built`. Returns `None`, with a diagnostic, for an invalid value.
+/// Parses the value of `HEAPLEDGER`; returns whether to record: `off` never, `always` in any case, and `on` if
+/// `as_built`, which says whether the program was built to record without a request. Returns `None`, with a diagnostic,
+/// for an invalid value.
 fn read_main_switch(value: &[u8], as_built: bool) -> Option<bool> {
     match value {
         b"off" | b"0" => Some(false),

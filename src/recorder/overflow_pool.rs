@@ -1,9 +1,9 @@
 //! The overflow pool: a bounded pool of segments that all lanes share.
 //!
-//! A lane whose ring is full while another thread folds it takes a segment from the pool and goes on; once the ring has
-//! room, the segment goes back. The pool is a `crossbeam_queue::ArrayQueue`, whose `push` and `pop` neither allocate
-//! nor lock. The background thread creates it, because creating it allocates; until then the pool is empty, and a lane
-//! waits or drops by its mode.
+//! If the ring of a lane is full, and another thread is folding that ring, the lane takes a segment from the pool and
+//! goes on; once the ring has room, the segment goes back. The pool is a `crossbeam_queue::ArrayQueue`, whose `push`
+//! and `pop` neither allocate nor lock. The background thread creates the queue, because that allocates; until then the
+//! pool counts as empty. If the pool is empty, the mode decides whether the lane waits or drops the event.
 
 use std::sync::atomic::Ordering;
 

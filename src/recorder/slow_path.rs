@@ -17,7 +17,8 @@ use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
 use crate::sys::tls;
 
-/// Records an allocation of a thread that has no lane yet, or whose events are sampled out. Returns the block.
+/// Records an allocation, or samples it out, if its thread has no lane yet or is at a level at which events are sampled
+/// out. Returns `block`, so that the caller's call is a tail call.
 #[cold]
 pub(super) fn alloc_slow(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
     if let Some(lane) = lane(opener) {
@@ -27,7 +28,7 @@ pub(super) fn alloc_slow(opener: Opener<'_>, block: *mut u8, size: usize, traits
     block
 }
 
-/// Records a free of a thread that has no lane yet, or whose events are sampled out.
+/// Records a free, or samples it out, if its thread has no lane yet or is at a level at which events are sampled out.
 #[cold]
 pub(super) fn free_slow(opener: Opener<'_>, address: u64, size: u64) {
     if let Some(lane) = lane(opener) {

@@ -26,8 +26,8 @@ use crate::sys::{own_threads, platform, tls};
 /// Maximum number of rounds that an ending thread waits for events of other threads; about a second.
 const ENDING_ROUNDS_MAX: u32 = 20_000;
 
-/// Claims a lane for a thread that has none, and opens the ledger first if necessary. Counts the event as lost if the
-/// thread gets no lane.
+/// Claims a lane for a thread that has none, and opens the ledger first if necessary. If the thread gets no lane, the
+/// event is counted as lost, unless nothing is recorded in this process or the event may be heapledger's own.
 #[cold]
 pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
     let slot = tls::get();

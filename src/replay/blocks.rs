@@ -173,7 +173,7 @@ impl Blocks {
         first.chain(more.flat_map(|(address, blocks)| blocks.iter().map(|block| (*address, block))))
     }
 
-    /// Returns the blocks that `shows` selects in the form of a profile, oldest first.
+    /// Returns the blocks for which `shows` is true, oldest first, as entries of a profile.
     pub(crate) fn live(&self, shows: impl Fn(&Block) -> bool) -> Vec<LiveBlock> {
         let shown = self.iter().filter(|(_, block)| shows(block));
         let mut live: Vec<LiveBlock> = shown

@@ -68,8 +68,8 @@ pub(crate) enum BlockKind {
     Internal,
 }
 
-/// The size of a block as its free carries it: the lower twelve bits check the size. In wide records, the bits above
-/// them are the whole size plus one.
+/// What the record of a free or of a realloc's begin says about the size of the block. The low twelve bits are a
+/// checksum of the size. In a wide record, the bits above are the whole size plus one; in other records they are zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SizeBits(pub(crate) u64);
 

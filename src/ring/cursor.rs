@@ -82,8 +82,9 @@ impl Oldest {
         fence(Ordering::Release);
     }
 
-    /// Fence of a thread before its first write into a segment that another lane may have used. A reader that sees the
-    /// new words then also sees that the other lane's `oldest` has passed the old words.
+    /// Fence of a thread before its first write into a segment that may have been another lane's. A reader of the other
+    /// lane's history may still be copying the segment. If it copies a new word, [`Oldest::still_whole`] of that lane
+    /// then returns an index above the old words, so the reader drops the new word.
     #[inline]
     pub(crate) fn enter_after_others() {
         // Release: pairs with the fence in `still_whole`. `pass` came before: the pool of segments orders it.

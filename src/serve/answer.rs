@@ -161,7 +161,8 @@ fn message(profile: &Profile, before: Option<&Profile>, kind: Kind) -> Response 
     Response::new("application/octet-stream", gzip(&encode(&message)))
 }
 
-/// Returns the completeness of the figures, one line for each figure, for the comments of a message.
+/// Returns the comments of a pprof message, one line each: the program, the counters that tell how complete the figures
+/// are, and for a difference the meaning of its values.
 fn comments(profile: &Profile, is_difference: bool) -> Vec<String> {
     let quality = &profile.quality;
     let mut lines = vec![

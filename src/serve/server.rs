@@ -23,8 +23,9 @@ use crate::sys::sockets::{Interest, Listener, wait};
 pub(crate) const CONNECTIONS_MAX: usize = 64;
 /// Maximum number of differences that are measured at one time. Each holds a profile of sites from its beginning.
 pub(crate) const DIFFERENCES_MAX: usize = 4;
-/// Maximum number of bytes in answers that clients have not taken, without the newest answer. Above it, connections are
-/// closed.
+/// Maximum number of bytes of answers that clients have not taken yet. The newest answer does not count. Above the
+/// maximum, the server closes connections whose clients have not taken their answers: first the one whose
+/// client has taken nothing for the longest time.
 pub(crate) const UNSENT_BYTES_MAX: usize = 16 << 20;
 /// Maximum number of connections that are accepted in one round: half of the open connections. So the server waits for
 /// a new connection at least once before enough newer connections have come to displace it.

@@ -12,8 +12,8 @@ use std::ptr::without_provenance;
 
 use super::statics::STATICS;
 
-/// The value of a slot that was never set. It is not null, so one test of the low bits distinguishes addresses from all
-/// other values.
+/// The value of a slot that was never set. A lane's address has zeros in its low bits, and every other value of a slot
+/// has a one there, so a single test distinguishes them. Null would pass that test as an address.
 pub(crate) const UNSET: *const () = without_provenance(1);
 
 /// The number that the scope word of a thread without a lane holds. It is no scope, and is never overwritten.

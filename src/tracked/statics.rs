@@ -40,14 +40,16 @@ impl Text {
     }
 }
 
-/// Number of address bits of a place in an [`Owner`]. No known system gives programs higher bits.
+/// Number of low bits of an [`Owner`]'s word that hold the address of the place. No known system gives programs
+/// addresses with more bits; a place at such an address would not fit.
 const ADDRESS_BITS: u32 = 48;
 
 /// The pair of a pointer's number and a place, as one word. Zero means that there is none.
 #[derive(Debug)]
 pub(super) struct Owner(AtomicU64);
 
-/// The word for a pointer's number and a place.
+/// The word that an [`Owner`] with a pair holds: the number of a tracked pointer plus one, above the address of a place
+/// in the source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair(u64);
 

@@ -36,7 +36,8 @@ pub struct SiteBook {
     pub functions: Vec<Function>,
     /// Key of the lines.
     pub group: GroupBy,
-    /// Sums of the sites that pass the filters of the view, one for each key, in the order of the keys' first sites.
+    /// One line for each key: the sum of the sites that have the key and pass the filters of the view. The lines are in
+    /// the order in which the sites of the profile first show their keys.
     pub lines: Vec<SiteLine>,
     /// Line of each stack that passes the filters, as an index into `lines`.
     pub line_of_stack: HashMap<u32, usize>,

@@ -21,9 +21,9 @@ pub enum Direction {
 pub struct Node {
     /// Function of the node, as an index into [`SiteBook::functions`]; meaningless for the root.
     pub function: u32,
-    /// Sum of the figure over all paths through this node.
+    /// Sum of the tree's figure ([`Tree::order`]) over all paths through this node.
     pub value: u64,
-    /// Sum of the figure over the paths that end at this node.
+    /// Sum of the tree's figure over the paths that end at this node.
     pub own: u64,
     /// Child nodes, the largest first.
     pub children: Vec<u32>,

@@ -92,7 +92,8 @@ pub fn build(directory: &Path, flags: &[OsString], program: &Path) -> Result<Lib
     built(&output.stdout).ok_or(Problem::Metadata { error: format!("no artefact of {CRATE}") })
 }
 
-/// Returns the library from the messages of cargo.
+/// Finds the files of the built library in cargo's JSON messages. Returns `None` if the messages name no `.rlib` file
+/// of [`CRATE`], or if that file cannot be read.
 fn built(messages: &[u8]) -> Option<Library> {
     #[derive(Deserialize)]
     struct Message {

@@ -66,7 +66,7 @@ struct Sampled<'a> {
     weights: Vec<u64>,
 }
 
-/// Sites with one path.
+/// All sites whose stacks are the same list of frames, summed.
 struct Path {
     /// Frames, outermost first.
     frames: Rc<[u32]>,

@@ -109,8 +109,9 @@ impl Table for Stacks {
     }
 }
 
-/// The table of sites. Columns: stack · ten counts · six counts of reallocs · sizes · lifetimes. Sizes and lifetimes
-/// are histograms: the number of buckets, then their counts.
+/// The table of sites. Columns: stack · ten figures of the [`Site`], from `total_blocks` to `cross_thread_frees` · six
+/// figures of its [`ReallocStats`] · sizes · lifetimes. Sizes and lifetimes are histograms: the number of buckets, then
+/// the count of each bucket.
 pub(in crate::dump) struct Sites;
 
 fn put_histogram(column: &mut Vec<u8>, histogram: &Histogram, cuts: &mut Cuts) {

@@ -98,7 +98,8 @@ pub struct StallReport {
     pub class: StallClass,
     /// Name of the registered resource that the user waits for.
     pub waiting_on: Option<String>,
-    /// State of the thread that polls the request.
+    /// What the kernel reports of the thread that polls the request. `None` if the request was not inside one poll
+    /// from the first observation to the second.
     pub kernel: Option<ThreadEvidence>,
     /// Whether the request ended later.
     pub ended: bool,

@@ -33,8 +33,8 @@ use crate::analysis::{Group, Origin, group_by_call};
 use heapledger::profile::Profile;
 use heapledger::text::escape::escaped;
 
-/// Maximum number of lines of events. The format has a line for each event, so a profile with billions of blocks
-/// would fill the disk.
+/// Maximum number of lines of events; a profile that needs more lines is refused. The format has a line for each event,
+/// so a profile with billions of blocks would fill the disk.
 const EVENT_LINES_MAX: u64 = 100_000_000;
 
 const EXPLANATION: [&str; 4] = [
