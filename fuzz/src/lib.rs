@@ -3,9 +3,11 @@
 //! A dump protects every section with two checksums and compresses most sections, so a change of any byte is detected
 //! and the section is omitted. The target `reader` tests that. All other targets work on *plain* files: nothing is
 //! compressed, and [`repaired`] corrects the lengths and checksums after the fuzzer's changes. So the content behind
-//! the checksums is as hostile as that of a forged file. Black boxes have a separate form: see [`region`].
+//! the checksums is as hostile as that of a forged file. Black boxes and traces have forms of their own: see [`region`] and
+//! [`trace`].
 
 pub mod region;
+pub mod trace;
 
 use heapledger::Profile;
 use heapledger_cli::analysis::Origin;

@@ -33,7 +33,16 @@ fn main() -> std::io::Result<()> {
             fs::write(corpus.join(format!("golden-{number}")), seed)?;
         }
     }
+    traces(&here.join("corpus/trace"))?;
     black_boxes(&here.join("corpus/blackbox"))
+}
+
+/// A trace as its process left it, and in the form that can be changed.
+fn traces(corpus: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(corpus)?;
+    let path = corpus.join("whole");
+    victim::make_trace(&path)?;
+    fs::write(corpus.join("plain"), heapledger_fuzz::trace::plain(&fs::read(&path)?))
 }
 
 fn black_boxes(corpus: &Path) -> std::io::Result<()> {

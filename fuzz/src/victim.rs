@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::{env, fs, io, thread};
 
-use heapledger::{HeapLedger, Scope};
-use heapledger::dumps;
+use heapledger::trace::Trace;
+use heapledger::{HeapLedger, Scope, dumps};
 
 /// Allocator of the victims, which records only if the environment asks for it.
 #[global_allocator]
@@ -33,6 +33,7 @@ pub fn be_one() {
     let rounds = match kind.to_str() {
         Some("killed") => u64::MAX,
         Some("full") => 40_000,
+        Some("traced") => 30,
         _ => 200,
     };
     let (send, receive) = mpsc::sync_channel::<Vec<u8>>(64);
@@ -45,6 +46,10 @@ pub fn be_one() {
     // Blocks that this thread has not made are freed here.
     receive.into_iter().for_each(drop);
     workers.into_iter().for_each(|worker| worker.join().expect("it does not panic"));
+    if kind == "traced" {
+        // The trace ends at the process's exit.
+        std::process::exit(0);
+    }
     std::process::abort();
 }
 
@@ -116,4 +121,19 @@ pub fn make_regions(directory: &Path) -> io::Result<()> {
         }
     }
     Err(io::Error::other("no kill met a process during a batch"))
+}
+
+/// Writes the trace of a victim that works in scopes, small enough for an input.
+pub fn make_trace(path: &Path) -> io::Result<()> {
+    // A trace of an earlier run would be kept.
+    fs::remove_file(path).or_else(|error| if path.exists() { Err(error) } else { Ok(()) })?;
+    let mut command = Command::new(env::current_exe()?);
+    command.env(VARIABLE, "traced").env("HEAPLEDGER", "always").env("HEAPLEDGER_TRACE", path);
+    command.env("HEAPLEDGER_DUMP", "off").stdin(Stdio::null()).stderr(Stdio::null()).status()?;
+    let mut trace = Trace::open(fs::File::open(path)?).map_err(io::Error::other)?;
+    let dump = trace.dump()?.map(|bytes| dumps::read_bytes(&bytes)).transpose().map_err(io::Error::other)?;
+    let scopes = dump.map_or(0, |dump| dump.profile.scopes.len());
+    assert!(trace.frames().count() > 0 && scopes > 4, "{scopes} scopes");
+    assert!(trace.length() < 1 << 16, "{} bytes", trace.length());
+    Ok(())
 }

@@ -34,7 +34,8 @@
 //!
 //! The recording path does not allocate, format, panic, do I/O, take a lock that the program could hold, loop without a
 //! bound, or write a cache line that another thread writes. It waits only while a ring is full, and the mode bounds
-//! that wait. It passes arguments and results of the inner allocator on unchanged.
+//! that wait. It passes arguments and results of the inner allocator on unchanged. At the first window after a pause of
+//! more than 32 ms in the whole program it makes one system call, which wakes the background thread and does not wait.
 //!
 //! # Stack
 //!
