@@ -4,8 +4,8 @@
 //! `cargo bench --bench instructions` runs this program again under `valgrind --tool=callgrind`, for each kind of work
 //! once bare and once recorded, and compares the difference with the checked figures in `benches/instructions.txt`. A
 //! figure more than 5 % above its check fails the run; a figure more than 5 % below asks for a lower check. `cargo
-//! bench --bench instructions -- --write` writes the current figures as the checks, and with a name behind it only those of
-//! that work.
+//! bench --bench instructions -- --write` writes the current figures as the checks, and with a name behind it only
+//! those of that work.
 //!
 //! Only instructions of the measured thread inside the measured function count: recording and booking by that thread
 //! are included, the background thread is not. Calls of the allocator are not inlined, as in a program. The clock

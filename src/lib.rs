@@ -20,9 +20,9 @@
 //!
 //! With [`ClockMode::Batched`], times between two clock readings are interpolated. So a lifetime shorter than the time
 //! between two readings is an estimate, and the pairing of a block with a free by another thread can be ambiguous;
-//! [`profile::Anomalies`] counts ambiguous pairings. [`ClockMode::PerEvent`] gives every event a time stamp. When several
-//! threads allocate, the peak is known to within [`profile::Peak::uncertainty_bytes`]. `docs/LIMITS.md` has the whole
-//! list.
+//! [`profile::Anomalies`] counts ambiguous pairings. [`ClockMode::PerEvent`] gives every event a time stamp. When
+//! several threads allocate, the peak is known to within [`profile::Peak::uncertainty_bytes`]. `docs/LIMITS.md` has the
+//! whole list.
 //!
 //! # What it costs
 //!
@@ -34,8 +34,8 @@
 //!
 //! # Words
 //!
-//! A *lane* is a thread's ring with its counters and nursery. A *window* is a run of at most 127 words of a ring behind one
-//! time stamp, the *mark*. To *fold* is to book events into the ledger, the tables of blocks, sites and totals. The
+//! A *lane* is a thread's ring with its counters and nursery. A *window* is a run of at most 127 words of a ring behind
+//! one time stamp, the *mark*. To *fold* is to book events into the ledger, the tables of blocks, sites and totals. The
 //! *nursery* holds the young blocks of one lane. To *help* is to fold a full ring instead of waiting.
 //!
 //! # Environment

@@ -7,8 +7,8 @@
 //! half of an event: before the call for a free, after the call for an allocation, both for a realloc. Sorted by
 //! ticket, the log is a possible order of the events, in which no address has two owners.
 //!
-//! The threads also enter and leave scopes. A block belongs to the scopes in which its thread was when it allocated, or last
-//! reallocated, the block.
+//! The threads also enter and leave scopes. A block belongs to the scopes in which its thread was when it allocated, or
+//! last reallocated, the block.
 //!
 //! A free carries twelve bits of its block's size. With batched dates it can be paired with another block that had the
 //! address a moment before or after, if that block has the same bits. The sums of the two threads are then off by the

@@ -19,7 +19,8 @@ const PRODUCERS: usize = 2;
 /// Length of a burst.
 const TICK: Duration = Duration::from_millis(1);
 
-/// The column of the plan: the strategy, by its place among all of them, and the least completeness expected, in percent.
+/// The column of the plan: the strategy, by its place among all of them, and the least completeness expected, in
+/// percent.
 const EXPECTED: [(usize, &str, f64); 6] = [
     (0, "24-45 %", 24.0),
     (1, "85-95 %", 85.0),

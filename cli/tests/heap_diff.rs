@@ -1,5 +1,5 @@
-//! The action `.github/actions/heap-diff`: its script on two revisions of a repository, each with a program that leaves a
-//! dump; and the commands of its two steps, as GitHub's runner starts them.
+//! The action `.github/actions/heap-diff`: its script on two revisions of a repository, each with a program that leaves
+//! a dump; and the commands of its two steps, as GitHub's runner starts them.
 
 #![cfg(target_os = "linux")]
 

@@ -396,8 +396,8 @@ fn query_engines_agree_with_each_other_and_with_json() {
     assert!(!must || !said.contains("SKIPPED"), "{said}");
 }
 
-/// Writes 2,000 dumps, and prints what their tables take: `cargo test --release --all-features --test tables -- --ignored
-/// --nocapture`. With `HEAPLEDGER_SAMPLE=FILE` they are copies of that dump, each at other addresses; with
+/// Writes 2,000 dumps, and prints what their tables take: `cargo test --release --all-features --test tables --
+/// --ignored --nocapture`. With `HEAPLEDGER_SAMPLE=FILE` they are copies of that dump, each at other addresses; with
 /// `HEAPLEDGER_KEEP=DIR` they stay there.
 #[test]
 #[ignore = "for people: it prints times"]

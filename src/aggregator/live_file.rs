@@ -31,8 +31,8 @@ pub(super) struct LiveFile {
 unsafe impl Send for LiveFile {}
 
 impl LiveFile {
-    /// Makes the file that the settings ask for; if that fails, prints the reason. A forked child has one only if the path
-    /// differs from its parent's.
+    /// Makes the file that the settings ask for; if that fails, prints the reason. A forked child has one only if the
+    /// path differs from its parent's.
     pub(super) fn open(is_child: bool) -> Option<LiveFile> {
         let pattern = state::options().live_pattern()?;
         let pattern = if pattern == b"1" { DEFAULT_PATH } else { pattern };

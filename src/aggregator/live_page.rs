@@ -2,8 +2,9 @@
 //!
 //! A writing flushes the ledger, so that the totals have every event whose call had returned. Then it reads the sums of
 //! sites and scopes one by one, and publishes all figures. It looks at no more than [`LIVE_SITES_SEEN_MAX`] sites. The
-//! pause after a writing is at least a hundred times the writing's processor time, so the page costs at most a hundredth of a processor. Where
-//! nothing has changed and nobody reads, the page stays as it is for seconds ([`Schedule`]).
+//! pause after a writing is at least a hundred times the writing's processor time, so the page costs at most a
+//! hundredth of a processor. Where nothing has changed and nobody reads, the page stays as it is for seconds
+//! ([`Schedule`]).
 
 use super::background::{self, BACKGROUND};
 use super::counters;
@@ -107,8 +108,8 @@ impl LiveWriter {
         self.schedule.interval_of_reader_ns()
     }
 
-    /// Writes the page, if it is time to, and the metadata, if objects were loaded or unloaded. The caller holds the latch
-    /// of the background thread.
+    /// Writes the page, if it is time to, and the metadata, if objects were loaded or unloaded. The caller holds the
+    /// latch of the background thread.
     pub(super) fn write(
         &mut self,
         ledger: &'static Ledger,
@@ -185,8 +186,8 @@ impl LiveWriter {
         self.copy_scopes(ledger);
     }
 
-    /// Adds an interval from the last writing to the time at which nothing had changed since, so that the change lies in the
-    /// time after.
+    /// Adds an interval from the last writing to the time at which nothing had changed since, so that the change lies
+    /// in the time after.
     fn add_unchanged_interval(&mut self, now_ns: u64) {
         let content = &mut *self.content;
         if content.interval_count > 0 && (content.at_ns + 1..now_ns).contains(&self.unchanged_ns) {
@@ -360,7 +361,8 @@ fn copy_name(ledger: &Ledger, number: u32, words: &mut ScopeWords) {
     });
 }
 
-/// Returns the figures of the page, without name and loaded objects. `None` if there is no page, or nothing is in it yet.
+/// Returns the figures of the page, without name and loaded objects. `None` if there is no page, or nothing is in it
+/// yet.
 #[cfg(feature = "serve")]
 pub(crate) fn current(ledger: &'static Ledger) -> Option<Live> {
     let number = ledger.facts.live_page()?;

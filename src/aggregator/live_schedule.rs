@@ -1,10 +1,10 @@
-//! When the live page is written: four times a second while somebody reads it, once a second while events are recorded, and
-//! seldom where neither is so.
+//! When the live page is written: four times a second while somebody reads it, once a second while events are recorded,
+//! and seldom where neither is so.
 
 /// Pause between two writings while somebody reads, in nanoseconds.
 pub(super) const READ_INTERVAL_NS: u64 = 250_000_000;
-/// Pause while nobody is known to read and the figures change, in nanoseconds. A reader that may not write to the page is
-/// not known.
+/// Pause while nobody is known to read and the figures change, in nanoseconds. A reader that may not write to the page
+/// is not known.
 const UNREAD_INTERVAL_NS: u64 = 1_000_000_000;
 /// Pause while the figures do not change, in nanoseconds: the resident memory can change without an event.
 const UNCHANGED_INTERVAL_NS: u64 = 10_000_000_000;

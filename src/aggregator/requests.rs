@@ -1,5 +1,5 @@
-//! Settings of the background thread that the program changes while it runs: interval, tuner and callback. A query leaves
-//! the request; the thread takes it at its next sample.
+//! Settings of the background thread that the program changes while it runs: interval, tuner and callback. A query
+//! leaves the request; the thread takes it at its next sample.
 
 use crate::profile::{QualityIndicator, TuningGoal};
 

@@ -36,8 +36,8 @@ const SLACK_BLOCKS: usize = 4096;
 /// Room, in rows, for rows of tables that are added between counting and freezing.
 const SLACK_ROWS: usize = 64;
 
-/// The recording at one moment. The rows of its large tables are made from compact copies when they are asked for, so that
-/// a dump needs little memory.
+/// The recording at one moment. The rows of its large tables are made from compact copies when they are asked for, so
+/// that a dump needs little memory.
 pub(crate) struct Snapshot<'a> {
     /// All parts but the large tables: stacks, sites and live blocks.
     pub(crate) profile: Profile,

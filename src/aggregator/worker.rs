@@ -1,10 +1,10 @@
 //! The background thread.
 //!
-//! While events are recorded, the thread makes a round every millisecond, or as often as the tuner sets. Without events,
-//! rounds become less and less frequent: the thread sleeps until a thread of the program opens a window, for four
-//! seconds at most, unless something has to be checked more often ([`Supervision::polls`]). The thread is detached:
-//! at the end of the process it reads the state and returns, or ends with the process. It also returns when the program
-//! has no thread any more.
+//! While events are recorded, the thread makes a round every millisecond, or as often as the tuner sets. Without
+//! events, rounds become less and less frequent: the thread sleeps until a thread of the program opens a window, for
+//! four seconds at most, unless something has to be checked more often ([`Supervision::polls`]). The thread is
+//! detached: at the end of the process it reads the state and returns, or ends with the process. It also returns when
+//! the program has no thread any more.
 
 use super::alarm::Alarm;
 use super::background::{self, BACKGROUND};
@@ -129,8 +129,8 @@ fn longest_pause_ns() -> u64 {
     }
 }
 
-/// Sleeps after `idle` rounds without an event, for `max_ns` nanoseconds at most. Returns the number of rounds without an
-/// event from which the next round counts.
+/// Sleeps after `idle` rounds without an event, for `max_ns` nanoseconds at most. Returns the number of rounds without
+/// an event from which the next round counts.
 fn rest(aggregator: &mut Aggregator, ledger: &Ledger, idle: u32, max_ns: u64) -> u32 {
     let floor_ns = aggregator.pace.floor_interval_ns;
     let rest_ns = pause_ns(idle, floor_ns, max_ns);
@@ -196,8 +196,8 @@ impl Supervision {
         }
     }
 
-    /// Whether samples are needed also while no events are recorded: the memory pressure of the system, the time since the
-    /// last dump, and the figures of the last second change by themselves.
+    /// Whether samples are needed also while no events are recorded: the memory pressure of the system, the time since
+    /// the last dump, and the figures of the last second change by themselves.
     fn polls(&self) -> bool {
         self.alarm.is_some() || self.tuning.is_some() || self.triggers.is_some()
     }

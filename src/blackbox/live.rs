@@ -171,8 +171,8 @@ pub(super) fn writer_of(file: &File) -> Option<u32> {
     is_written(file, process).then_some(process)
 }
 
-/// Whether a process writes the file: it holds the file's lock, or, if the program has closed the lock's descriptor, maps
-/// the file.
+/// Whether a process writes the file: it holds the file's lock, or, if the program has closed the lock's descriptor,
+/// maps the file.
 fn is_written(file: &File, process: u32) -> bool {
     is_locked(file) || maps(process, file)
 }

@@ -46,9 +46,9 @@ const BOX_BYTES_MAX: u64 = 64 << 30;
 ///
 /// # Errors
 ///
-/// Returns a [`ReadError`] if the file is neither, has an unknown version, or cannot be read; or if it is the black box of a
-/// process that runs, whose tables cannot be read consistently ([`ReadError::BeingWritten`]). A cut or corrupt file is
-/// no error: its whole sections are returned, with a list of the damage.
+/// Returns a [`ReadError`] if the file is neither, has an unknown version, or cannot be read; or if it is the black box
+/// of a process that runs, whose tables cannot be read consistently ([`ReadError::BeingWritten`]). A cut or corrupt
+/// file is no error: its whole sections are returned, with a list of the damage.
 ///
 /// # Examples
 ///

@@ -166,8 +166,8 @@ pub enum ReadError {
         /// The newest version that this reader knows.
         expected: Version,
     },
-    /// The file is a black box or a live page that a process writes now. Its tables change while they are read; only its
-    /// live page is consistent ([`LiveReader`](crate::dumps::LiveReader)).
+    /// The file is a black box or a live page that a process writes now. Its tables change while they are read; only
+    /// its live page is consistent ([`LiveReader`](crate::dumps::LiveReader)).
     BeingWritten {
         /// The process.
         pid: u32,

@@ -28,7 +28,8 @@
 //!    to 1 MiB, and those of all sections to a fixed multiple of the file's length. A count is refused if the bytes for
 //!    it are missing.
 //! 5. **Version 1 is frozen.** `v1` lists its fields, and a golden file in `tests/data` must always give the same
-//!    values. Older readers skip sections and columns that they do not know; any other change needs a new major version.
+//!    values. Older readers skip sections and columns that they do not know; any other change needs a new major
+//!    version.
 //! 6. **The file gets its name once it is complete**, and never replaces a file that is not a dump.
 //!
 //! | file | holds |

@@ -215,8 +215,8 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Returns the number of records that the general code books before the loop is tried again, after the loop has booked
-    /// `words` words.
+    /// Returns the number of records that the general code books before the loop is tried again, after the loop has
+    /// booked `words` words.
     pub(super) fn after(&mut self, words: u64) -> u64 {
         self.last =
             if words < WORTH_WORDS { (2 * self.last).clamp(REST_RECORDS, REST_RECORDS_MOST) } else { 0 };

@@ -61,8 +61,8 @@ impl Fold<'_> {
         self.stack = delta.stack;
     }
 
-    /// Commits the delta that has the place of `stack`, and gives the place to `stack`. Every run of events in a scope calls
-    /// this, because the stack of its delta is marked: see `scopes`.
+    /// Commits the delta that has the place of `stack`, and gives the place to `stack`. Every run of events in a scope
+    /// calls this, because the stack of its delta is marked: see `scopes`.
     #[cold]
     fn replace_delta(&mut self, stack: u32) -> *mut SiteDelta {
         self.end_scoped();

@@ -314,8 +314,8 @@ impl Usual {
         true
     }
 
-    /// Books an allocation and the free directly behind it, without the nursery, unless the block may be a high-water mark.
-    /// `high_water` is the mark of the batch before the loop.
+    /// Books an allocation and the free directly behind it, without the nursery, unless the block may be a high-water
+    /// mark. `high_water` is the mark of the batch before the loop.
     #[inline(always)]
     fn pair<const SITES: bool>(&mut self, word: u64, second: u64, behind: u64, high_water: i64) -> bool {
         let (size, stack) = (second >> 32, second as u32);
@@ -431,8 +431,8 @@ impl Usual {
         true
     }
 
-    /// Books the free of a block in the nursery of the first partner, if it continues the run of remote frees and means no
-    /// other block: see `partners`.
+    /// Books the free of a block in the nursery of the first partner, if it continues the run of remote frees and means
+    /// no other block: see `partners`.
     #[inline(always)]
     fn remote_free<const SITES: bool>(&mut self, word: u64, index: u64, ledger: &Ledger) -> bool {
         let address = event::address_of(word);
@@ -474,8 +474,8 @@ impl Usual {
         true
     }
 
-    /// Books a realloc if both halves follow each other and the block is in the nursery. `between` notes that the first half
-    /// is booked.
+    /// Books a realloc if both halves follow each other and the block is in the nursery. `between` notes that the first
+    /// half is booked.
     #[inline(always)]
     fn realloc<const SITES: bool>(
         &mut self,

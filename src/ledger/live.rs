@@ -9,8 +9,9 @@
 //!
 //! [`LiveTable::free`] decides by time which block a free means, and counts the free as ambiguous where the clocks do
 //! not decide. The size bits of the free must agree with the block's size. If they differ, most likely one event is not
-//! booked yet: the allocation of the free's block, or the free of the block in the table. So the free waits. A free that
-//! still waits after a flush carried a different size, or its block was sampled out ([`LiveTable::take_left_over`]).
+//! booked yet: the allocation of the free's block, or the free of the block in the table. So the free waits. A free
+//! that still waits after a flush carried a different size, or its block was sampled out
+//! ([`LiveTable::take_left_over`]).
 
 mod doubts;
 

@@ -1,9 +1,9 @@
 //! The nursery of a lane: blocks that its thread has allocated and will most likely free soon.
 //!
-//! The nursery is a hash table that only the holder of the lane's latch accesses. An address has two places, side by side
-//! in one cache line. Most blocks die young on the thread that made them, so most frees find their block here and access
-//! no shared state. If both places of a new block are taken, the older of the two blocks there is pushed out to the shared
-//! table.
+//! The nursery is a hash table that only the holder of the lane's latch accesses. An address has two places, side by
+//! side in one cache line. Most blocks die young on the thread that made them, so most frees find their block here and
+//! access no shared state. If both places of a new block are taken, the older of the two blocks there is pushed out to
+//! the shared table.
 //!
 //! Neighbours in memory are neighbours in the table. Blocks that are allocated one after the other often lie side by
 //! side, and are freed in the same order, so the processor prefetches their places. The table covers a stretch of
@@ -35,7 +35,8 @@ const GRAIN_SHIFT: u32 = 4;
 const GROWTH: u32 = 8;
 /// Number of entries of a nursery that was made small again.
 const ENTRIES_SMALL: u32 = 512;
-/// Number of entries from which on the places of a window are prefetched: more than the second-level cache has room for.
+/// Number of entries from which on the places of a window are prefetched: more than the second-level cache has room
+/// for.
 const ENTRIES_FAR: u64 = 8192;
 /// Bytes of an entry.
 const ENTRY_BYTES: u64 = size_of::<Entry>() as u64;
@@ -329,8 +330,8 @@ impl Place {
         self.set_address(0);
     }
 
-    /// Stores a block in the place, which is empty. The address comes last: at no time does the place hold an address with
-    /// the rest of another block.
+    /// Stores a block in the place, which is empty. The address comes last: at no time does the place hold an address
+    /// with the rest of another block.
     #[inline(always)]
     pub(crate) fn fill(self, block: Entry) {
         debug_assert!(self.entry().address == 0);

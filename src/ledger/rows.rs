@@ -4,8 +4,8 @@
 //! its share of the counters is added to the row, and the lane goes to the next thread. When the table is full, further
 //! threads share the last row.
 //!
-//! Invariant **R1**: the run of rows is as long as the table and is never given back. Rows below the count, and the shared
-//! row, are accessible.
+//! Invariant **R1**: the run of rows is as long as the table and is never given back. Rows below the count, and the
+//! shared row, are accessible.
 
 use super::entry::{ROW_OF_OTHERS, ROWS_MAX};
 use super::fold_state::LaneFigures;

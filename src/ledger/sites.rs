@@ -39,8 +39,8 @@ pub(crate) struct Sites {
 const CELLS_PER_PAGE: u32 = (PAGE_BYTES / size_of::<SiteCell>()) as u32;
 
 impl Sites {
-    /// Takes the runs of the sites and of their units, up to their shares of the region. The runs are address space only
-    /// until the sites are used. The last site, which others share, has all its units from the start.
+    /// Takes the runs of the sites and of their units, up to their shares of the region. The runs are address space
+    /// only until the sites are used. The last site, which others share, has all its units from the start.
     pub(crate) fn open(&self, pages: &Pages) -> bool {
         let mut capacity = SITES_MAX;
         // Runs have sizes of powers of two.
@@ -146,8 +146,8 @@ impl Sites {
         is_whole
     }
 
-    /// Adds a change of a site's live bytes to its curve. A large site without a curve gets one. The latch of the site's
-    /// stripe is held.
+    /// Adds a change of a site's live bytes to its curve. A large site without a curve gets one. The latch of the
+    /// site's stripe is held.
     fn add_to_curve(
         &self,
         pages: &Pages,

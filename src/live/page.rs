@@ -3,8 +3,8 @@
 //! The page begins with its magic number and the hash of its layout; then follow the sequence and the words that the
 //! sequence guards. All words are atomic, because a reader may load them during a write.
 //!
-//! Invariant **Y1**: `Content` consists of `u64`s and arrays of bytes whose length is a multiple of 8, without padding. So
-//! it is an array of words, and any words are a valid content.
+//! Invariant **Y1**: `Content` consists of `u64`s and arrays of bytes whose length is a multiple of 8, without padding.
+//! So it is an array of words, and any words are a valid content.
 
 use crate::profile::LossReason;
 use crate::sys::latch::wait;

@@ -441,10 +441,10 @@ pub struct Profile {
 impl Profile {
     /// Returns the bounds of the true peak, in bytes. They are equal if the peak is exact.
     ///
-    /// The recorded peak is the maximum in the order in which threads booked their events. It can be too high, because a
-    /// thread had not booked its frees, and too low, because a thread had not booked its allocations
-    /// ([`Peak::uncertainty_bytes`]). The timeline has every event at its own time, so the true peak is no lower than the
-    /// most bytes at the end of an interval.
+    /// The recorded peak is the maximum in the order in which threads booked their events. It can be too high, because
+    /// a thread had not booked its frees, and too low, because a thread had not booked its allocations
+    /// ([`Peak::uncertainty_bytes`]). The timeline has every event at its own time, so the true peak is no lower than
+    /// the most bytes at the end of an interval.
     pub fn peak_bounds(&self) -> (u64, u64) {
         let Peak { bytes, uncertainty_bytes, .. } = self.peak;
         if uncertainty_bytes == 0 {

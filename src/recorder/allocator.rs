@@ -110,9 +110,9 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Writes figures of the running process four times a second into a file of 320 KiB, which `heapledger top` shows: the
-    /// [live page](crate::live). `path` is `"1"` for `/dev/shm/heapledger.%p.live`, or another path, with the same `%` codes as
-    /// a black box. Default: none. `HEAPLEDGER_LIVE` overrides this. Linux only.
+    /// Writes figures of the running process four times a second into a file of 320 KiB, which `heapledger top` shows:
+    /// the [live page](crate::live). `path` is `"1"` for `/dev/shm/heapledger.%p.live`, or another path, with the same
+    /// `%` codes as a black box. Default: none. `HEAPLEDGER_LIVE` overrides this. Linux only.
     ///
     /// A process with a black box has a live page in it anyway. The file is removed when the process ends normally. A
     /// forked child has its own file if the path contains `%p`.
@@ -122,7 +122,8 @@ impl<A> HeapLedger<A> {
     }
 
     /// Serves profiles, counters and dumps of the running process over HTTP, for `go tool pprof`, Prometheus and
-    /// `heapledger top`. Default: none. `HEAPLEDGER_SERVE` overrides this. `docs/LIVE.md` lists the paths and the limits.
+    /// `heapledger top`. Default: none. `HEAPLEDGER_SERVE` overrides this. `docs/LIVE.md` lists the paths and the
+    /// limits.
     ///
     /// `address` is a loopback address such as `127.0.0.1:9123`, or `unix:PATH` for a socket file that only its owner
     /// can use. With port 0 the system chooses the port, which is printed. Any other address needs the prefix
@@ -205,7 +206,8 @@ impl<A> HeapLedger<A> {
     /// installs later replaces heapledger's handler.
     ///
     /// A thread of heapledger writes the dump, never the handler. With `DumpTarget::Off`, which only concerns the dump
-    /// at exit, the dump goes to the directory in which the program started. `HEAPLEDGER_SIGNALS` overrides this. Linux only.
+    /// at exit, the dump goes to the directory in which the program started. `HEAPLEDGER_SIGNALS` overrides this. Linux
+    /// only.
     ///
     /// ```
     /// use heapledger::{HeapLedger, Signal};
@@ -236,11 +238,12 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Sets the interval of the background thread, which aggregates: the minimum pause between two of its rounds, from 250 µs
-    /// to 1 s. Default: 1 ms. `HEAPLEDGER_INTERVAL=100ms` overrides this, and `heapledger::set_interval` changes it.
+    /// Sets the interval of the background thread, which aggregates: the minimum pause between two of its rounds, from
+    /// 250 µs to 1 s. Default: 1 ms. `HEAPLEDGER_INTERVAL=100ms` overrides this, and `heapledger::set_interval` changes
+    /// it.
     ///
-    /// Nothing is lost with a longer interval, except in `BestEffort`, where only this thread books; event times and the
-    /// figures of idle threads are then as coarse as the interval.
+    /// Nothing is lost with a longer interval, except in `BestEffort`, where only this thread books; event times and
+    /// the figures of idle threads are then as coarse as the interval.
     pub const fn interval(mut self, interval: Duration) -> Self {
         let ns = interval.as_nanos();
         self.options.interval_ns = if ns > u64::MAX as u128 { u64::MAX } else { ns as u64 };

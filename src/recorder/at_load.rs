@@ -2,9 +2,9 @@
 //!
 //! No event may start a thread (see `background_thread`), and a program may never call a function of heapledger. So a
 //! constructor starts the threads that the settings ask for: the loader calls it before `main`, or when a library that
-//! contains heapledger is loaded. The settings are in the program's global allocator, which the constructor can reach only
-//! by an allocation. This allocation is internal, and opens the ledger unless an earlier allocation has opened it. If
-//! another allocator is the global one, nothing else happens.
+//! contains heapledger is loaded. The settings are in the program's global allocator, which the constructor can reach
+//! only by an allocation. This allocation is internal, and opens the ledger unless an earlier allocation has opened it.
+//! If another allocator is the global one, nothing else happens.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::hint::black_box;

@@ -19,8 +19,8 @@
 //!
 //! Never in an event. The event may come from a signal handler that interrupted the program in `pthread_create` or in
 //! `malloc`, where glibc holds a lock that `pthread_create` takes: the thread would wait for itself. So an event only
-//! notes that there is a reason ([`note_if_due`]), and the thread starts at the next place where the program cannot be in
-//! such a call:
+//! notes that there is a reason ([`note_if_due`]), and the thread starts at the next place where the program cannot be
+//! in such a call:
 //!
 //! | place | starts |
 //! | --- | --- |
@@ -234,9 +234,9 @@ pub(crate) fn start_if_due() {
     }
 }
 
-/// Wakes the background thread at the end of a thread of the program, or starts it if an event has noted a reason to, or if the program
-/// has had several threads that together have recorded enough. Not after the end of the main thread: the calling thread
-/// may be the last one.
+/// Wakes the background thread at the end of a thread of the program, or starts it if an event has noted a reason to,
+/// or if the program has had several threads that together have recorded enough. Not after the end of the main thread:
+/// the calling thread may be the last one.
 pub(super) fn start_at_thread_end(ledger: &Ledger) {
     // It ends with the last thread of the program.
     wake();
@@ -297,8 +297,8 @@ pub(crate) fn wait_for_ledger() -> bool {
     state::current().records()
 }
 
-/// Notes a reason to start the background thread, if there is one, and wakes that thread if it sleeps. Called by the lane's
-/// thread at a new window.
+/// Notes a reason to start the background thread, if there is one, and wakes that thread if it sleeps. Called by the
+/// lane's thread at a new window.
 pub(super) fn note_if_due(lane: &Lane, ledger: &Ledger) {
     // relaxed, all: hints, and words that only the lane's thread writes.
     let state = PROCESS.control.background.load(Ordering::Relaxed);
@@ -312,11 +312,11 @@ pub(super) fn note_if_due(lane: &Lane, ledger: &Ledger) {
     }
 }
 
-/// Sleeps for `ns` nanoseconds, or until [`wake`] is called, unless `is_work_left` returns true. Returns whether it was woken.
-/// Called by the background thread, with a function that advances the epoch and then looks at all lanes.
+/// Sleeps for `ns` nanoseconds, or until [`wake`] is called, unless `is_work_left` returns true. Returns whether it was
+/// woken. Called by the background thread, with a function that advances the epoch and then looks at all lanes.
 ///
-/// An event that the function does not see is of an earlier window, or finds the new epoch, opens a window, and wakes the
-/// thread.
+/// An event that the function does not see is of an earlier window, or finds the new epoch, opens a window, and wakes
+/// the thread.
 pub(crate) fn sleep_until_woken(ns: u64, is_work_left: impl FnOnce() -> bool) -> bool {
     let asleep = &PROCESS.control.background_sleep;
     asleep.store(ASLEEP, Ordering::Relaxed);

@@ -58,8 +58,8 @@ pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn())
     State::Failed
 }
 
-/// Starts the threads that the settings ask for: the thread that writes dumps, if there are signals or triggers to dump on,
-/// and the background thread, if a setting needs it. Called once in a process, and not from an event.
+/// Starts the threads that the settings ask for: the thread that writes dumps, if there are signals or triggers to dump
+/// on, and the background thread, if a setting needs it. Called once in a process, and not from an event.
 pub(super) fn start_threads_asked_for() {
     let options = state::options();
     let Some(hooks) = state::hooks().filter(|_| options.background != Background::Never) else { return };
@@ -185,8 +185,8 @@ pub(crate) fn stop() {
 }
 
 /// The fork hook, in the child, which has one thread. The parent's region stays mapped, in case the fork interrupted a
-/// record. The child's next event opens a new ledger, unless the fork policy forbids it. Threads that the settings ask for
-/// start here, because no event may start them, and wait for that ledger.
+/// record. The child's next event opens a new ledger, unless the fork policy forbids it. Threads that the settings ask
+/// for start here, because no event may start them, and wait for that ledger.
 unsafe extern "C" fn in_forked_child() {
     if let Some(ledger) = state::ledger() {
         // relaxed: there is one thread.

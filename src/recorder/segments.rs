@@ -27,8 +27,8 @@ use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMEN
 use crate::sys::pages::For;
 use crate::sys::sync::Ordering;
 
-/// Bytes of stack that a fold may use. A thread with less, on a small stack of a signal handler or a coroutine, does not
-/// fold: it takes further segments, and folds on a stack with room.
+/// Bytes of stack that a fold may use. A thread with less, on a small stack of a signal handler or a coroutine, does
+/// not fold: it takes further segments, and folds on a stack with room.
 const FOLD_STACK_BYTES: u64 = if cfg!(debug_assertions) { 32 << 10 } else { 6 << 10 };
 
 /// Maximum number of other lanes at which a thread looks for partners of its fold.

@@ -68,8 +68,8 @@ pub(super) fn forget_stack(lane: &Lane) {
     }
 }
 
-/// Prepares the walk for the process, in the first thread that claims a lane. Every thread finds its stack when it opens
-/// its first window.
+/// Prepares the walk for the process, in the first thread that claims a lane. Every thread finds its stack when it
+/// opens its first window.
 pub(super) fn prepare(lane: &'static Lane) {
     if !frame::SUPPORTED || state::options().stacks == Stacks::Off {
         return;
@@ -245,7 +245,8 @@ fn walked(lane: &Lane, ledger: &Ledger, scope: u32) -> u32 {
     }
 }
 
-/// Returns the number of the stack if the thread's cache has it, and the walk needs no full rule and no check; otherwise 0.
+/// Returns the number of the stack if the thread's cache has it, and the walk needs no full rule and no check;
+/// otherwise 0.
 #[inline(always)]
 fn known_number(walker: &Walker, start: Registers, scope: u32) -> u32 {
     let Some(bounds) = known_bounds(walker, start.sp) else { return 0 };
@@ -581,8 +582,8 @@ pub(super) fn stack_in_scope(lane: &Lane, limit: u64, size: u64) -> u32 {
     }
 }
 
-/// Returns the stack as [`stack_in_scope`] does, for the slow path. It is not inlined, so that the walk is compiled once for
-/// all its callers.
+/// Returns the stack as [`stack_in_scope`] does, for the slow path. It is not inlined, so that the walk is compiled
+/// once for all its callers.
 #[inline(never)]
 pub(super) fn stack_slow(lane: &Lane, limit: u64, size: u64) -> u32 {
     if limit == 0 { 0 } else { stack_on_sampling_lane(lane, size) }

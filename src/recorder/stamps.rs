@@ -5,8 +5,9 @@
 //! address. All sums over the process are right nevertheless, but a measurement of a part of the process would not be.
 //! So while a measurement is under way, each event opens a window: its time is exact.
 //!
-//! Every event of a block of the measurement has a stamp: the thread that makes the block, or that receives its address,
-//! finds the epoch of [`EachEventStamped::begin`] or a later one, closes its window, and finds the number above 0.
+//! Every event of a block of the measurement has a stamp: the thread that makes the block, or that receives its
+//! address, finds the epoch of [`EachEventStamped::begin`] or a later one, closes its window, and finds the number
+//! above 0.
 
 use super::process::PROCESS;
 use super::state;

@@ -30,8 +30,8 @@
 //! * At most 4,095 scopes exist, at most 64 of them with the same name, nested at most 8 deep. The same name inside two
 //!   different scopes makes two scopes. What a scope beyond these limits allocates counts in the scope around it or, if
 //!   there is none, in the scope `(others)`.
-//! * A scope follows the thread, not the task: [`Scope::wrap`] enters it at each poll of a future. An [`Entered`] that is
-//!   held across an `await` on a single-threaded executor covers other tasks too.
+//! * A scope follows the thread, not the task: [`Scope::wrap`] enters it at each poll of a future. An [`Entered`] that
+//!   is held across an `await` on a single-threaded executor covers other tasks too.
 //! * Guards may be dropped in any order. Dropping a guard leaves only the scope of that guard.
 //! * A forked child has the scopes of its parent, with figures of its own.
 //! * While events are sampled out ([`DataQualityMode::HighThroughput`](crate::DataQualityMode), or a reduced level),

@@ -1,4 +1,5 @@
-//! The live page as JSON, with the names of its fields as keys. Written by hand, so that the program links no library for it.
+//! The live page as JSON, with the names of its fields as keys. Written by hand, so that the program links no library
+//! for it.
 
 use crate::live::{Live, LiveInterval, LiveQuality, LiveScope, LiveSite};
 use crate::profile::{Anomalies, Coverage, HeapStats, LossCounts, LossReason, Module};

@@ -11,8 +11,8 @@ use crate::recorder::background_thread;
 use crate::recorder::internal::InternalScope;
 use crate::recorder::options::{INTERVAL_NS_MAX, INTERVAL_NS_MIN};
 
-/// The thread that aggregates in the background: it books the rings of idle threads, advances the clock's epoch, and runs
-/// tuner, triggers and callback.
+/// The thread that aggregates in the background: it books the rings of idle threads, advances the clock's epoch, and
+/// runs tuner, triggers and callback.
 ///
 /// The thread starts by itself when it is needed ([`HeapLedger::background`](crate::HeapLedger::background)), so a
 /// program need not spawn it. Without the thread no event is lost.

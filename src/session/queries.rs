@@ -152,8 +152,8 @@ pub fn set_sampling_bytes(bytes: u64) {
     });
 }
 
-/// Returns the decisions that the tuner of [`HeapLedger::auto_tune`](crate::HeapLedger::auto_tune) has made so far, each
-/// with the figures that led to it. The log is empty if there is no tuner.
+/// Returns the decisions that the tuner of [`HeapLedger::auto_tune`](crate::HeapLedger::auto_tune) has made so far,
+/// each with the figures that led to it. The log is empty if there is no tuner.
 pub fn tuner_log() -> DecisionLog {
     with_ledger(|_, _| tuning::log()).unwrap_or_default()
 }

@@ -56,8 +56,8 @@ pub(crate) const STACK_FRAMES_MAX: usize = 256;
 pub(crate) enum End {
     /// The walk reached the outermost frame.
     Outermost,
-    /// The walk stopped before the outermost frame: after [`STACK_FRAMES_MAX`] frames, at code without an unwind rule, or
-    /// where a rule leads outside the thread's stack.
+    /// The walk stopped before the outermost frame: after [`STACK_FRAMES_MAX`] frames, at code without an unwind rule,
+    /// or where a rule leads outside the thread's stack.
     Truncated,
 }
 

@@ -181,8 +181,8 @@ impl Replay {
         self.by_near_rules(start, self.unchanged(start.sp))
     }
 
-    /// Walks the stack by full rules to an unchanged frame. Returns `None` if the stack is too deep or too irregular to be
-    /// kept; the caller then walks by rules alone.
+    /// Walks the stack by full rules to an unchanged frame. Returns `None` if the stack is too deep or too irregular to
+    /// be kept; the caller then walks by rules alone.
     pub(crate) fn walk(
         &mut self,
         rules: Rules,

@@ -2,10 +2,11 @@
 //!
 //! # The selector
 //!
-//! A round-robin counter that all producers advance would be the most contended cache line, and would reorder the events
-//! of a producer. Here the producer's number and the kind of the event select the queue of an event. The selection costs
-//! nothing and keeps the order. The round-robin counter, `queue_selector`, is on the side of the consumer: it selects the
-//! queues with which a round begins, so that no producer is always the last one whose queues are drained.
+//! A round-robin counter that all producers advance would be the most contended cache line, and would reorder the
+//! events of a producer. Here the producer's number and the kind of the event select the queue of an event. The
+//! selection costs nothing and keeps the order. The round-robin counter, `queue_selector`, is on the side of the
+//! consumer: it selects the queues with which a round begins, so that no producer is always the last one whose queues
+//! are drained.
 //!
 //! # Order across two queues
 //!

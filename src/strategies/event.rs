@@ -53,8 +53,8 @@ pub struct Event {
 /// [`profile::Event`](crate::profile::Event).
 pub type AllocationInfo = Event;
 
-/// An event about a smart pointer: [`EventKind::PointerCloned`] or [`EventKind::PointerDropped`]. A recorded program has
-/// [`Tracked`](crate::Tracked).
+/// An event about a smart pointer: [`EventKind::PointerCloned`] or [`EventKind::PointerDropped`]. A recorded program
+/// has [`Tracked`](crate::Tracked).
 pub type SmartPointerInfo = Event;
 
 /// Number of words of an event in a queue.

@@ -18,9 +18,9 @@
 //!
 //! A run is a power of two of pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each
 //! small size, and one larger run of up to [`WARM_PAGES_MAX`] pages. Three facts favour keeping: a growing table gives
-//! back a run of the size that the next table takes; a fresh page costs more than filling a page with zeros; and a return
-//! to the system interrupts the other processors. Further runs are returned to the system and listed: their numbers
-//! are kept in the first page of another run of that size ([`Trunk`]). Untouched pages cost only address space.
+//! back a run of the size that the next table takes; a fresh page costs more than filling a page with zeros; and a
+//! return to the system interrupts the other processors. Further runs are returned to the system and listed: their
+//! numbers are kept in the first page of another run of that size ([`Trunk`]). Untouched pages cost only address space.
 //! `held_bytes` counts all pages that are taken or kept, touched or not, so it is an upper bound of resident memory.
 //! Large tables that are filled from the front count their pages themselves.
 //!

@@ -40,8 +40,8 @@ impl Sequence {
         self.0.load(Ordering::Relaxed) != 0
     }
 
-    /// Calls `copy`, which loads the words, and returns its result with the number of writings before it. Returns `None`
-    /// if nothing was written yet, or a writing was in progress during the copy.
+    /// Calls `copy`, which loads the words, and returns its result with the number of writings before it. Returns
+    /// `None` if nothing was written yet, or a writing was in progress during the copy.
     pub(crate) fn read<T>(&self, copy: impl FnOnce() -> T) -> Option<(T, u64)> {
         // Acquire: pairs with the release at the end of `write`.
         let before = self.0.load(Ordering::Acquire);

@@ -9,7 +9,8 @@ mod os {
     /// Whether [`wake`] ends a sleep.
     pub(crate) const CAN_BE_WOKEN: bool = true;
 
-    /// Sleeps for about `ns` nanoseconds while the word has this value. A signal ends the sleep early, as [`wake`] does.
+    /// Sleeps for about `ns` nanoseconds while the word has this value. A signal ends the sleep early, as [`wake`]
+    /// does.
     pub(crate) fn sleep_while(word: &'static AtomicU32, value: u32, ns: u64) {
         let time = libc::timespec { tv_sec: (ns / 1_000_000_000) as _, tv_nsec: (ns % 1_000_000_000) as _ };
         let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;

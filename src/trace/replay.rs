@@ -66,8 +66,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Replays the trace up to the end of the span. Calls `passed` before it reads a frame, with the frame's offset in the
-    /// file.
+    /// Replays the trace up to the end of the span. Calls `passed` before it reads a frame, with the frame's offset in
+    /// the file.
     ///
     /// # Errors
     ///

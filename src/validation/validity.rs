@@ -64,7 +64,8 @@ pub enum ValidityIssue {
         /// Name of the missing clock or figure.
         what: String,
     },
-    /// Throughput exceeds N times the throughput of one user, by warm caches or a cold baseline: no efficiency is given.
+    /// Throughput exceeds N times the throughput of one user, by warm caches or a cold baseline: no efficiency is
+    /// given.
     #[error(
         "each user has {times:.1} times the throughput of a user alone: warm caches, or a baseline measured cold"
     )]

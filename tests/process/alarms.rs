@@ -73,8 +73,8 @@ pub fn on_quality(quality: &QualityIndicator) {
     }
 }
 
-/// Asserts that the figures of the callback obey the laws, and have the history. `heapledger::quality()` is asked later,
-/// maybe much later, because the callback runs at a low priority: by then the events that are in flight may have
+/// Asserts that the figures of the callback obey the laws, and have the history. `heapledger::quality()` is asked
+/// later, maybe much later, because the callback runs at a low priority: by then the events that are in flight may have
 /// overwritten the history.
 fn obeys_the_laws_of_a_query(told: &QualityIndicator) {
     let asked = heapledger::quality();

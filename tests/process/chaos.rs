@@ -1,13 +1,13 @@
 //! Random programs under random settings, against an exact count of their own.
 //!
-//! The allocator inside counts the program's calls, and leaves out heapledger's by `heapledger::is_internal`. At thousands of
-//! points at which no thread of the program is at work, every total must be the counted one; after lost events it may
-//! differ by these. A handler that allocates comes a thousand times a second.
+//! The allocator inside counts the program's calls, and leaves out heapledger's by `heapledger::is_internal`. At
+//! thousands of points at which no thread of the program is at work, every total must be the counted one; after lost
+//! events it may differ by these. A handler that allocates comes a thousand times a second.
 //!
 //! The same programs are killed, at any instruction, with a black box, which then obeys every law.
 //!
-//! A seed decides the program and its settings. `PROCESS_TEST_CHAOS_SEED` repeats one; `PROCESS_TEST_SOAK_S` says for how
-//! many seconds new seeds are tried. A seed that fails is printed, and becomes an entry of [`SEEDS`].
+//! A seed decides the program and its settings. `PROCESS_TEST_CHAOS_SEED` repeats one; `PROCESS_TEST_SOAK_S` says for
+//! how many seconds new seeds are tried. A seed that fails is printed, and becomes an entry of [`SEEDS`].
 
 use std::alloc::{GlobalAlloc, Layout, alloc_zeroed, realloc};
 use std::ffi::c_void;
@@ -54,7 +54,8 @@ const CLASS_BYTES: usize = 1 << 30;
 const CLASSES: usize = 24;
 /// Bytes in front of a block, which hold its owner.
 const HEADER: usize = 16;
-/// Freed places of each class: in the low half the number of the first place plus one, in the high half a count of changes.
+/// Freed places of each class: in the low half the number of the first place plus one, in the high half a count of
+/// changes.
 static FREED: [AtomicU64; CLASSES] = [const { AtomicU64::new(0) }; CLASSES];
 static USED: [AtomicUsize; CLASSES] = [const { AtomicUsize::new(0) }; CLASSES];
 static ARENA: AtomicPtr<u8> = AtomicPtr::new(null_mut());

@@ -72,8 +72,8 @@ pub fn refuse(method: Method, calls: u64) {
 static PLACED_BYTES: AtomicUsize = AtomicUsize::new(0);
 static PLACE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 
-/// From now on every block of this size lies at one address, as where an allocator keeps the last block that was freed. The
-/// program has one such block at a time.
+/// From now on every block of this size lies at one address, as where an allocator keeps the last block that was freed.
+/// The program has one such block at a time.
 pub fn place_all_of(bytes: usize) {
     // SAFETY: the size is not zero.
     let place = unsafe { System.alloc(Layout::from_size_align(bytes, 16).expect("a small size")) };

@@ -1,5 +1,5 @@
-//! P5: `main` ends by `pthread_exit`. The process ends with the program's last thread, whatever threads of heapledger there
-//! are, and its signals reach the program's threads.
+//! P5: `main` ends by `pthread_exit`. The process ends with the program's last thread, whatever threads of heapledger
+//! there are, and its signals reach the program's threads.
 
 use std::ffi::c_void;
 use std::mem::zeroed;

@@ -1,5 +1,5 @@
-//! The conditions for heapledger's background thread: it starts once there is a reason and a place where it can be started,
-//! which no event is, and never in a program that has one thread and allocates all the time.
+//! The conditions for heapledger's background thread: it starts once there is a reason and a place where it can be
+//! started, which no event is, and never in a program that has one thread and allocates all the time.
 
 use std::ffi::c_void;
 use std::fs;

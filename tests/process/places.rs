@@ -1,5 +1,5 @@
-//! Where the files of a process lie: in the directory in which it started, beside those of other processes, and under the
-//! name of the program, whatever the system hides of it.
+//! Where the files of a process lie: in the directory in which it started, beside those of other processes, and under
+//! the name of the program, whatever the system hides of it.
 
 use std::fs;
 use std::path::Path;

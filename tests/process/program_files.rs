@@ -1,5 +1,5 @@
-//! The program's own file: its name, and what becomes of both when the file is replaced, is called through the loader, or
-//! has a path that no list prints as it is.
+//! The program's own file: its name, and what becomes of both when the file is replaced, is called through the loader,
+//! or has a path that no list prints as it is.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

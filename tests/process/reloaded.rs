@@ -1,5 +1,5 @@
-//! A library that is unloaded, and another one at its addresses: each stack leads to the one that was there, or the dump
-//! says that it may not.
+//! A library that is unloaded, and another one at its addresses: each stack leads to the one that was there, or the
+//! dump says that it may not.
 
 use std::ffi::{CString, c_void};
 use std::path::Path;

@@ -22,8 +22,8 @@ use super::straddling::{handle_traps, stop_traps};
 use super::tools::{Body, accounted_point, block, free, lossless_point, lost_only, threads};
 
 const PER_EVENT: &[(&str, &str)] = &[("HEAPLEDGER_CLOCK", "per-event")];
-/// heapledger's own thread is there from the start: while one is started all signals are blocked, and one that a trap raises
-/// would end the process.
+/// heapledger's own thread is there from the start: while one is started all signals are blocked, and one that a trap
+/// raises would end the process.
 const WITH_THREAD: &[(&str, &str)] = &[("HEAPLEDGER_TRIGGERS", "live:1000G")];
 
 pub const CASES: &[Case] = &[
@@ -260,8 +260,8 @@ extern "C" fn free_in_steps(_number: *mut c_void) -> *mut c_void {
     null_mut()
 }
 
-/// Stops another thread after ever more instructions of a free. Between its time stamp and its publication nothing later
-/// can be booked, so a budget waits for a second, and then cannot be decided.
+/// Stops another thread after ever more instructions of a free. Between its time stamp and its publication nothing
+/// later can be booked, so a budget waits for a second, and then cannot be decided.
 fn measure_beside_a_stopped_thread() {
     handle_traps(stop_here);
     STOP_AT.store(u64::MAX, SeqCst);
@@ -530,8 +530,8 @@ fn interrupt_all() {
     println!("handled={}\nlost={lost}\nbefore={}", HANDLED.load(SeqCst), before.live_blocks);
 }
 
-/// Steps of `pthread_create` between two children, and steps in each of which a child's handler makes a block: enough events
-/// for a window.
+/// Steps of `pthread_create` between two children, and steps in each of which a child's handler makes a block: enough
+/// events for a window.
 const STRIDE: u64 = 100;
 const INTERRUPTED: u64 = 150;
 /// Steps that starting a thread takes at least.
@@ -552,8 +552,8 @@ fn start_heapledgers_own() -> i32 {
     i32::from(heapledger::set_auto_tune(None).is_err())
 }
 
-/// At each of some successive instructions of `start`, where glibc holds its lock for stacks or the allocator's, a handler
-/// allocates; heapledger's own thread is due.
+/// At each of some successive instructions of `start`, where glibc holds its lock for stacks or the allocator's, a
+/// handler allocates; heapledger's own thread is due.
 fn interrupt_starts(start: fn() -> i32) {
     extern "C" fn allocate_for_a_while(_signal: i32, _info: *mut libc::siginfo_t, context: *mut c_void) {
         let passes = |left: &AtomicU64| left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();

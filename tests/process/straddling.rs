@@ -1,5 +1,5 @@
-//! Events that straddle a change: what is left out changes between the halves of a realloc, or another thread has left out what
-//! this one frees; a handler or the inner allocator forks in the midst of an event.
+//! Events that straddle a change: what is left out changes between the halves of a realloc, or another thread has left
+//! out what this one frees; a handler or the inner allocator forks in the midst of an event.
 
 use std::alloc::{Layout, realloc};
 use std::ffi::c_void;
@@ -412,8 +412,8 @@ fn fork_in_steps() {
 }
 
 /// Blocks that are sampled more often than not, with their stacks, and a handler that makes one of this size at each
-/// instruction; then the same while everything is recorded again. Of each of the handler's blocks both events are counted
-/// or both are lost.
+/// instruction; then the same while everything is recorded again. Of each of the handler's blocks both events are
+/// counted or both are lost.
 fn step_and_sample(handlers_bytes: usize) {
     HANDLERS_BYTES.store(handlers_bytes, SeqCst);
     let (blocks, _) = live();

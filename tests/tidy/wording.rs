@@ -118,8 +118,8 @@ fn forbidden(source: &Source) -> Vec<Finding> {
     findings
 }
 
-/// Returns the words of a line in lower case. A name is split at `_` and at capitals. A punctuation mark counts as a word,
-/// so that no phrase extends beyond it.
+/// Returns the words of a line in lower case. A name is split at `_` and at capitals. A punctuation mark counts as a
+/// word, so that no phrase extends beyond it.
 fn words(line: &str) -> Vec<String> {
     let mut spaced = String::new();
     let mut is_lower = false;

@@ -138,8 +138,8 @@ pub fn memory(profile: &Profile) -> Option<MemoryFinding> {
     Some(MemoryFinding { resident_bytes: resident, parts, most, missing })
 }
 
-/// Returns the bytes that other code has from the program's allocator, and the bytes that the allocator keeps; `None` if
-/// the allocator's figures are unknown.
+/// Returns the bytes that other code has from the program's allocator, and the bytes that the allocator keeps; `None`
+/// if the allocator's figures are unknown.
 fn allocator(profile: &Profile, memory: &ProcessMemory) -> Option<(Range, u64)> {
     let (used, free) = (memory.allocator_used_bytes?, memory.allocator_free_bytes?);
     let (least, most) = (memory.blocks_at_least_bytes?, memory.blocks_at_most_bytes?);

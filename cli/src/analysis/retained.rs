@@ -1,10 +1,10 @@
 //! Places whose live blocks were allocated throughout the run: what keeps growing.
 //!
-//! The run is divided into [`SPANS`] equal parts, and the blocks that are live at the snapshot are counted by the part in
-//! which they were allocated. A table that is filled at the start has all its blocks in the first parts, and a cache of
-//! bounded size has them in the last parts, because older entries were replaced. Blocks of a leak, or of a cache without
-//! a bound, are in most parts. So the finding needs nothing but the birth of each live block; it does not see what was
-//! freed before the snapshot.
+//! The run is divided into [`SPANS`] equal parts, and the blocks that are live at the snapshot are counted by the part
+//! in which they were allocated. A table that is filled at the start has all its blocks in the first parts, and a cache
+//! of bounded size has them in the last parts, because older entries were replaced. Blocks of a leak, or of a cache
+//! without a bound, are in most parts. So the finding needs nothing but the birth of each live block; it does not see
+//! what was freed before the snapshot.
 
 use super::SiteBook;
 use heapledger::profile::Profile;

@@ -1,5 +1,5 @@
-//! Names for the call stacks of a running process. Each stack is looked up once, because the number of a stack stays the
-//! same as long as its process lives.
+//! Names for the call stacks of a running process. Each stack is looked up once, because the number of a stack stays
+//! the same as long as its process lives.
 
 use std::collections::HashMap;
 

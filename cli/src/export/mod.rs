@@ -128,8 +128,8 @@ impl fmt::Display for Format {
     }
 }
 
-/// Writes `profile` in `format`, with the default options. `origin` describes the file of the profile; pass `&Origin::default()` for a live
-/// process.
+/// Writes `profile` in `format`, with the default options. `origin` describes the file of the profile; pass
+/// `&Origin::default()` for a live process.
 ///
 /// # Errors
 ///

@@ -26,8 +26,8 @@ mod planted;
 #[global_allocator]
 static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();
 
-/// The expected figures of a site: blocks and bytes allocated, blocks freed. The expected frames in this file, innermost
-/// first, are each a part of the function's name and the mark of its line.
+/// The expected figures of a site: blocks and bytes allocated, blocks freed. The expected frames in this file,
+/// innermost first, are each a part of the function's name and the mark of its line.
 struct Answer {
     blocks: u64,
     bytes: u64,

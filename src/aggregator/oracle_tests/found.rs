@@ -201,8 +201,8 @@ fn in_order_a_free_of_what_was_left_out_is_counted_as_such() {
     assert_eq!(ledger.live.anomalies.sampled_out_freed_bytes.load(Ordering::Relaxed), 1000);
 }
 
-/// An unlisted free, and an internal block at its address that was listed in `listed`: the free may come first or be booked
-/// late, and the block may be in the nursery of its thread or in the shared table.
+/// An unlisted free, and an internal block at its address that was listed in `listed`: the free may come first or be
+/// booked late, and the block may be in the nursery of its thread or in the shared table.
 fn freed_of_sampled_out(listed: u64, is_same_lane: bool, is_booked_late: bool) -> (u64, u64, u64) {
     let mut room = Room::new(3);
     let own = Traits::new(16, false, true).with_period(listed);

@@ -241,8 +241,8 @@ impl Table for Intervals {
     }
 }
 
-/// The table of curves. Columns: stack · length of an interval · first interval · number of values · live bytes (deltas,
-/// also from one curve to the next).
+/// The table of curves. Columns: stack · length of an interval · first interval · number of values · live bytes
+/// (deltas, also from one curve to the next).
 pub(in crate::dump) struct Curves;
 
 impl Table for Curves {

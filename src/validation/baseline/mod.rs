@@ -1,9 +1,9 @@
 //! Comparison with an earlier run.
 //!
 //! The JSON report of the earlier run is the *baseline*. At each load that both reports have, throughput, completeness,
-//! and mean, p50 and p99 of the response time are compared. Figures differ between two runs of the same program, too, so
-//! the size of a difference does not decide. The comparison computes a confidence interval for each difference, and the
-//! interval decides the verdict:
+//! and mean, p50 and p99 of the response time are compared. Figures differ between two runs of the same program, too,
+//! so the size of a difference does not decide. The comparison computes a confidence interval for each difference, and
+//! the interval decides the verdict:
 //!
 //! ```text
 //!  windows of the baseline ─┐   Welch's t, on logarithms     better · worse · no difference seen

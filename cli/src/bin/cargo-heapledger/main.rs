@@ -1,4 +1,5 @@
-//! `cargo heapledger`: starts `heapledger cargo`, which has the code. Cargo calls it as `cargo-heapledger heapledger …`.
+//! `cargo heapledger`: starts `heapledger cargo`, which has the code. Cargo calls it as `cargo-heapledger heapledger
+//! …`.
 //!
 //! Both commands are installed together, into the same directory.
 

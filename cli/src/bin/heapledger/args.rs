@@ -186,7 +186,8 @@ pub struct ExportArgs {
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(1..=2))]
     pub format_version: Option<u32>,
 
-    /// Keep the arguments of generics and every frame of a recursion, in the formats `csv`, `collapsed` and `speedscope`
+    /// Keep the arguments of generics and every frame of a recursion, in the formats `csv`, `collapsed` and
+    /// `speedscope`
     #[arg(long)]
     pub unfolded: bool,
 
@@ -302,8 +303,8 @@ pub struct RunArgs {
 
 /// Watch a running process: live bytes and rate over time, completeness, sites and scopes by live bytes and by growth
 ///
-/// The process writes its live page (HEAPLEDGER_LIVE=1), has a black box, or serves an endpoint. Without a terminal, the
-/// figures are printed once.
+/// The process writes its live page (HEAPLEDGER_LIVE=1), has a black box, or serves an endpoint. Without a terminal,
+/// the figures are printed once.
 ///
 /// Exit codes: 0 fine; 2 usage; 3 a process without live figures; 4 output that cannot be written.
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,8 @@
 //! * `args` defines the command line, with the flags of `figures`; `environment` lists the environment variables.
 //! * `commands` has the subcommands `report`, `verify` and `export`; `diff`, `bundle`, `push`, `run`, `trace` and
 //!   `validate` have one subcommand each. `push_source` reads the profiles to send.
-//! * `cargo` is `cargo heapledger`, which the program `cargo-heapledger` calls; `shell` has completions and manual pages.
+//! * `cargo` is `cargo heapledger`, which the program `cargo-heapledger` calls; `shell` has completions and manual
+//!   pages.
 //! * `tables` has `export --format parquet`.
 //! * `read` opens a dump (`input`) or a trace (`trace_file`), and `names` looks up symbols.
 //! * `detail` and `page` convert flags to options of reports; `sources` reads the source lines that a page shows.

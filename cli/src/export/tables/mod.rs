@@ -5,8 +5,8 @@
 //!  trace ───► blocks, events ───────┘
 //! ```
 //!
-//! A [`TableWriter`] adds runs to a directory: `DIR/<table>/service=<name>/date=<day>/<hash>.parquet`, which the engines
-//! call Hive partitions. A file holds many runs. `docs/FLEET.md` lists the tables, and queries over them.
+//! A [`TableWriter`] adds runs to a directory: `DIR/<table>/service=<name>/date=<day>/<hash>.parquet`, which the
+//! engines call Hive partitions. A file holds many runs. `docs/FLEET.md` lists the tables, and queries over them.
 //!
 //! Invariants:
 //!
@@ -15,8 +15,8 @@
 //! 2. **A partition has a run once.** The id of a run is a hash of its snapshot's identity; a run whose id the
 //!    partition has already is left out. The file of the table `run` is renamed last, so a run in that table has all
 //!    its rows.
-//! 3. **Figures are signed 64-bit numbers**, because not every engine can sum unsigned ones. Larger figures, which only a
-//!    damaged file has, are cut to 2⁶³−1.
+//! 3. **Figures are signed 64-bit numbers**, because not every engine can sum unsigned ones. Larger figures, which only
+//!    a damaged file has, are cut to 2⁶³−1.
 //! 4. **Every run carries its completeness**, and the certainty of each group of figures is in the table `quality`.
 //! 5. **Memory is bounded**: a table is written every 65,536 rows, and eight partitions are open at a time.
 //!

@@ -16,9 +16,9 @@ use crate::exit::{Failure, FailureKind};
 
 /// Drive concurrent load on a workload, a program or a service: throughput, latency, contention, completeness, cost
 ///
-/// Under load is a workload of heapledger's own (--workload), a program (after --), or a service on this machine (--url).
-/// The loads are users that wait for their answers (--users), requests at a rate (--rate), stages (--stages) or recorded
-/// times (--replay).
+/// Under load is a workload of heapledger's own (--workload), a program (after --), or a service on this machine
+/// (--url). The loads are users that wait for their answers (--users), requests at a rate (--rate), stages (--stages)
+/// or recorded times (--replay).
 ///
 /// Each load is run with recording and without, in pairs of processes; a program finds HEAPLEDGER=always or
 /// HEAPLEDGER=off in its environment, and a service is left as it is. Ctrl-C ends the current window and still prints
@@ -33,7 +33,8 @@ pub struct ValidateArgs {
     #[arg(long, value_enum, default_value_t = WorkloadArg::Hybrid)]
     pub workload: WorkloadArg,
 
-    /// Send requests to this address of this machine instead, such as 'http://127.0.0.1:8080/search?q={}'; {} is the query
+    /// Send requests to this address of this machine instead, such as 'http://127.0.0.1:8080/search?q={}'; {} is the
+    /// query
     #[arg(long, value_name = "URL", value_parser = loopback_url, conflicts_with_all = ["workload", "command"])]
     pub url: Option<String>,
 
