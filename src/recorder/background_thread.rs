@@ -377,14 +377,22 @@ fn is_costly_for_long(lane: &Lane, ledger: &Ledger) -> bool {
 
 /// Returns the length of the next window, in words. Its first record has `record_words` words. The previous window had
 /// `words_before` words and was open for `open_ns` nanoseconds.
-pub(super) fn window_words(lane: &Lane, record_words: u64, words_before: u64, open_ns: u64) -> u64 {
-    // relaxed: only the lane's thread writes it.
+pub(super) fn window_words(
+    lane: &Lane,
+    ledger: &Ledger,
+    record_words: u64,
+    words_before: u64,
+    open_ns: u64,
+) -> u64 {
+    // relaxed, all: a hint, and words that only the lane's thread writes.
+    let is_ticking = PROCESS.control.background.load(Ordering::Relaxed) >= TICKING;
     let is_sampled = lane.cold.level.load(Ordering::Relaxed) == Level::Sampled as u32;
-    if is_sampled || stamps::is_each_event_stamped() {
+    // The background thread has a lane as well.
+    let has_had_other_threads = ledger.lanes.count() > 1 + u32::from(is_ticking);
+    if is_sampled || stamps::is_each_event_stamped(has_had_other_threads) {
         return record_words;
     }
-    // relaxed, all: a hint, and words that only the lane's thread writes.
-    if PROCESS.control.background.load(Ordering::Relaxed) >= TICKING {
+    if is_ticking {
         return WINDOW_WORDS;
     }
     let slow = &lane.cold.slow_windows;

@@ -42,8 +42,17 @@ impl Drop for EachEventStamped {
     }
 }
 
-/// Returns whether each event has its own time stamp. Asked when a window is opened, after the epoch.
-pub(super) fn is_each_event_stamped() -> bool {
+/// Returns whether each event has its own time stamp. Asked when a window is opened, after the epoch. While the program has
+/// had one thread, the order of its events is known without.
+pub(super) fn is_each_event_stamped(has_had_other_threads: bool) -> bool {
     // relaxed: see the fence in `window`.
-    state::options().clock == ClockMode::PerEvent || PROCESS.control.stamps.load(Ordering::Relaxed) > 0
+    let is_asked_for = || PROCESS.control.stamps.load(Ordering::Relaxed) > 0;
+    state::options().clock == ClockMode::PerEvent || has_had_other_threads && is_asked_for()
+}
+
+/// Ends the windows of all threads after a lane was claimed: from now on the program has several threads.
+pub(super) fn note_claimed_lane() {
+    // Release: pairs with the acquire in `window`.
+    fence(Ordering::Release);
+    state::tick();
 }

@@ -10,7 +10,7 @@ use super::record::{Record, RecordKind};
 use super::slot::{FRESH, GONE, LOADING, OFF, OPENING, REFUSED, lane_of_slot, slot_of};
 use super::state::{self, Level, State};
 use super::window::write;
-use super::{background_thread, black_box, lifecycle, stacks, trace_backpressure};
+use super::{background_thread, black_box, lifecycle, stacks, stamps, trace_backpressure};
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::fold_state::{LaneFigures, fold_state_of};
@@ -104,6 +104,7 @@ fn claim() -> Option<&'static Lane> {
         tls::set(REFUSED);
         return None;
     };
+    stamps::note_claimed_lane();
     let row = start_row(ledger, lane);
     if tls::arm() && own_threads::is_main_thread() {
         own_threads::main_thread_lives();

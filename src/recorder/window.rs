@@ -123,7 +123,7 @@ fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     let segment_end = (head | (SEGMENT_WORDS - 1)) + 1;
     let open_ns = now_ns.saturating_sub(lane.cold.opened_ns.load(Ordering::Relaxed));
     lane.cold.opened_ns.store(now_ns, Ordering::Relaxed);
-    let words = background_thread::window_words(lane, record.len, words_before, open_ns);
+    let words = background_thread::window_words(lane, ledger, record.len, words_before, open_ns);
     lane.cold.window_end.store((start + words).min(segment_end), Ordering::Relaxed);
     lane.store_level(|| state::level() as u32);
     stacks::update_walking(lane);

@@ -24,8 +24,8 @@ use crate::text::units::counted;
 /// made. All figures are zero without an installed [`HeapLedger`](crate::HeapLedger), and incomplete if [`Usage::lost`]
 /// is not zero. [`Measurement::end`] also returns the reason why figures may be wrong.
 ///
-/// The call costs some microseconds, because it books the rings of all threads. While the work runs, each event of the
-/// process gets a time stamp of its own, which makes recording slower.
+/// The call costs some microseconds, because it books the rings of all threads. In a program that has had several
+/// threads, each event gets a time stamp of its own while the work runs, and costs some 200 ns instead of 30.
 ///
 /// ```
 /// # #[global_allocator]
