@@ -13,8 +13,7 @@ pub(crate) struct ProcessFigures {
 /// Figures of an allocator, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct AllocatorFigures {
-    /// Bytes that it has given out; `None` if it does not know. In the C library, blocks in the caches of threads
-    /// count.
+    /// Bytes that it has given out; `None` if it does not know. In the C library, blocks in the caches of threads count.
     pub(crate) used: Option<u64>,
     /// Upper bound of the resident bytes that it has given out or keeps, with what it needs itself. Memory that it has
     /// returned to the system may count.

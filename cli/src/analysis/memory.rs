@@ -24,8 +24,8 @@ pub enum MemoryKind {
     InAllocator,
     /// Memory that other code, such as C code, has from the same allocator, without heapledger.
     OtherCode,
-    /// Memory that is not from the allocator: the program's own mappings, what C code has from another allocator,
-    /// stacks of threads, data of libraries.
+    /// Memory that is not from the allocator: the program's own mappings, what C code has from another allocator, stacks
+    /// of threads, data of libraries.
     OutsideAllocator,
     /// heapledger's own memory.
     Heapledger,

@@ -111,9 +111,7 @@ pub const CASES: &[Case] = &[
     Case::new("freed_memory_below_mimalloc_is_in_the_allocator", freed, |ended| {
         most_below(ended, "mimalloc", MemoryKind::InAllocator)
     })
-    .heap(Heap::Mimalloc)
-    // By default mimalloc returns it after a second.
-    .variables(&[("MIMALLOC_PURGE_DELAY", "-1")]),
+    .heap(Heap::Mimalloc),
     Case::new("memory_that_mimalloc_gave_back_is_no_part", trimmed, no_part).heap(Heap::Mimalloc),
     Case::new("mapped_memory_is_outside_mimalloc", mapped, |ended| {
         most_below(ended, "mimalloc", MemoryKind::OutsideAllocator)
