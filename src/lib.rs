@@ -70,7 +70,6 @@
 //! | `names` | functions, files and lines in the message of a heap budget that is exceeded, looked up in the failing process |
 //! | `tracing` | `scope::ScopeLayer`: spans of `tracing` as scopes |
 //! | `tokio` | `scope::tasks_by_spawn_location`: tasks of tokio as scopes, in a program built with `--cfg tokio_unstable` |
-//! | `jemalloc`, `mimalloc` | for a program with this allocator below heapledger: what the allocator reports, so that [`ProcessMemory`](profile::ProcessMemory) and the report say where the resident memory is. The feature links the allocator |
 //! | `read` | `dumps::read` and `trace::Trace`: dumps, black boxes and traces as data. A recorded program needs no reader, and compiles faster without it |
 //!
 //! No feature is on by default.
