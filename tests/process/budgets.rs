@@ -52,6 +52,8 @@ pub const CASES: &[Case] = &[
     Case::new("a_budget_is_inconclusive_while_events_are_sampled_out", is_sampled, passed)
         .variables(&[("HEAPLEDGER_MODE", "throughput")]),
     Case::new("a_budget_is_inconclusive_after_lost_events", lose_events, passed).heap(Heap::Shedding),
+    Case::new("a_budget_is_inconclusive_where_a_free_may_mean_another_block", free_once_too_often, passed)
+        .heap(Heap::Alone),
     Case::new("a_budget_is_inconclusive_beyond_the_deepest_and_the_last_scope", use_up_scopes, passed),
     Case::new("a_budget_inside_the_error_of_a_peak_is_inconclusive", doubt_the_peak, passed),
     Case::new("a_block_is_not_ended_by_the_free_of_the_block_before_it", || pass_a_place_on(true), passed)
@@ -367,6 +369,17 @@ fn lose_events() {
     assert_heap!(allocations == 1; free(block(5), 5));
     let lost = heapledger::quality().lost.total();
     assert!(lost > 100_000, "{lost}");
+}
+
+/// A second free of a block has no block of its own, and the next block at the address has its size.
+fn free_once_too_often() {
+    inner::place_all_of(PASSED_BYTES);
+    is_inconclusive("1 free could mean other blocks", || {
+        let place = block(PASSED_BYTES);
+        free(place, PASSED_BYTES);
+        free(place, PASSED_BYTES);
+        block(PASSED_BYTES);
+    });
 }
 
 fn use_up_scopes() {
