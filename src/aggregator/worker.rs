@@ -26,7 +26,8 @@ use crate::ring::lane::{Lane, add};
 use crate::sys::sync::Ordering;
 use crate::sys::{own_threads, platform, signals, sleeper};
 
-/// Maximum pause between two rounds while no events are recorded, in nanoseconds, where the thread is not woken.
+/// Maximum pause between two rounds while no events are recorded, in nanoseconds, where the thread cannot be woken, or
+/// has something to check ([`Supervision::polls`]).
 const PAUSE_NS_IDLE: u64 = 64_000_000;
 /// Maximum pause where the next event wakes the thread, in nanoseconds.
 const PAUSE_NS_ASLEEP: u64 = 4_096_000_000;
@@ -134,11 +135,11 @@ fn longest_pause_ns() -> u64 {
 fn rest(aggregator: &mut Aggregator, ledger: &Ledger, idle: u32, max_ns: u64) -> u32 {
     let floor_ns = aggregator.pace.floor_interval_ns;
     let rest_ns = pause_ns(idle, floor_ns, max_ns);
-    // A thread that records again opens a window, and without ticks the window would stay open for the rest of the pause.
     if rest_ns <= floor_ns {
         sleep_and_offload(aggregator, ledger, rest_ns);
         return idle;
     }
+    // The first thread that records again opens a window. It wakes this thread, whose ticks end the window.
     let is_woken = background_thread::sleep_until_woken(rest_ns, || {
         state::tick();
         ledger.ticks.push(ledger.clock.now_ns());

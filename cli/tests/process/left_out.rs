@@ -128,8 +128,8 @@ fn script(begin: fn()) {
     println!("blocks={}\nbytes={}", after.live_blocks, after.live_bytes);
 }
 
-/// What holds of a profile of the script of which at least so many events were left out: totals are all of it, and no
-/// table claims to be.
+/// Asserts that at least `events` events of the script were sampled out of the profile, that the totals nevertheless
+/// count every event, and that each table says that it does not.
 fn left_out(profile: &Profile, events: u64) -> Profile {
     laws::obeyed(profile).unwrap();
     assert!(profile.quality.sampled_out >= events, "{:?}", profile.quality);
