@@ -8,11 +8,12 @@
 //!
 //! * [`symbols`] looks up names for addresses in the object files of this machine.
 //! * [`analysis`] computes findings from a profile, as data.
-//! * [`report`] writes them for people, [`export`] for programs.
+//! * [`report`] writes these findings for people, [`export`] writes them for programs.
 //! * [`top`] shows a running process on a terminal.
 //! * [`cargo`] builds a package with heapledger in it, without an edit.
 //!
-//! Nothing here runs inside the recorded program, so this library may allocate, block, and have large dependencies.
+//! No code of this library runs inside the recorded program, so the library may allocate, block, and have large
+//! dependencies.
 
 pub mod analysis;
 pub mod cargo;

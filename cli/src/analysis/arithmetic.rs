@@ -1,9 +1,9 @@
-//! Sums, ratios and histogram rows. No value of a hostile file makes them overflow.
+//! Sums, ratios and histogram rows that cannot overflow, even with values from a hostile file.
 
 use heapledger::profile::{Histogram, Profile};
 use serde::Serialize;
 
-/// Row of a distribution: the values from `low` to `high`, both inclusive.
+/// Row of a histogram: the values from `low` to `high`, both inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Bucket {
     /// Smallest value of the row.
@@ -24,8 +24,8 @@ pub(super) fn saturating_sum(values: impl Iterator<Item = u64>) -> u64 {
     values.fold(0, u64::saturating_add)
 }
 
-/// Returns `numerator * factor / denominator`, saturated and without overflow of the product; `None` if the
-/// denominator is zero.
+/// Returns `numerator * factor / denominator`, computed without overflow of the product and saturated to `u64::MAX`.
+/// Returns `None` if the denominator is zero.
 pub(super) fn scaled(numerator: u64, factor: u64, denominator: u64) -> Option<u64> {
     let product = u128::from(numerator) * u128::from(factor);
     let quotient = product.checked_div(u128::from(denominator))?;

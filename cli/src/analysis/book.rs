@@ -1,8 +1,8 @@
-//! Sites of a profile by call path.
+//! Sites of a profile, summed by a key such as the line of the program that allocates.
 //!
-//! A site of the profile is identified by a stack of addresses; this module reads the stack as a path of functions
-//! ([`paths`](super::paths)). Sites with the same key are summed. The view chooses the key: by default the line of the
-//! program that allocates; or the function, the crate, or the whole path.
+//! In a profile, a stack of addresses identifies a site. This module reads the stack as a path of functions
+//! ([`paths`](super::paths)), computes a key from the path, and sums the sites with the same key. The [`View`] chooses
+//! the key: by default the line of the program that allocates, or else the function, the crate, or the whole path.
 
 use std::collections::HashMap;
 
@@ -13,19 +13,20 @@ use super::paths::{Function, GroupBy, PathStep, Paths, Reading, View, place_in};
 use super::scopes::scope_path;
 use heapledger::profile::{Profile, ReallocStats, Site};
 
-/// Sites with one key, summed.
+/// Sum of the sites that have one key; a row of a report. Other modules call it a *place*.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteLine {
-    /// Sum of the figures of the sites. `stack` is the stack of the site with the most bytes. `own_peak_bytes` is the
-    /// sum of the peaks of the single sites, which is an upper bound of their common peak.
+    /// Sum of the figures of the sites. Two fields are no sums of the same figure: `stack` is the stack of the site
+    /// with the most bytes, and `own_peak_bytes` is the sum of the peaks of the single sites, an upper bound of their
+    /// common peak.
     pub account: Site,
     /// Number of sites of the profile with this key.
     pub sites: u64,
     /// Functions on the path of the site with the most bytes, innermost first.
     pub path: Vec<PathStep>,
-    /// Source lines of the site with the most bytes, one for each function; 0 if the line is unknown.
+    /// Source line of each function of `path`; 0 if the line is unknown.
     pub lines: Vec<u32>,
-    /// Name of the scope or the thread of these sites; empty for another key, and outside scopes.
+    /// Name of the thread, or names of the nested scopes, if the sites are summed by thread or scope; else empty.
     pub label: String,
 }
 
@@ -34,12 +35,12 @@ pub struct SiteLine {
 pub struct SiteBook {
     /// Functions that occur in the paths.
     pub functions: Vec<Function>,
-    /// Key of the lines.
+    /// Key by which the sites are summed.
     pub group: GroupBy,
-    /// One line for each key: the sum of the sites that have the key and pass the filters of the view. The lines are in
-    /// the order in which the sites of the profile first show their keys.
+    /// Sums by key, over the sites that pass the filters of the view. The order is that of the first site with each key
+    /// in the profile.
     pub lines: Vec<SiteLine>,
-    /// Line of each stack that passes the filters, as an index into `lines`.
+    /// Maps each stack that passes the filters to its index in `lines`.
     pub line_of_stack: HashMap<u32, usize>,
     /// Number of sites of the profile, including those that the view filters out.
     pub sites: u64,
@@ -49,22 +50,22 @@ pub struct SiteBook {
     pub unseen_sites: u64,
 }
 
-/// Ranking of the paths of a `SiteBook` by one figure.
+/// Ranking of the lines of a `SiteBook` by one figure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ranking {
-    /// Figure that ranks the paths.
+    /// Figure that ranks the lines.
     pub order: SiteOrder,
-    /// Indices into [`SiteBook::lines`], the largest figure first; paths whose figure is zero are omitted.
+    /// Indices into [`SiteBook::lines`], the largest figure first. Lines whose figure is zero are omitted.
     pub rows: Vec<usize>,
-    /// Number of paths omitted because the list was full.
+    /// Number of lines with a figure above zero that are not in `rows`, because the ranking has a maximum length.
     pub other_lines: u64,
-    /// Sum of the figures of the paths omitted because the list was full.
+    /// Sum of the figures of these `other_lines`.
     pub other_value: u64,
     /// Sum of the figure over all sites of the profile, including those that the view filters out.
     pub total: u64,
 }
 
-/// Key of a line.
+/// Key by which sites are summed into one line.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Key {
     Path(Vec<PathStep>),
@@ -81,7 +82,7 @@ impl Key {
             GroupBy::Stack => Key::Path(reading.path.clone()),
             GroupBy::Line => Key::Step(step),
             GroupBy::Function => Key::Step(step.map(|step| PathStep { line: 0, ..step })),
-            // With `Scope`, only sites outside all scopes get here. With `Thread`, `thread_book` makes the book.
+            // `Scope` gets here only if a scope has an empty name, and `Thread` never: `thread_book` sums by thread.
             GroupBy::Crate | GroupBy::Scope | GroupBy::Thread => {
                 let function = step.and_then(|step| functions.get(step.function as usize));
                 Key::Named(function.map_or(String::new(), |function| function.crate_name().to_owned()))
@@ -90,7 +91,7 @@ impl Key {
     }
 }
 
-/// Reads all sites of `profile`; `view` simplifies, filters and groups them.
+/// Simplifies, filters and sums the sites of `profile`, as `view` says.
 pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
     let mut paths = Paths::new(profile, view, &[]);
     let mut keys: Interner<Key> = Interner::default();
@@ -141,7 +142,7 @@ pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
 }
 
 impl SiteBook {
-    /// Returns the `limit` paths with the highest figure. Paths with the same figure keep the order of the profile.
+    /// Returns the `limit` lines with the highest figure. Lines with the same figure keep their order.
     pub fn ranking(&self, order: SiteOrder, limit: usize) -> Ranking {
         let value = |line: &usize| order.value(&self.lines[*line].account);
         let mut rows: Vec<usize> = (0..self.lines.len()).filter(|line| value(line) > 0).collect();

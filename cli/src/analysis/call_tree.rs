@@ -1,21 +1,21 @@
-//! Call stacks as one tree: stacks share their outer frames, and a tree stores each shared part once.
+//! Call stacks as one tree, which stores the outer frames that several stacks share only once.
 //!
-//! A program with deep recursion has stacks of some hundred frames that differ in the innermost few. As lists they take
-//! hundreds of times the memory of the tree.
+//! A program with deep recursion has stacks of some hundred frames that differ only in the innermost few frames. As
+//! lists, these stacks take hundreds of times the memory of the tree.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::grouping::Group;
 
-/// Tree of calls. Node 0 is the root, which is no call; the parent of a node has a lower number.
+/// Tree of calls. Node 0 is the root, which represents no call. The parent of a node has a lower number than the node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallTree {
     /// Parent of each node; the root is its own parent.
     pub parents: Vec<u32>,
     /// Key of each node, as an index into [`Groups::keys`](super::Groups::keys); 0 for the root.
     pub keys: Vec<u32>,
-    /// Node of the innermost frame of each group; the root for a group without a stack.
+    /// Node of the innermost frame of each [`Group`]; the root for a group without a stack.
     pub ends: Vec<u32>,
 }
 
@@ -23,7 +23,8 @@ pub struct CallTree {
 pub fn call_tree(groups: &[Group]) -> CallTree {
     let mut tree = CallTree { parents: vec![0], keys: vec![0], ends: Vec::with_capacity(groups.len()) };
     let mut children: HashMap<u64, u32, BuildHasherDefault<EdgeHasher>> = HashMap::default();
-    // Neighbouring stacks share most of their outer frames, which need no lookup then.
+    // Nodes of the previous stack, with their keys. Neighbouring stacks share most outer frames, so those need no
+    // lookup in `children`.
     let mut last: Vec<(u32, u32)> = Vec::new();
     for group in groups {
         let mut node = 0;
@@ -46,8 +47,8 @@ pub fn call_tree(groups: &[Group]) -> CallTree {
     tree
 }
 
-/// Hasher of an edge: the number of a node, and the key of its child. The numbers are made here, so a file cannot
-/// choose them.
+/// Hasher of an edge: the number of a node and the key of its child. A fast hash is safe, because this module assigns
+/// the numbers, so a hostile file cannot choose them.
 #[derive(Default)]
 struct EdgeHasher(u64);
 

@@ -1,25 +1,25 @@
 //! Certainty of figures: exact, bounded, or uncertain, with the causes.
 //!
-//! The rules, from the strongest cause to the weakest:
+//! The causes that weaken a figure, the strongest first, with their effects:
 //!
 //! * no ledger was installed → every figure is *unknown*;
-//! * parts of the file could not be read → every figure is *uncertain*: a missing part may hold a share of any
+//! * parts of the file could not be read → every figure is *uncertain*, because a missing part may hold a share of any
 //!   figure;
-//! * a conservation law is broken → every figure is *uncertain*: the tables contradict each other;
-//! * events were lost, or not booked yet → sums that only grow (blocks and bytes allocated, in all, by thread and by
-//!   size; reallocs) are *lower bounds*. Each such event changes the number of live blocks by at most one: a lost
-//!   free leaves one block too many, a lost allocation one block too few. Live bytes have no bound, because the size
-//!   of a lost event is unknown. The peak is *uncertain*: it would be a lower bound if only allocations were lost,
-//!   but the loss counters do not separate frees from allocations;
-//! * events were sampled out → sampling counts such events with their size, so totals and the number of live blocks
-//!   stay *exact*. Sums by thread, by size and by call stack, and reallocs, do not contain sampled-out events, so
-//!   these sums are *lower bounds*; figures that depend on single blocks are *uncertain*;
-//! * events do not pair → each unpaired event changes the figures that depend on pairs (live, lifetimes, temporaries)
-//!   by at most one block; figures in bytes are *uncertain*;
-//! * threads fold their rings themselves → the peak is known to within the bytes that were not booked at the peak;
-//! * the clock is batched → lifetimes are interpolated between two time marks.
+//! * a conservation law is broken → every figure is *uncertain*, because the tables contradict each other;
+//! * events were lost, or not booked yet → sums that only grow (reallocs, and blocks and bytes allocated: in total, by
+//!   thread and by size) are *lower bounds*. Each such event changes the number of live blocks by at most one: a lost
+//!   free leaves one block too many, a lost allocation one block too few. Live bytes have no bound, because the size of
+//!   a lost event is unknown. The peak is *uncertain*: it would be a lower bound if only allocations were lost, but the
+//!   loss counters do not separate frees from allocations;
+//! * events were sampled out → sampling counts these events with their sizes, so totals and the number of live blocks
+//!   stay *exact*. Reallocs and sums by thread, by size and by call stack do not contain sampled-out events, so they
+//!   are *lower bounds*. Figures that depend on single blocks are *uncertain*;
+//! * a free has no allocation, or an allocation no free → each such event changes the figures that depend on pairs
+//!   (live, lifetimes, temporaries) by at most one block. Figures in bytes are *uncertain*;
+//! * threads book their events in batches → the peak is known to within the bytes that were not booked at the peak;
+//! * the clock is read once for many events → lifetimes are interpolated between two clock readings.
 //!
-//! A cause weakens only the figures that it affects.
+//! Each cause weakens only the figures that it affects.
 
 use heapledger::profile::{Profile, Stacks};
 
@@ -38,13 +38,13 @@ pub enum FigureGroup {
     Peak,
     /// Lifetimes of blocks, and times of events.
     Lifetimes,
-    /// Temporary blocks.
+    /// Number and bytes of temporary blocks: those freed soon after their allocation.
     Temporaries,
     /// Reallocs, and the bytes copied by reallocs.
     Reallocs,
     /// Attribution of blocks to call stacks.
     Sites,
-    /// Last events of the recording.
+    /// List of the last events of the recording.
     History,
 }
 
@@ -96,25 +96,27 @@ pub enum UncertaintyCause {
     SampledOut(u64),
     /// Number of events that were not booked when the snapshot was taken.
     InFlight(u64),
-    /// Number of frees without an allocation.
+    /// Number of frees for which no allocation is known.
     UnmatchedFrees(u64),
     /// Number of allocations at an address that was still live.
     DoubleAllocations(u64),
-    /// Number of frees that match either of two blocks.
+    /// Number of frees that can belong to either of two blocks.
     AmbiguousPairings(u64),
     /// Number of frees whose size differs from the size of the allocation.
     LayoutMismatches(u64),
-    /// Number of bytes that were not booked at the peak: the bytes of other threads, and the sampled-out bytes.
+    /// Maximum number of bytes by which the true peak can differ from the recorded peak. The events of these bytes were
+    /// sampled out, or not booked yet when the peak was recorded.
     UnbookedAtPeak(u64),
-    /// Longest span between two time marks, in nanoseconds.
+    /// Longest time between two clock readings, in nanoseconds. Times of the events in between are interpolated.
     Interpolated(u64),
     /// Number of stacks that end before their outermost frame.
     TruncatedStacks(u64),
-    /// Number of allocations whose stack was not taken, or did not fit into the table. Stack 0 is their site.
+    /// Number of allocations without a stack: the stack was not taken, or did not fit into the table. These allocations
+    /// belong to the site with stack 0.
     WithoutStack(u64),
     /// Number of stacks for which two unwinding methods disagreed.
     DoubtfulStacks(u64),
-    /// The program is linked to std dynamically: the allocations and frees of std's own code bypass the recorded
+    /// The program is linked to std dynamically. Allocations and frees in std's code then bypass the recorded
     /// allocator.
     DynamicStd,
     /// No stacks were taken.
@@ -124,8 +126,8 @@ pub enum UncertaintyCause {
 }
 
 impl UncertaintyCause {
-    /// Returns the name used in exports, in snake case. The name includes the unit of the amount if the unit is not
-    /// events.
+    /// Returns the name used in exports, in snake case. The name includes the unit of the amount, unless the amount is a
+    /// number of events.
     pub const fn name(self) -> &'static str {
         match self {
             UncertaintyCause::NotInstalled => "not_installed",
@@ -177,11 +179,12 @@ impl UncertaintyCause {
 pub enum Grade {
     /// The figure is the true value.
     Exact,
-    /// The true value differs by at most this amount, in the unit of the figure (blocks, bytes or nanoseconds).
+    /// The true value differs from the figure by at most this amount, in the unit of the figure (blocks, bytes or
+    /// nanoseconds).
     Within(u64),
     /// The true value is at least the figure.
     AtLeast,
-    /// The error has either sign and no known bound.
+    /// The figure can be too large or too small, by an unknown amount.
     Uncertain,
     /// The figure has no meaning.
     Unknown,
@@ -199,8 +202,8 @@ impl Grade {
         }
     }
 
-    /// Combines two grades: returns the weaker one, or the sum of two bounds, or `Uncertain` for a bound and
-    /// `AtLeast`.
+    /// Combines two grades: returns the weaker grade. Two bounds (`Within`) are added; a bound and `AtLeast` give
+    /// `Uncertain`.
     fn and(self, other: Grade) -> Grade {
         match (self, other) {
             (Grade::Exact, grade) | (grade, Grade::Exact) => grade,
@@ -240,12 +243,12 @@ impl Certainty {
         self
     }
 
-    /// Returns this certainty for a figure that was read from a file with `parts` unreadable parts.
+    /// Weakens the certainty of a figure whose file has `parts` unreadable parts.
     pub fn damaged(self, parts: usize) -> Self {
         self.weaken(UncertaintyCause::Damaged(parts as u64), Grade::Uncertain)
     }
 
-    /// Returns this certainty for a figure of a program whose std has another allocator.
+    /// Weakens the certainty of a figure of a program whose std uses another allocator than the recorded one.
     fn bypassed(mut self, figure: FigureGroup) -> Self {
         let only_grows = matches!(
             figure,
@@ -260,14 +263,15 @@ impl Certainty {
         self
     }
 
-    /// Returns this certainty for a figure of a profile that breaks `laws` conservation laws.
+    /// Weakens the certainty of a figure whose profile breaks `laws` conservation laws.
     pub fn contradicted(self, laws: usize) -> Self {
         self.weaken(UncertaintyCause::BrokenLaws(laws as u64), Grade::Uncertain)
     }
 }
 
-/// Returns the certainty of a group of figures of `profile`, derived only from the counters of the profile.
-/// [`verify`](super::verify()) adds the damage of the file and broken laws, and reports show that extended certainty.
+/// Returns the certainty of a group of figures, derived only from the quality counters of `profile`.
+/// [`verify`](super::verify()) also considers damage of the file and broken laws; reports show the certainty from
+/// there.
 pub fn certainty(profile: &Profile, figure: FigureGroup) -> Certainty {
     if !profile.quality.installed {
         return Certainty { grade: Grade::Unknown, causes: vec![UncertaintyCause::NotInstalled] };
@@ -320,14 +324,16 @@ pub fn dynamic_std(profile: &Profile) -> Option<&str> {
     profile.modules.iter().map(|module| module.path.as_str()).find(|path| is_std(path))
 }
 
-/// Weakens a figure by the events that no table contains; `grade` converts a number of events to a grade.
+/// Weakens the certainty of a figure that does not contain sampled-out, lost and unbooked events. `grade` returns the
+/// grade for a number of missing events.
 fn missing(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
     let left_out = UncertaintyCause::SampledOut(profile.events_in_no_table());
     let certainty = certainty.weaken(left_out, grade(left_out.amount()));
     uncounted(profile, certainty, grade)
 }
 
-/// Weakens a figure by the events whose size is unknown: the lost events and the events that are not booked yet.
+/// Weakens the certainty of a figure by the events whose size is unknown: the lost events, and the events that are not
+/// booked yet.
 fn uncounted(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
     let quality = &profile.quality;
     [UncertaintyCause::Lost(quality.lost.total()), UncertaintyCause::InFlight(quality.in_flight)]
@@ -335,7 +341,7 @@ fn uncounted(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Gra
         .fold(certainty, |certainty, cause| certainty.weaken(cause, grade(cause.amount())))
 }
 
-/// Weakens a figure by the blocks for which either the allocation or the free is missing.
+/// Weakens the certainty of a figure by the blocks for which the allocation or the free is missing.
 fn pairs(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
     let anomalies = &profile.quality.anomalies;
     [
@@ -403,7 +409,7 @@ mod tests {
         assert_eq!(of(&drawn, FigureGroup::Breakdown), Grade::AtLeast, "each block was drawn");
         assert_eq!(of(&profile, FigureGroup::Peak), Grade::Uncertain);
         assert_eq!(of(&profile, FigureGroup::LiveBytes), Grade::Uncertain);
-        // A lost event, unlike a sampled-out one, is not counted with its size.
+        // A lost event is not counted with its size; a sampled-out event is.
         profile.quality.lost = sample::with_loss(LossReason::RingFull, 2).quality.lost;
         assert_eq!(certainty(&profile, FigureGroup::Totals).causes, [UncertaintyCause::Lost(2)]);
     }

@@ -1,11 +1,13 @@
 //! Owner of a function: the program, one of its dependencies, or the standard library.
 //!
-//! A reader looks for lines of the program first, and for lines of dependencies where a stack has none of the program.
-//! The path of the source file decides: Cargo unpacks crates of a registry below `registry/src`, and those of a
-//! repository below `git/checkouts`. A program that was itself installed from a registry has all its files there; then
-//! the package of `main` is the program. Many programs are split: a crate with little more than `main`, and crates that
-//! do the work. A crate belongs to the program if its name begins with the program's name, as `grass_compiler` in
-//! `grass`, or if the reader names it.
+//! A report shows a line of the program where a stack has one, and otherwise a line of a dependency. The path of the
+//! source file tells them apart: Cargo unpacks registry crates below `registry/src`, and crates of git repositories
+//! below `git/checkouts`.
+//!
+//! Two kinds of programs need more. A program that was itself installed from a registry has all its files below
+//! `registry/src`; then the package of `main` is the program. Many programs consist of a small crate with `main` and of
+//! crates that do the work. A crate belongs to the program if its name begins with the program's name, as
+//! `grass_compiler` in `grass`, or if the user names the crate.
 
 use heapledger::profile::{Profile, scope_of_address};
 
@@ -15,24 +17,27 @@ use super::name_simplify::is_library;
 /// Owner of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CodeOwner {
-    /// The program: its package, or a package beside it.
+    /// The program: the package of `main`, other packages that Cargo did not unpack, and crates with the program's name.
     Program,
-    /// A crate of a registry or a repository, a vendored crate, or a library in another language.
+    /// A crate from a registry or a git repository, a vendored crate, or a library in another language.
     Dependency,
     /// The standard library of Rust, or the code that starts programs and threads.
     Library,
 }
 
-/// Rule that decides the owner of a function in one profile.
+/// Rule that decides the owner of each function in one profile.
 #[derive(Debug, Clone, Default)]
 pub struct CodeOwners {
-    /// Folder of the package of `main`, with a final `/`, if that package lies where Cargo unpacks dependencies.
+    /// Folder of the package of `main`, with a final `/`; `None` unless that package lies where Cargo unpacks
+    /// dependencies.
     program_folder: Option<String>,
-    /// Start address of the executable, which separates it from libraries; `None` without a list of objects.
+    /// Start address of the executable. Functions without a source file belong to the program if their object starts
+    /// there. `None` without a list of objects.
     executable_start: Option<u64>,
-    /// Names of the program and of the crate of `main`: crates whose names begin with one of them are the program's.
+    /// Names of the program and of the crate of `main`. Crates whose names begin with one of these names belong to the
+    /// program.
     family: Vec<String>,
-    /// Crates that the reader counts as the program's.
+    /// Names of crates that the user counts as part of the program.
     own: Vec<String>,
 }
 
@@ -42,7 +47,7 @@ impl CodeOwners {
         Self::with(profile, &[])
     }
 
-    /// Derives the rule from the functions of a profile; crates with the names `own` are the program's.
+    /// Derives the rule from the functions of a profile. Crates named in `own` belong to the program.
     pub fn with(profile: &Profile, own: &[String]) -> Self {
         let symbols = &profile.symbols;
         let mut folder_of_main = None;
@@ -61,7 +66,7 @@ impl CodeOwners {
                 family.extend(package_name(file).map(normal));
             }
         }
-        // A name of one or two letters begins the names of too many crates.
+        // A name of one or two letters is dropped, because too many crates have names that begin with it.
         family.retain(|name| name.len() > 2);
         family.sort();
         family.dedup();
@@ -73,8 +78,8 @@ impl CodeOwners {
         }
     }
 
-    /// Returns the owner of the function of a frame. The frame of a scope counts as a dependency: it is no place in the
-    /// program.
+    /// Returns the owner of the function of a frame. The frame of a scope is no place in the program, so it counts as a
+    /// dependency.
     pub fn owner(&self, frame: &Frame<'_>) -> CodeOwner {
         if is_library(frame) {
             return CodeOwner::Library;
@@ -103,7 +108,7 @@ impl CodeOwners {
     }
 }
 
-/// Returns the first component of a function's name: `serde_json` of `<serde_json::Value as Clone>::clone`.
+/// Returns the first component of a function's path: `serde_json` of `<serde_json::Value as Clone>::clone`.
 pub fn crate_of(name: &str) -> &str {
     let name = name.trim_start_matches(['<', '&', '*', '(', '[', ' ']);
     let name = ["mut ", "const ", "dyn "].iter().fold(name, |name, word| name.trim_start_matches(word));
@@ -111,8 +116,8 @@ pub fn crate_of(name: &str) -> &str {
     &name[..end]
 }
 
-/// Returns the name of the package of an unpacked file, without its version; `None` for a repository, whose folder is a
-/// commit.
+/// Returns the package name, without the version, of a source file that Cargo unpacked. Returns `None` for a file of a
+/// git repository, whose folder is named after a commit.
 pub fn package_name(file: &str) -> Option<&str> {
     if file.contains("/git/checkouts/") {
         return None;
@@ -124,7 +129,7 @@ pub fn package_name(file: &str) -> Option<&str> {
     Some(version.map_or(folder, |(at, _)| &folder[..at]))
 }
 
-/// Returns the name of a crate as code writes it.
+/// Returns the name of a crate as it is written in code: with `_` in place of `-`.
 fn normal(name: &str) -> String {
     name.replace('-', "_")
 }
@@ -135,9 +140,9 @@ fn is_unpacked(file: &str) -> bool {
         || file.starts_with("vendor/")
 }
 
-/// Returns the folder of the package of an unpacked file, with a final `/`.
+/// Returns the folder of the package of a file that Cargo unpacked, with a final `/`.
 fn package_folder(file: &str) -> Option<&str> {
-    // registry/src/<index>/<package>/… and git/checkouts/<repository>/<commit>/…
+    // Number of folders below each place: registry/src/<index>/<package>/… and git/checkouts/<repository>/<commit>/…
     let (place, folders) = [("/registry/src/", 2), ("/git/checkouts/", 2), ("/vendor/", 1)]
         .into_iter()
         .find_map(|(place, folders)| Some((file.find(place)? + place.len(), folders)))?;
@@ -193,7 +198,7 @@ mod tests {
         let rule = CodeOwners::with(&profile, &["grassy".to_owned()]);
         let frames = super::super::StackReader::new(&profile).frames(1);
         assert!(frames.iter().all(|frame| rule.owner(frame) == Program));
-        // A program whose own sources are not unpacked.
+        // A program whose sources lie in its workspace, and not in the registry.
         let profile = named(&[&[("grass_compiler::visit", &family, 4), ("grass::main", "src/main.rs", 6)]]);
         assert_eq!(owners(&profile), [Program, Program]);
     }

@@ -1,51 +1,51 @@
-//! Course of the live bytes of each place over the run: they keep growing, level off, rise and fall, or were given back
-//! at the end.
+//! Course of the live bytes of each place (a line of a [`SiteBook`]) over the run: they keep growing, level off, rise
+//! and fall, or were freed at the end.
 //!
-//! The recording keeps a curve for each of the largest sites. The curves of a place are summed. The *floors* show
-//! growth: the floor of each of up to [`SPANS`] equal parts of the run is the minimum of the live bytes from the start
-//! of the part to the end of the run. The floors of a leak rise to the end. The floors of a cache stop rising when the
-//! cache is full. The floors of memory that is allocated and freed again and again stay level. For a queue that is
-//! drained at the end, the floors are taken up to that moment.
+//! The recording keeps a curve of live bytes for each of the largest sites. The curves of the sites of a place are
+//! summed. Growth is judged by *floors*: the run is divided into up to [`SPANS`] equal parts, and the floor of a part
+//! is the minimum of the live bytes from its start to the end of the run. The floors of a leak rise to the end. The
+//! floors of a cache stop rising when the cache is full. The floors of memory that is allocated and freed again and
+//! again stay level. For a queue that is drained at the end, the floors are taken only up to the draining.
 
 use std::collections::HashMap;
 
 use super::SiteBook;
 use heapledger::profile::{Profile, SiteCurve};
 
-/// Maximum number of parts of the run by which growth is judged.
+/// Maximum number of parts into which the run is divided to judge growth.
 pub const SPANS: usize = 16;
-/// Minimum number of values of a curve. A shorter curve is [`CourseKind::Unclear`].
+/// Minimum number of values of a curve. A place with a shorter curve is [`CourseKind::Unclear`].
 const VALUES_MIN: usize = 8;
-/// Divisor of the live bytes at the end. A place keeps growing only if its floor rises, in the second half of the run,
-/// by at least 1 / LATE_SHARE of these bytes. Also a divisor of the highest live bytes: a place levels off only if its
-/// live bytes vary by no more than 1 / LATE_SHARE of them in the second half.
+/// Divisor in two thresholds, both on the second half of the run. A place keeps growing only if its floor rises there
+/// by at least 1 / LATE_SHARE of its live bytes at the end. A place levels off only if its live bytes vary there by no
+/// more than 1 / LATE_SHARE of its highest live bytes.
 const LATE_SHARE: u64 = 8;
-/// Divisor of the highest live bytes. A place has given its memory back if its live bytes at the end are at most 1 /
-/// GIVEN_BACK_SHARE of the highest.
+/// Divisor of the highest live bytes of a place. The place was given back if its live bytes at the end are at most 1 /
+/// GIVEN_BACK_SHARE of these.
 const GIVEN_BACK_SHARE: u64 = 8;
-/// Divisor of the highest live bytes. A step between two values is a rise or a fall if it is larger than 1 / STEP_SHARE
-/// of the highest live bytes.
+/// Divisor of the highest live bytes of a place. A step from one value to the next is a rise or a fall if it is larger
+/// than 1 / STEP_SHARE of these; smaller steps are noise.
 const STEP_SHARE: u64 = 1_000;
 
 /// Kind of the course of a place's live bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CourseKind {
-    /// The live bytes rose in most parts of the run, also in its second half, and are still live at the end: a leak, a
-    /// cycle of reference counts, a cache without a bound.
+    /// The live bytes rose in most parts of the run, including its second half, and are still live at the end: a leak,
+    /// a cycle of reference counts, a cache without a bound.
     KeepsGrowing,
     /// The live bytes rose and then stayed: a table that was filled, a cache with a bound.
     LevelsOff,
     /// The live bytes rose through most of the run and were freed at its end: a queue that was drained, a table that
     /// was dropped.
     GivenBack,
-    /// The live bytes rose and fell again and again: the memory of requests, frames, batches.
+    /// The live bytes rose and fell repeatedly: the memory of requests, frames, batches.
     RisesAndFalls,
     /// The curve is too short, or fits no other kind.
     Unclear,
 }
 
 impl CourseKind {
-    /// Returns the name of the kind, for tables and exports.
+    /// Returns the name of the kind that tables and exports show.
     pub fn name(self) -> &'static str {
         match self {
             CourseKind::KeepsGrowing => "keeps growing",
@@ -68,8 +68,8 @@ pub struct Course {
     pub first_interval: u32,
     /// Live bytes at the end of each interval, from `first_interval` on.
     pub live_bytes: Vec<u64>,
-    /// Whether the curves of all sites of the place reach back to the start of the run. A curve that starts later
-    /// counts with its first value in all earlier intervals.
+    /// Whether the curves of all sites of the place start with the run. A curve that starts later counts with its first
+    /// value in all earlier intervals.
     pub is_whole: bool,
     /// Kind of the course.
     pub kind: CourseKind,
@@ -92,13 +92,13 @@ impl Course {
         self.live_bytes.iter().copied().max().unwrap_or(0)
     }
 
-    /// Returns the number of steps from one interval to the next.
+    /// Returns the number of steps from one interval to the next: one less than the number of intervals.
     pub fn steps(&self) -> u32 {
         self.live_bytes.len().saturating_sub(1) as u32
     }
 }
 
-/// Returns the courses of all places with a curve, those with the most live bytes at the end first.
+/// Returns the courses of all places with a curve. Places with the most live bytes at the end come first.
 pub fn courses(profile: &Profile, book: &SiteBook) -> Vec<Course> {
     let mut of_lines: HashMap<usize, Vec<&SiteCurve>> = HashMap::new();
     for curve in profile.curves.iter().filter(|curve| !curve.live_bytes.is_empty()) {
@@ -113,7 +113,7 @@ pub fn courses(profile: &Profile, book: &SiteBook) -> Vec<Course> {
     courses
 }
 
-/// Returns the sum of the curves of one place.
+/// Sums the curves of one place, and judges the sum.
 fn course(line: usize, curves: &[&SiteCurve]) -> Course {
     let interval_ns = curves.iter().map(|curve| curve.interval_ns).max().unwrap_or(0).max(1);
     let first_of = |curve: &SiteCurve| {
@@ -124,7 +124,7 @@ fn course(line: usize, curves: &[&SiteCurve]) -> Course {
     let mut live_bytes: Vec<u64> = Vec::new();
     let merged: Vec<(usize, Vec<u64>)> =
         curves.iter().map(|curve| (first_of(curve) - first, merged(curve, interval_ns))).collect();
-    // Only in a corrupt file does a curve begin far behind the others.
+    // `start` is limited below, because in a corrupt file a curve can begin far behind the others.
     let length = merged.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
     live_bytes.resize(length, 0);
     for (start, values) in &merged {
@@ -149,7 +149,7 @@ fn course(line: usize, curves: &[&SiteCurve]) -> Course {
     }
 }
 
-/// Returns the values of a curve at the ends of intervals of `interval_ns`.
+/// Returns the values of a curve at the ends of longer intervals of `interval_ns` nanoseconds.
 fn merged(curve: &SiteCurve, interval_ns: u64) -> Vec<u64> {
     let factor = (interval_ns / curve.interval_ns.max(1)).max(1);
     let number = |index: usize| (u64::from(curve.first_interval) + index as u64) / factor;
@@ -163,7 +163,7 @@ fn merged(curve: &SiteCurve, interval_ns: u64) -> Vec<u64> {
     values
 }
 
-/// Returns the numbers of rises and of falls from one value to the next.
+/// Returns the number of rises and the number of falls from one value to the next.
 fn steps(values: &[u64]) -> (u32, u32) {
     let step = values.iter().copied().max().unwrap_or(0) / STEP_SHARE;
     values.windows(2).fold((0, 0), |(rises, falls), pair| {
@@ -179,7 +179,7 @@ fn kind(values: &[u64], falls: u32) -> CourseKind {
     };
     let floors = floors(values);
     let is_given_back = end <= highest / GIVEN_BACK_SHARE;
-    // If memory was given back, its floors are taken only up to that time.
+    // If the memory was freed at the end, floors are taken only up to the free.
     let until_end =
         values.iter().rposition(|value| *value > highest / GIVEN_BACK_SHARE).map_or(0, |last| last + 1);
     if is_given_back {
@@ -202,20 +202,20 @@ fn kind(values: &[u64], falls: u32) -> CourseKind {
     if high - low <= highest / LATE_SHARE {
         return CourseKind::LevelsOff;
     }
-    // There is more than one fall, and the falls sum to at least the highest live bytes.
+    // Rising and falling again and again: more than one fall, and the falls sum to at least the highest live bytes.
     let fallen =
         values.windows(2).fold(0u64, |sum, pair| sum.saturating_add(pair[0].saturating_sub(pair[1])));
     if falls > 1 && fallen >= highest { CourseKind::RisesAndFalls } else { CourseKind::Unclear }
 }
 
-/// Whether the floors rise in most steps from one part of the run to the next.
+/// Whether the floor rises from one part of the run to the next in more than half of the steps.
 fn grows(values: &[u64]) -> bool {
     let floors = floors(values);
     let (rises, _) = steps(&floors);
     rises as usize * 2 > floors.len().saturating_sub(1)
 }
 
-/// Returns the floors: for each of up to [`SPANS`] equal parts, the minimum of the values from the start of the part to
+/// Returns the floor of each of up to [`SPANS`] equal parts: the minimum of the values from the start of the part to
 /// the end of `values`.
 fn floors(values: &[u64]) -> Vec<u64> {
     let spans = values.len().clamp(1, SPANS);
@@ -258,15 +258,15 @@ mod tests {
         assert_eq!(kind_of(|n| 1_000 * n.min(20)), CourseKind::LevelsOff);
         assert_eq!(kind_of(|n| 1_000 * (n % 8)), CourseKind::RisesAndFalls);
         assert_eq!(kind_of(|n| if n < 62 { 1_000 * n } else { 0 }), CourseKind::GivenBack);
-        // A leak while other blocks come and go, and a table that existed from the start.
+        // First a leak while other blocks come and go, then a table that existed from the start.
         assert_eq!(kind_of(|n| 500 * n + 9_000 * (n % 3)), CourseKind::KeepsGrowing);
         assert_eq!(kind_of(|_| 5_000), CourseKind::LevelsOff);
-        // A leak that ends in the first half.
+        // First a leak that ends in the first half.
         assert_eq!(kind_of(|n| 1_000 * n.min(30)), CourseKind::LevelsOff);
         assert_eq!(kind_of(|n| if n == 30 { 9_000 } else { 0 }), CourseKind::RisesAndFalls);
         assert_eq!(kind_of(|_| 0), CourseKind::Unclear);
         assert_eq!(kind(&[1, 2, 3], 0), CourseKind::Unclear);
-        // A saw with few teeth, and a level with some noise.
+        // First a saw-tooth with few teeth, then a constant level with some noise.
         assert_eq!(kind_of(|n| 1_000 * (n % 22)), CourseKind::RisesAndFalls);
         assert_eq!(kind_of(|n| 50_000 + 1_000 * (n % 4)), CourseKind::LevelsOff);
     }

@@ -1,8 +1,9 @@
-//! Findings: the few places that a reader should look at first, each with the figure behind it.
+//! Findings: the few places that a user should look at first, each with its figure. A place is a line of a
+//! [`SiteBook`].
 //!
-//! Each kind of finding answers one question: what is large, what keeps growing, what is freed soon after its
-//! allocation, and what reallocs copy. A kind without a place above its threshold has no finding. The tables of the
-//! report show the figures below the thresholds too.
+//! Each kind of finding answers one question: which place is large, which keeps growing, which frees blocks soon after
+//! their allocation, and where reallocs copy. If no place reaches the threshold of a kind, there is no finding of that
+//! kind. The tables of the report also show the figures below the thresholds.
 
 use super::course::{Course, CourseKind, courses};
 use super::growth::{Growth, growth};
@@ -14,16 +15,17 @@ use heapledger::profile::Profile;
 pub const FINDINGS_MAX: usize = 5;
 /// Maximum number of findings on places that keep growing.
 const GROWING_MAX: usize = 2;
-/// Divisor of the sum over all places. A place with less than 1 / SHARE of the sum is no finding.
+/// Divisor of the sum of a figure over all places. A place with less than 1 / SHARE of the sum is no finding.
 const SHARE: u64 = 20;
 /// Divisor of the live bytes of the process. A growing place with less than 1 / GROWING_SHARE of these bytes is no
 /// finding.
 const GROWING_SHARE: u64 = 100;
-/// Number of temporary blocks, and of copied bytes, below which a place is no finding.
+/// Minimum number of temporary blocks of a finding on temporary blocks.
 const TEMPORARY_BLOCKS_MIN: u64 = 1_000;
+/// Minimum number of bytes of a finding on copied bytes, or on live bytes at the snapshot.
 const COPIED_BYTES_MIN: u64 = 64 << 10;
 
-/// Place that a reader should look at.
+/// Place that a user should look at, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Place, as an index into [`SiteBook::lines`].
@@ -35,30 +37,31 @@ pub struct Finding {
 /// Reason for a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FindingKind {
-    /// The place held the most bytes when the process was at its peak.
+    /// Of all places, this one held the most bytes when the process was at its peak.
     LargestAtPeak {
-        /// Bytes of the place at the peak.
+        /// Bytes of the place at the peak of the process.
         bytes: u64,
-        /// Bytes of the process at the peak.
+        /// Bytes of the whole process at its peak.
         of_bytes: u64,
         /// Course of the place's live bytes; `None` for a place without a curve.
         course: Option<CourseKind>,
     },
-    /// The place holds the most bytes at the snapshot.
+    /// Of all places, this one holds the most bytes at the snapshot.
     LargestLive {
         /// Live bytes of the place.
         bytes: u64,
-        /// Live bytes of the process.
+        /// Live bytes of the whole process.
         of_bytes: u64,
     },
-    /// The live bytes of the place rose throughout the run.
+    /// The live bytes of the place rose throughout the run, and are still live.
     KeepsGrowing(Course),
-    /// The live bytes of the place rose through the run and were freed at its end, as in a queue that the program
-    /// drains last.
+    /// The live bytes of the place rose through the run and were freed at its end, as those of a queue that is drained
+    /// last.
     GrewUntilTheEnd(Course),
-    /// Live blocks of the place were allocated throughout the run, and the place has no curve.
+    /// Live blocks of the place were allocated throughout the run. The place has no curve, so their allocation times
+    /// are used.
     AllocatedThroughout(Retained),
-    /// The place allocated the most temporary blocks.
+    /// Of all places, this one allocated the most temporary blocks: those freed soon after their allocation.
     Temporary {
         /// Temporary blocks of the place.
         blocks: u64,
@@ -67,11 +70,11 @@ pub enum FindingKind {
         /// Bytes in the temporary blocks.
         bytes: u64,
     },
-    /// Reallocs of the place copied the most bytes.
+    /// Of all places, this one has the reallocs that copied the most bytes.
     Capacity(Growth),
 }
 
-/// Returns the findings of a profile, the most important kind first.
+/// Returns the findings of a profile, the most important kind first, at most [`FINDINGS_MAX`].
 pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
     let mut found = Vec::new();
     let first = |order| {
@@ -88,7 +91,7 @@ pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
         found.push(Finding { line, kind: FindingKind::LargestAtPeak { bytes, of_bytes, course } });
     }
     let grows = |line| growing.iter().any(|finding| finding.line == line);
-    // At the snapshot another place may be the largest.
+    // The place with the most live bytes at the snapshot may be another one than at the peak.
     if let Some((line, bytes, of_bytes)) = first(SiteOrder::Live)
         && Some(line) != largest_at_peak.map(|(line, ..)| line)
         && !grows(line)
@@ -110,9 +113,9 @@ pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
     found
 }
 
-/// Returns findings on the places that keep growing, those with the most live bytes first. Then follows at most one
-/// place that grew until the end, unless it is the `largest` place. A place without a curve is judged by the times at
-/// which its live blocks were allocated.
+/// Returns findings on the places that keep growing, those with the most live bytes first. Appends at most one place
+/// that grew until the end and was then freed, unless it is the `largest` place. A place without a curve is judged by
+/// the allocation times of its live blocks.
 fn growing(profile: &Profile, book: &SiteBook, courses: &[Course], largest: Option<usize>) -> Vec<Finding> {
     let is_worth_it = |bytes: u64| bytes >= profile.totals.live_bytes / GROWING_SHARE;
     let of_curves = courses.iter().filter(|course| course.kind == CourseKind::KeepsGrowing).map(|course| {
@@ -149,7 +152,7 @@ mod tests {
     use super::*;
     use heapledger::profile::{LiveBlock, ReallocStats, Site, SiteCurve};
 
-    /// Returns a profile with one place for each kind of finding, and a place without any.
+    /// Returns a profile with one place for each kind of finding, and one place without a finding.
     fn profile() -> Profile {
         let mut profile = named(&[
             &[("demo::index", "a.rs", 1)],
@@ -198,7 +201,7 @@ mod tests {
     fn each_kind_finds_its_place_and_trifles_are_left_out() {
         let mut profile = profile();
         assert_eq!(found(&profile), [(0, "peak"), (1, "grows"), (2, "temporary"), (3, "capacity")]);
-        // Filled at once, the same bytes are large but do not grow.
+        // Allocated all at once, the same bytes are large but do not grow.
         profile.live.iter_mut().for_each(|block| block.born_ns = 3);
         assert_eq!(found(&profile)[..2], [(0, "peak"), (1, "live")]);
         profile.sites[2].temporary_blocks = 999;
@@ -219,7 +222,7 @@ mod tests {
         let drained = |n| if n < 63 { n * 1_000 } else { 0 };
         profile.curves = vec![curve(5, &drained), curve(1, &|n| 900_000 - n)];
         assert_eq!(found(&profile)[..3], [(0, "peak"), (1, "grows"), (4, "grew")]);
-        // A twentieth of the peak is too little.
+        // 1 / 20 of the peak is too little for a finding.
         profile.peak.bytes = 2_000_000;
         assert_eq!(found(&profile)[2], (2, "temporary"));
     }

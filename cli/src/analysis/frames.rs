@@ -1,21 +1,20 @@
 //! Call stacks as functions.
 //!
 //! A stack of the profile is a list of return addresses. `StackReader` converts a stack into a list of functions,
-//! innermost first: an address inside inlined calls yields several functions, and the frames of the recorder are
-//! removed.
+//! innermost first. An address inside inlined calls yields several functions. The frames of the recorder are removed.
 //!
-//! **Removed frames** belong to heapledger itself or to the shims through which Rust reaches the global allocator
-//! (`__rust_alloc` and similar functions, and the functions of `alloc::alloc`). `StackReader::frames` searches the
-//! [`CUT_FRAMES`] innermost functions for the outermost such frame, and removes that frame with all frames inside
-//! it. Collections of the standard library stay: the growth of a `Vec` is information. A stack of only such frames
-//! is shown whole. If the debug information is reduced to lines, an inlined function has a name without modules; then
-//! the source file identifies the frame.
+//! **Removed frames** belong to heapledger itself or to the shims through which Rust calls the global allocator
+//! (`__rust_alloc` and similar functions, and the functions of `alloc::alloc`). Among the [`CUT_FRAMES`] innermost
+//! functions, `StackReader::frames` searches for the outermost such function, and removes it and all functions inside
+//! it. Collections of the standard library stay, because the growth of a `Vec` is information. A stack with only such
+//! functions is shown whole. Debug information that is reduced to lines names an inlined function without its modules;
+//! then the source file identifies the function.
 
 use std::borrow::Cow;
 
 use heapledger::profile::{Module, Profile, SymbolFrame};
 
-/// Number of innermost functions that are searched for the recorder and its shims.
+/// Number of innermost functions of a stack among which frames of the recorder and its shims are searched.
 pub const CUT_FRAMES: usize = 24;
 
 /// Function in a stack.
@@ -36,9 +35,9 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Returns the name of the frame: the function if known, else the object with the offset of the call, as in
-    /// `libdemo.so+0x1f3a`, else the address of the call. Debug information that is reduced to lines names a closure or
-    /// an async block without its module; then the file follows the name.
+    /// Returns the name to show: the function if known, else the object with the offset of the call, as in
+    /// `libdemo.so+0x1f3a`, else the address of the call. A closure or an async block can lack its module, if the debug
+    /// information is reduced to lines; then the file follows the name.
     pub fn display_name(&self) -> Cow<'a, str> {
         if self.function.starts_with('{') && !self.file.is_empty() {
             let file = self.file.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -54,7 +53,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Reader of the stacks of one profile; it sorts the loaded objects once.
+/// Reader of the stacks of one profile. It sorts the loaded objects once, to find the object of an address quickly.
 #[derive(Debug, Clone)]
 pub struct StackReader<'a> {
     profile: &'a Profile,
@@ -70,7 +69,8 @@ impl<'a> StackReader<'a> {
         StackReader { profile, modules }
     }
 
-    /// Returns the functions of a stack, innermost first, without those of the recorder and its shims.
+    /// Returns the functions of a stack, innermost first, without those of the recorder and its shims (see the
+    /// [module](self)).
     pub fn frames(&self, stack: u32) -> Vec<Frame<'a>> {
         let mut all = self.whole_stack(stack);
         let inner = all.iter().take(CUT_FRAMES).rposition(is_cut);
@@ -91,7 +91,7 @@ impl<'a> StackReader<'a> {
         self.profile.stacks.get(stack as usize).map_or(&[], |stack| &stack.frames)
     }
 
-    /// Returns the functions at a return address, innermost first; an address without names yields one unnamed
+    /// Returns the functions at a return address, innermost first. An address without names yields one unnamed
     /// function.
     pub(super) fn functions(&self, address: u64) -> Vec<Frame<'a>> {
         let (known, module) = (self.profile.symbols.at(address), self.module_of(address));
@@ -106,8 +106,8 @@ impl<'a> StackReader<'a> {
         if known.is_empty() { vec![unnamed] } else { known.iter().map(frame).collect() }
     }
 
-    /// Returns the loaded object that contains the call before a return address. Among overlapping objects, only the
-    /// one with the highest start is considered.
+    /// Returns the loaded object that contains the call before a return address. If objects overlap, only the object
+    /// with the highest start is considered.
     fn module_of(&self, address: u64) -> Option<&'a Module> {
         let call = address.checked_sub(1)?;
         let after = self.modules.partition_point(|module| module.start <= call);
@@ -118,10 +118,10 @@ impl<'a> StackReader<'a> {
 /// Whether a frame belongs to the recorder, or to the shims between the program and its allocator.
 pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
     let name = frame.function.trim_start_matches('<').trim_start_matches("__rustc::");
-    // The list does not cut every `__rust_`: threads start in `__rust_begin_short_backtrace`, whose callees belong to
-    // the program.
+    // The shims are listed one by one, and not by the prefix `__rust_`: every thread has
+    // `__rust_begin_short_backtrace`, which calls the program.
     let shims = ["__rust_alloc", "__rust_dealloc", "__rust_realloc", "__rust_no_alloc", "__rg_", "__rdl_"];
-    // Functions that run the program's work in a scope are callers of that work.
+    // Functions that run the program's code in a scope stay, because they are callers of that code.
     if name.starts_with("heapledger::scope::") {
         return false;
     }

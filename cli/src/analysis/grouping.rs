@@ -1,12 +1,12 @@
 //! Sites grouped by a key of the frames of their call stacks.
 //!
-//! Two stacks with different return addresses can look equal to a reader: the same function called from two lines, or
-//! two runs of one program. The caller decides which stacks count as equal, by a *key* of a frame that it passes to
+//! Two stacks with different return addresses can look equal to a user: the same function called from two lines, or two
+//! runs of one program. The caller decides which stacks are equal, by the *key* of a frame that it passes to
 //! [`group_by`]: the name, the name and line, or the address. Sites whose stacks have equal keys frame by frame form
 //! one [`Group`].
 //!
-//! A program has many stacks but few call addresses, so each address is read once, and each key is computed and
-//! stored once; the stack of a group is a list of key numbers. 100,000 stacks of 40 frames take some tens of
+//! A program has many stacks but few distinct return addresses. So each address is read once, each key is computed and
+//! stored once, and the stack of a group is a list of key numbers. 100,000 stacks of 40 frames take some tens of
 //! megabytes.
 
 use std::collections::HashMap;
@@ -18,10 +18,10 @@ use super::frames::{CUT_FRAMES, Frame, StackReader, is_cut};
 use super::interner::Interner;
 use heapledger::profile::{Profile, Site};
 
-/// Sites whose stacks have equal keys.
+/// Sites whose stacks have equal keys, frame by frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Stack as indices into [`Groups::keys`], innermost first; empty if no stack was taken.
+    /// Keys of the frames, as indices into [`Groups::keys`], innermost first; empty if no stack was taken.
     pub frames: Rc<[u32]>,
     /// Sites of the group, as indices into [`Profile::sites`].
     pub sites: Vec<u32>,
@@ -53,14 +53,14 @@ pub fn group_by<'a, K: Eq + Hash>(profile: &'a Profile, key: impl Fn(&Frame<'a>)
     build(profile, |_| 1, |call| key(&call[0]))
 }
 
-/// Groups the sites as [`group_by`] does, but by one key for each return address. `key` receives the functions at the
-/// address, innermost first: one or more inlined functions and the function that contains them, or a single function.
+/// Groups the sites as [`group_by`] does, but with one key for each return address. `key` receives all functions at the
+/// address, innermost first: the inlined functions, if any, and the function that contains them.
 pub fn group_by_call<'a, K: Eq + Hash>(profile: &'a Profile, key: impl Fn(&[Frame<'a>]) -> K) -> Groups<K> {
     build(profile, length_of_call, key)
 }
 
-/// Returns the number of frames at the start of `frames` that belong to one call: up to the first that is not
-/// inlined.
+/// Returns the number of frames at the start of `frames` that belong to one return address: the inlined frames and the
+/// first frame that is not inlined.
 fn length_of_call(frames: &[Frame<'_>]) -> usize {
     let Some(first) = frames.first() else { return 0 };
     let inlined = frames.iter().take_while(|frame| frame.inlined && frame.address == first.address).count();
@@ -97,11 +97,11 @@ fn build<'a, K: Eq + Hash>(
     Groups { keys: calls.keys.into_items(), groups }
 }
 
-/// Function at an address, possibly the start of a call.
+/// Function at a return address. A call, with its key, can start at this function.
 #[derive(Clone, Copy)]
 struct CallStart {
-    /// Number of functions in the call that starts here. `number` is the number of the key of that call, or
-    /// [`NO_NUMBER`] until the key is first needed.
+    /// Number of functions in the call that starts here. `number` is the key number of that call, or [`NO_NUMBER`]
+    /// until the key is first computed.
     length: u32,
     number: u32,
     is_cut: bool,
@@ -109,7 +109,7 @@ struct CallStart {
 
 const NO_NUMBER: u32 = u32::MAX;
 
-/// Functions at each address, read once, with one key for each call.
+/// Functions at each return address, read once, and the keys of their calls.
 struct Calls<'a, L, M, K> {
     reader: StackReader<'a>,
     length: L,
@@ -127,8 +127,8 @@ where
     M: Fn(&[Frame<'a>]) -> K,
     K: Eq + Hash,
 {
-    /// Stores the key numbers of a stack in `numbers`, innermost first. `at_address` is a buffer that the caller
-    /// reuses.
+    /// Stores the key numbers of a stack in `numbers`, innermost first. `at_address` is a buffer that the caller keeps
+    /// between calls, to save allocations.
     fn read(&mut self, stack: u32, at_address: &mut Vec<(u64, u32, u32)>, numbers: &mut Vec<u32>) {
         at_address.clear();
         numbers.clear();
@@ -159,7 +159,8 @@ where
         known
     }
 
-    /// Returns the number of recorder functions at the inner end of a stack, by the rule of [`StackReader::frames`].
+    /// Returns the number of functions of the recorder at the inner end of a stack, by the rule of
+    /// [`StackReader::frames`].
     fn recorders(&self, at_address: &[(u64, u32, u32)]) -> u32 {
         let all = at_address.iter().flat_map(|(_, first, count)| *first..*first + *count);
         let mut cut = 0;
@@ -172,7 +173,7 @@ where
         if u64::from(cut) < functions { cut } else { 0 }
     }
 
-    /// Returns the number of the key of the call that begins with function `at` of an address.
+    /// Returns the key number of the call that begins with function `at` (0 is the innermost) of an address.
     fn number(&mut self, address: u64, first: u32, at: u32) -> u32 {
         let start = (first + at) as usize;
         if self.starts[start].number != NO_NUMBER {
@@ -218,7 +219,8 @@ mod tests {
         let texts = ["", "heapledger::record", "__rust_alloc", "push", "work", "main", "big.rs"];
         profile.symbols.strings = texts.map(str::to_owned).to_vec();
         let symbol = |(function, inlined)| SymbolFrame { function, file: 6, line: function, inlined };
-        // The recorder and the program at one address, the program alone, a shim alone, calls inlined into a shim.
+        // In this order: the recorder and the program at one address; the program; a shim; calls inlined into a shim;
+        // the program's outermost function.
         let known: [(u64, &[(u32, bool)]); 5] = [
             (0x10, &[(1, true), (2, true), (3, true), (4, false)]),
             (0x20, &[(3, true), (4, false)]),

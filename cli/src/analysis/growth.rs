@@ -1,13 +1,14 @@
 //! Places where a larger initial capacity would save reallocs.
 //!
 //! All figures come from the site: the reallocs of its freed blocks, the bytes that these reallocs copied, and the
-//! sizes of its blocks. The right capacity is unknown; the largest block is an upper bound. If the blocks of one
-//! place grow very differently, no single capacity fits, so the advice names none.
+//! sizes of its blocks. The right capacity is unknown, but the size of the largest block is an upper bound. If the
+//! blocks of one place grow very differently, no single capacity fits, so the advice names no capacity. A place is a
+//! line of a [`SiteBook`].
 
 use super::arithmetic::scaled;
 use super::{SiteBook, SiteOrder};
 
-/// Place whose blocks are reallocated repeatedly.
+/// Place whose blocks were reallocated repeatedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Growth {
     /// Place, as an index into [`SiteBook::lines`].
@@ -18,17 +19,18 @@ pub struct Growth {
     pub copied_bytes: u64,
     /// Number of blocks freed after at least one realloc.
     pub blocks: u64,
-    /// Mean number of reallocs of a block freed after at least one realloc, in hundredths.
+    /// Mean number of reallocs of a block, over the freed blocks with at least one realloc; in hundredths.
     pub mean_hundredths: u64,
     /// Maximum number of reallocs of one block.
     pub longest: u64,
-    /// Smallest and largest size of the histogram row with the largest blocks, in bytes.
+    /// Range of the sizes of the largest blocks, in bytes: smallest and largest size of the last histogram row with
+    /// blocks.
     pub largest_bytes: (u64, u64),
-    /// Whether the blocks grow similarly, so that one capacity fits all.
+    /// Whether the numbers of reallocs of the blocks are similar, so that one capacity fits all blocks.
     pub is_uniform: bool,
 }
 
-/// Returns the `limit` places that copied the most bytes. A place counts only if its reallocated blocks had more than
+/// Returns the `limit` places that copied the most bytes. Omits a place unless its reallocated blocks have more than
 /// one realloc on average.
 pub fn growth(book: &SiteBook, limit: usize) -> Vec<Growth> {
     let copying = book.ranking(SiteOrder::Copied, usize::MAX).rows.into_iter();

@@ -1,7 +1,7 @@
 //! Interner: stores each distinct item once, in the order of its first occurrence, and gives it a number.
 //!
-//! A map from item to number would store each item twice. The map of the interner is keyed by hash; a comparison with
-//! the stored item decides whether two items with the same hash are equal.
+//! A map from item to number would store each item twice. So the map is keyed by the hash of an item, and a comparison
+//! with the stored item finds out whether two items with the same hash are equal.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -11,8 +11,8 @@ use std::hash::{BuildHasher, Hash, RandomState};
 #[derive(Debug, Clone)]
 pub(crate) struct Interner<T> {
     items: Vec<T>,
-    /// Maps the hash of an item to its number. If several items have the same hash, each further item takes the next
-    /// free key.
+    /// Maps the hash of an item to its number. If the hash is already used by another item, the item takes the next
+    /// free key above it.
     numbers: HashMap<u64, u32>,
     hasher: RandomState,
 }
@@ -34,7 +34,7 @@ impl<T> Interner<T> {
         self.items
     }
 
-    /// Returns the number of the item that equals `key`; adds the item that `make` returns if no item equals `key`.
+    /// Returns the number of the item that equals `key`. If there is none, adds the item that `make` returns.
     pub(crate) fn number_with<Q>(&mut self, key: &Q, make: impl FnOnce(&Q) -> T) -> u32
     where
         T: Borrow<Q>,
@@ -44,7 +44,7 @@ impl<T> Interner<T> {
         self.find(hash, key).unwrap_or_else(|free| self.add(free, make(key)))
     }
 
-    /// Returns the number of `item`; adds `item` if no equal item exists.
+    /// Returns the number of the item that equals `item`. If there is none, adds `item`.
     pub(crate) fn number(&mut self, item: T) -> u32
     where
         T: Hash + Eq,
@@ -53,7 +53,8 @@ impl<T> Interner<T> {
         self.find(hash, &item).unwrap_or_else(|free| self.add(free, item))
     }
 
-    /// Returns the number of the item that equals `key`, or as `Err` the first free key from `hash` on.
+    /// Returns the number of the item that equals `key`. If there is none, returns as `Err` the first free key of the
+    /// map, from `hash` on.
     fn find<Q>(&self, mut hash: u64, key: &Q) -> Result<u32, u64>
     where
         T: Borrow<Q>,

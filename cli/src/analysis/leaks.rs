@@ -1,8 +1,8 @@
-//! Blocks that were not freed, by call path, without those that a suppression matches.
+//! Blocks that were not freed, by call path, except the blocks that a suppression matches.
 //!
-//! A block that is live at the snapshot is not necessarily a leak: statics and the runtime keep blocks to the end,
-//! and the ledger does not know which blocks are still reachable. Suppressions name the blocks that are expected to
-//! be live; the finding counts the blocks that each suppression matches.
+//! A block that is live at the snapshot is not necessarily a leak: statics and the runtime keep blocks to the end, and
+//! the ledger does not know which blocks are still reachable. The user lists expected live blocks as suppressions. The
+//! finding counts the blocks that each suppression matches.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::paths::{Function, PathStep, Paths, Reading, View};
 use super::suppressions::Suppression;
 use heapledger::profile::Profile;
 
-/// Leak: the blocks of one call path that were not freed.
+/// Blocks of one call path that were not freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leak {
     /// Number of blocks.
@@ -30,7 +30,7 @@ pub struct Leak {
 /// Blocks that one suppression matched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Suppressed {
-    /// Pattern of the suppression.
+    /// Pattern of the suppression, as written.
     pub pattern: String,
     /// Whether the suppression is built in.
     pub is_built_in: bool,
@@ -51,10 +51,10 @@ pub struct LeakFinding {
     pub blocks: u64,
     /// Number of bytes in all leaks.
     pub bytes: u64,
-    /// Blocks that each suppression matched, in the order of the suppressions; zeros for a suppression without a match.
-    /// A built-in suppression without a match is omitted.
+    /// Blocks that each suppression matched, in the order of the suppressions. A suppression without a match has zeros;
+    /// a built-in suppression without a match is omitted.
     pub suppressed: Vec<Suppressed>,
-    /// Number of blocks that the view filters out.
+    /// Number of blocks that the filters of the view leave out.
     pub unseen_blocks: u64,
 }
 

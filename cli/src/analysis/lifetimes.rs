@@ -3,16 +3,17 @@
 use super::arithmetic::{Bucket, buckets};
 use heapledger::profile::{Histogram, Profile};
 
-/// Distribution of the lifetimes of freed blocks, by power of two.
+/// Histogram of the lifetimes of freed blocks; each row covers a power of two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lifetimes {
     /// Rows that have blocks, shortest lifetime first; lifetimes are in nanoseconds.
     pub rows: Vec<Bucket>,
     /// Number of blocks in all rows: all freed blocks.
     pub blocks: u64,
-    /// Upper bound of the median lifetime, in nanoseconds: the upper end of the row that contains the median.
+    /// Upper bound of the median lifetime, in nanoseconds: the largest value of the row that contains the median.
+    /// `None` without freed blocks.
     pub median_ns_at_most: Option<u64>,
-    /// Upper bound of the lifetime of 99 % of the freed blocks, in nanoseconds.
+    /// Lifetime, in nanoseconds, that 99 % of the freed blocks do not exceed. `None` without freed blocks.
     pub p99_ns_at_most: Option<u64>,
 }
 

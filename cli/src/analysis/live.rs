@@ -22,11 +22,11 @@ pub struct SizeGroup {
 /// Live blocks, grouped by size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LiveFinding {
-    /// Number of live blocks in the list of the profile.
+    /// Number of live blocks that the profile lists.
     pub blocks: u64,
-    /// Number of bytes in all live blocks of the list.
+    /// Number of bytes in these blocks.
     pub bytes: u64,
-    /// Groups with the most bytes, largest first.
+    /// Groups with the most bytes, the largest sum first.
     pub by_size: Vec<SizeGroup>,
     /// Number of blocks in the groups that `by_size` omits.
     pub other_blocks: u64,
@@ -34,7 +34,7 @@ pub struct LiveFinding {
     pub other_bytes: u64,
 }
 
-/// Groups the live blocks by size; lists the `limit` sizes with the most bytes.
+/// Groups the live blocks by size. Lists the `limit` sizes with the most bytes.
 pub fn live(profile: &Profile, limit: usize) -> LiveFinding {
     let mut sizes: BTreeMap<u64, SizeGroup> = BTreeMap::new();
     for block in &profile.live {

@@ -1,15 +1,16 @@
-//! Parts of the resident memory of the process, each with its bounds, and the part with most of the bytes.
+//! Parts of the resident memory of the process, each with its bounds, and the largest part.
 //!
-//! The system tells how much memory is resident. The allocator tells how much it has given out and how much it keeps.
-//! The recording tells how much the program holds. These figures are incomplete: an allocator counts free memory as its
-//! own after it has returned the pages, and no figure counts what a program maps for itself. So each part has an
-//! estimate that fits all figures, and bounds. A part is omitted if a figure that it depends on is missing.
+//! Three sources know a part of the answer. The system knows how much memory is resident. The allocator knows how much
+//! it has given out and how much it keeps. The recording knows how much the program holds. But an allocator still
+//! counts free memory after it has returned the pages to the system, and nothing counts the memory that a program maps
+//! without an allocator. So each part has bounds, and an estimate that fits all sources. A part is omitted if a figure
+//! for it is missing.
 
 use heapledger::profile::{ProcessMemory, Profile};
 
-/// Maximum number of bytes in freed chunks that glibc's allocator keeps for each thread and counts as in use.
+/// Maximum number of bytes of freed blocks that glibc's allocator keeps for each thread and still counts as in use.
 const CACHED_BYTES_A_THREAD: u64 = 256 << 10;
-/// Minimum number of bytes of the part that [`MemoryFinding::most`] names.
+/// Minimum size in bytes of a part that [`MemoryFinding::most`] can name.
 const WORTH_BYTES: u64 = 8 << 20;
 
 /// Kind of a part of the memory.
@@ -19,20 +20,20 @@ pub enum MemoryKind {
     Program,
     /// Memory that the program has freed and the allocator keeps.
     AllocatorKeeps,
-    /// Memory that other code, such as C code, has from the same allocator, without heapledger.
+    /// Memory that other code, such as C code, allocated from the same allocator without heapledger.
     OtherCode,
-    /// Memory that is not from the allocator: the program's own mappings, stacks of threads, data of libraries.
+    /// Memory that is not from the allocator: mappings of the program, stacks of threads, data of libraries.
     OutsideAllocator,
-    /// heapledger's own memory.
+    /// Memory that heapledger uses for itself.
     Heapledger,
-    /// Resident memory that no figure explains.
+    /// Resident memory that belongs to no other part.
     Unexplained,
-    /// Memory that the program allocated and never touched, or that is in swap. It is not resident.
+    /// Memory that the program allocated and never touched, or that is in swap. This part is not resident.
     Untouched,
 }
 
 impl MemoryKind {
-    /// Returns the name of the part, for reports.
+    /// Returns the name of the part that reports show.
     pub fn name(self) -> &'static str {
         match self {
             MemoryKind::Program => "the program's live blocks",
@@ -46,39 +47,41 @@ impl MemoryKind {
     }
 }
 
-/// A part of the memory, in bytes.
+/// Part of the memory of a process, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryPart {
     /// Kind of the part.
     pub kind: MemoryKind,
-    /// Bytes of the part: the estimate that fits the other figures best.
+    /// Estimated size of the part, which fits the other figures best.
     pub bytes: u64,
     /// Lower and upper bound of the part.
     pub bounds: (u64, u64),
 }
 
-/// The memory of a process.
+/// Memory of a process, divided into parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryFinding {
-    /// Resident memory at the snapshot, in bytes, without pages of files if the system tells these apart.
+    /// Resident memory at the snapshot, in bytes. Does not include pages of files, if the system counts these
+    /// separately.
     pub resident_bytes: u64,
-    /// The resident parts, then the part that is not resident. [`MemoryKind::Unexplained`] is always listed.
+    /// Parts: first the resident ones, then the part that is not resident. [`MemoryKind::Unexplained`] is always
+    /// listed.
     pub parts: Vec<MemoryPart>,
-    /// The part with more than half of the bytes; `None` if there is no such part, if it is small, or if it is
-    /// heapledger's own or unexplained.
+    /// Part with more than half of the bytes; `None` if no part has that many, if the part is small, or if it is
+    /// [`MemoryKind::Heapledger`] or [`MemoryKind::Unexplained`].
     pub most: Option<MemoryKind>,
-    /// Figures that are missing, in words.
+    /// Names of the figures that are missing, in words for a report.
     pub missing: Vec<&'static str>,
 }
 
 impl MemoryFinding {
-    /// Returns the part of this kind, if it is listed.
+    /// Returns the part of this kind; `None` if the part was omitted.
     pub fn part(&self, kind: MemoryKind) -> Option<&MemoryPart> {
         self.parts.iter().find(|part| part.kind == kind)
     }
 }
 
-/// Returns the parts of the memory, or `None` if the resident memory is unknown.
+/// Divides the memory of a process into parts. Returns `None` if the resident memory is unknown.
 pub fn memory(profile: &Profile) -> Option<MemoryFinding> {
     let memory = &profile.memory;
     let resident = memory.anonymous_bytes.or(memory.resident_bytes)?;
@@ -138,8 +141,8 @@ pub fn memory(profile: &Profile) -> Option<MemoryFinding> {
     Some(MemoryFinding { resident_bytes: resident, parts, most, missing })
 }
 
-/// Returns the bytes that other code has from the program's allocator, and the bytes that the allocator keeps; `None`
-/// if the allocator's figures are unknown.
+/// Returns two sizes in bytes: the memory that other code has from the program's allocator, with bounds, and the free
+/// memory that the allocator keeps. Returns `None` if the allocator's figures are unknown.
 fn allocator(profile: &Profile, memory: &ProcessMemory) -> Option<(Range, u64)> {
     let (used, free) = (memory.allocator_used_bytes?, memory.allocator_free_bytes?);
     let (least, most) = (memory.blocks_at_least_bytes?, memory.blocks_at_most_bytes?);
@@ -150,8 +153,8 @@ fn allocator(profile: &Profile, memory: &ProcessMemory) -> Option<(Range, u64)> 
     Some((other, free))
 }
 
-/// Returns the part with more than half of the bytes. Untouched bytes count here: a program can be large by its live
-/// bytes and small by its resident memory.
+/// Returns the part with more than half of the bytes. Includes untouched bytes, because a program can have many live
+/// bytes and few resident ones.
 fn most(parts: &[MemoryPart], resident: u64, own: u64) -> Option<MemoryKind> {
     let untouched = parts.iter().find(|part| part.kind == MemoryKind::Untouched).map_or(0, |part| part.bytes);
     let all = (resident - own).saturating_add(untouched);
@@ -189,7 +192,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// Returns a process by its figures in MiB: live, resident, used, free, and untouched bytes in large blocks.
+    /// Returns the profile of a process with these figures in MiB: live, resident, in use and free in the allocator,
+    /// and untouched in large blocks.
     fn process(live: u64, resident: u64, used: u64, free: u64, untouched: u64) -> Profile {
         let memory = ProcessMemory {
             anonymous_bytes: Some(resident * MIB),
@@ -210,7 +214,7 @@ mod tests {
     fn each_situation_has_its_part() {
         let most = |profile: Profile| memory(&profile).unwrap().most;
         assert_eq!(most(process(0, 197, 0, 195, 0)), Some(MemoryKind::AllocatorKeeps));
-        // The allocator still counts memory that it has returned to the system.
+        // The allocator still counts free memory that it has returned to the system.
         assert_eq!(most(process(0, 5, 0, 195, 0)), None);
         assert_eq!(most(process(256, 5, 256, 195, 256)), Some(MemoryKind::Untouched));
         assert_eq!(most(process(106, 118, 106, 1, 0)), Some(MemoryKind::Program));

@@ -1,15 +1,15 @@
 //! Findings computed from a profile, as data.
 //!
 //! Each file computes one finding as a pure function of a [`Profile`](heapledger::Profile): the function prints
-//! nothing, reads no clock and keeps no state. Words and units belong to `report` and `export`, which show the same
-//! findings in different forms.
+//! nothing, reads no clock and keeps no state. Findings contain no wording and no units for display: `report` and
+//! `export` add these, and show the same findings in different forms.
 //!
-//! The [`Certainty`] of a figure is its grade (exact, a lower bound, …) with the causes. Only
-//! [`certainty`](mod@certainty) derives a certainty, from the quality counters of the profile; [`verify()`] adds the
-//! damage of the file and broken laws. So a report and an export always show the same certainty.
+//! The [`Certainty`] of a figure is its grade (exact, a lower bound, …) with the causes. [`certainty`](mod@certainty)
+//! derives it from the quality counters of the profile. [`verify()`] then adds the damage of the file and broken
+//! conservation laws. No other code computes a certainty, so a report and an export always show the same one.
 //!
-//! A profile may come from a damaged or hostile file, so the analysis trusts no count: sums saturate, indices are
-//! looked up with `get`, and divisions by zero return `None`.
+//! A profile may come from a damaged or hostile file, so the analysis does not trust its counts: sums saturate, indices
+//! are looked up with `get`, and divisions by zero return `None`.
 
 pub(crate) mod arithmetic;
 pub mod book;

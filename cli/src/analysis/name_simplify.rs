@@ -1,14 +1,14 @@
-//! Simplified function names: generic arguments, library functions, names in collapsed stacks.
+//! Simplification of function names: generic arguments, library functions, names in collapsed stacks.
 //!
-//! A reader looks for lines of the program, and rarely needs the internals of `Vec::push` or its type arguments. By
-//! default a report shows generic arguments as `<..>`, and a run of library functions as the function that the
-//! program called.
+//! A user of a report looks for lines of the program, and rarely needs the internals of `Vec::push` or its type
+//! arguments. By default a report shows generic arguments as `<..>`. Of several nested calls of library functions, it
+//! shows only the function that the program called.
 
 use super::Frame;
 use heapledger::text::escape::escaped;
 
-/// Returns `name` with generic arguments replaced by `<..>`. Qualified paths stay, as in
-/// `<a::Vec<..> as Clone>::clone`.
+/// Returns `name` with generic arguments replaced by `<..>`. The brackets of a qualified path stay, as in `<a::Vec<..>
+/// as Clone>::clone`.
 ///
 /// ```
 /// use heapledger_cli::analysis::name_simplify::without_generics;
@@ -16,14 +16,14 @@ use heapledger::text::escape::escaped;
 /// assert_eq!(without_generics("demo::keep::<alloc::string::String>"), "demo::keep::<..>");
 /// ```
 pub fn without_generics(name: &str) -> String {
-    // The names of C++ operators contain angle brackets.
+    // A C++ operator can have angle brackets in its name, so such names are not changed.
     if !name.contains('<') || name.contains("operator") {
         return name.to_owned();
     }
     let mut folded = String::with_capacity(name.len());
     let (mut before, mut depth) = (' ', 0usize);
     for sign in name.chars() {
-        // The `>` of `->` closes no bracket.
+        // The `>` of `->` is no closing bracket.
         let closes = sign == '>' && before != '-';
         match sign {
             '<' if depth > 0 => depth += 1,
@@ -37,11 +37,11 @@ pub fn without_generics(name: &str) -> String {
         }
         before = sign;
     }
-    // With an unclosed bracket, the name stays unchanged.
+    // If a bracket is not closed, the name stays unchanged.
     if depth > 0 { name.to_owned() } else { folded }
 }
 
-/// Functions between the system and `main`.
+/// Names of the functions through which the system starts a program or a thread.
 const STARTERS: [&str; 7] = [
     "_start",
     "__libc_start_main",
@@ -52,12 +52,13 @@ const STARTERS: [&str; 7] = [
     "__clone3",
 ];
 
-/// Whether a function belongs to the standard library of Rust (`std`, `core`, `alloc` and their dependencies) or to
-/// the code that starts programs and threads. The source file decides if it is known, else the name decides.
+/// Whether a function belongs to the standard library of Rust (`std`, `core`, `alloc` and their dependencies) or to the
+/// code that starts programs and threads. The path of the source file decides; if the file is unknown, the name
+/// decides.
 pub fn is_library(frame: &Frame<'_>) -> bool {
     let is_of_rust = ["/rustc/", "/rust/deps/"].iter().any(|place| frame.file.starts_with(place))
         || frame.file.contains("/rustlib/src/rust/library/");
-    // The `main` that the compiler generates has no source file; a `main` in C has one.
+    // A `main` without a source file is the one that the compiler generates. A `main` in C has a source file.
     let is_made = frame.function == "main" && frame.file.is_empty();
     if is_of_rust || is_made || STARTERS.contains(&frame.function) {
         return true;
@@ -68,9 +69,9 @@ pub fn is_library(frame: &Frame<'_>) -> bool {
     frame.file.is_empty() && roots.iter().any(|root| name.starts_with(root))
 }
 
-/// Returns `name` as a frame in a line of collapsed stacks. In such a line `;` separates frames, and the number after
-/// the last space is the figure; so control characters are escaped, `;` becomes `:`, and a space before a trailing
-/// number becomes `_`.
+/// Returns `name` as a frame of a collapsed stack. In that format, `;` separates frames, and the number after the last
+/// space is the figure. So control characters are escaped, `;` becomes `:`, and a space before a number at the end
+/// becomes `_`.
 pub(crate) fn in_collapsed_stack(name: &str) -> String {
     let name = escaped(name.trim()).replace(';', ":");
     match name.rsplit_once(' ') {

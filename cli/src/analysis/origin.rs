@@ -1,13 +1,14 @@
 //! Damage and notes of the file that holds a profile.
 
-/// Damage and notes of a file. The default applies to an undamaged file without notes, and to a snapshot of the running
-/// process.
+/// Damage and notes of a file. The default has neither: it is the origin of an undamaged file, and of a snapshot of the
+/// running process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {
-    /// Damage: one line for each part of the file that could not be read. Any damage makes every figure uncertain.
+    /// One line for each part of the file that could not be read. Any damage makes every figure uncertain.
     pub damage: Vec<String>,
-    /// Notes of the writer or the reader, such as texts that were cut. Notes weaken no figure.
+    /// Notes of the program that wrote or read the file, for example on texts that were cut. Notes do not affect the
+    /// certainty of figures.
     pub notes: Vec<String>,
 }
 

@@ -1,15 +1,16 @@
-//! Call paths: stacks as lists of functions, simplified for a reader, so that stacks which look equal compare equal.
+//! Call paths: stacks as lists of functions, simplified so that stacks which look equal to a user compare equal.
 //!
-//! [`StackReader`] expands one stack at a time, but a report ranks some ten thousand stacks. `Paths` expands every
-//! address once, simplifies and matches every name once, and represents a path as a list of numbers.
+//! A report ranks some ten thousand stacks. [`StackReader`] would expand each of them anew. `Paths` expands every
+//! address once, simplifies every name once, matches it once against the filters, and represents a path as a list of
+//! numbers.
 //!
-//! Two stacks have the same path if they have the same functions, and the same lines from the innermost function up
-//! to the first function outside the standard library. So two calls in one function are different paths. The line in
-//! `main` that calls the function is irrelevant, and so is the address that the compiler chose.
+//! Two stacks have the same path if they have the same functions, and also the same lines from the innermost function
+//! up to the first function outside the standard library. So two calls in one function are different paths. Lines
+//! further out, such as the line in `main` that calls the function, make no difference, and neither do the addresses.
 //!
-//! Work and memory are limited, because an address of a hostile file can have hundreds of inlined functions. A path
-//! has up to [`PATH_FUNCTIONS_MAX`] functions, and all paths together have about [`STEPS_MAX`]; functions beyond
-//! these limits are dropped at the outer end.
+//! Work and memory are limited, because in a hostile file one address can have hundreds of inlined functions. A path
+//! has up to [`PATH_FUNCTIONS_MAX`] functions, and all paths together have about [`STEPS_MAX`]. Beyond these limits,
+//! functions at the outer end of the path are dropped.
 
 use std::collections::HashMap;
 
@@ -22,32 +23,32 @@ use heapledger::profile::{Profile, scope_of_address};
 
 /// Maximum number of functions of one path.
 pub const PATH_FUNCTIONS_MAX: usize = 1024;
-/// Number of functions of all paths after which each further path keeps only its `FUNCTIONS_BEYOND` innermost
+/// Number of functions in all paths together after which each further path keeps only its `FUNCTIONS_BEYOND` innermost
 /// functions.
 pub const STEPS_MAX: usize = 1 << 26;
-/// Maximum number of functions of a path once all paths together reach [`STEPS_MAX`].
+/// Maximum number of functions of a path after all paths together have reached [`STEPS_MAX`].
 const FUNCTIONS_BEYOND: usize = 16;
 
-/// Predicate on a text of a frame.
+/// Predicate on the function, file or module name of a frame.
 pub type Matcher<'a> = &'a dyn Fn(&str) -> bool;
 
-/// Simplification and filters of stacks.
+/// Options for reading stacks as paths: simplification, filters and grouping.
 #[derive(Clone, Default)]
 pub struct View<'a> {
-    /// Whether names keep the arguments of generics.
+    /// Whether names keep their generic arguments.
     pub with_generics: bool,
-    /// Whether paths keep every library function; if not, only the library function that the program called is kept.
+    /// Whether paths keep every library function. If not, only the library functions that the program called are kept.
     pub with_library: bool,
-    /// Names of crates that count as the program's own.
+    /// Names of crates that count as part of the program.
     pub own: Vec<String>,
     /// Key by which a [`SiteBook`](super::SiteBook) sums sites into lines.
     pub group: GroupBy,
-    /// Matchers that keep a stack: one of them must match a function, file or module of the stack. An empty list
+    /// Filter: keeps a stack if one of the matchers accepts a function, file or module of the stack. An empty list
     /// keeps all stacks.
     pub focus: Vec<Matcher<'a>>,
-    /// Matchers that drop a stack if one of them matches a function, file or module of the stack.
+    /// Filter: drops a stack if one of the matchers accepts a function, file or module of the stack.
     pub ignore: Vec<Matcher<'a>>,
-    /// Matcher of the name of a scope: only stacks in such a scope are kept. `None` keeps all stacks.
+    /// Filter: keeps only stacks in a scope whose name the matcher accepts. `None` keeps all stacks.
     pub scope: Option<Matcher<'a>>,
 }
 
@@ -66,7 +67,7 @@ impl std::fmt::Debug for View<'_> {
 /// Key by which the sites of one line of a report are summed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum GroupBy {
-    /// The whole path.
+    /// The whole path of functions.
     Stack,
     /// The function that [`place_in`] names, with its line.
     #[default]
@@ -75,7 +76,7 @@ pub enum GroupBy {
     Function,
     /// The crate of the function that [`place_in`] names.
     Crate,
-    /// The innermost scope of the stack.
+    /// The innermost scope of the stack, with the scopes around it. All stacks outside scopes have one key.
     Scope,
     /// The thread that allocated.
     Thread,
@@ -91,7 +92,8 @@ impl GroupBy {
 /// Function that occurs in a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Function {
-    /// Name, simplified as the view says. A function without a name has its object and offset, or its address.
+    /// Name, simplified as the [`View`] says. A function without a name has the name of its object with the offset, or
+    /// its address.
     pub name: String,
     /// Source file; empty if unknown.
     pub file: String,
@@ -100,12 +102,13 @@ pub struct Function {
 }
 
 impl Function {
-    /// Returns the crate of the function: the package in the path of its file, else the first part of its name; empty
-    /// if neither tells the crate.
+    /// Returns the crate of the function: the package in the path of its file, else the first component of its name.
+    /// Returns an empty text if the crate is unknown.
     pub fn crate_name(&self) -> &str {
         match package_name(&self.file) {
             Some(package) => package,
-            // Debug information that is reduced to lines names inlined functions without their crate.
+            // Without `::`, the first component is not the crate: debug information reduced to lines names inlined
+            // functions without their crate.
             None if self.name.contains("::") || self.file.is_empty() => crate_of(&self.name),
             None if self.owner == CodeOwner::Program => "(this program)",
             None => "",
@@ -113,16 +116,16 @@ impl Function {
     }
 }
 
-/// Step of a path: a function with a line.
+/// Step of a path: a function and a line in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PathStep {
     /// Function, as an index into [`Paths::functions`].
     pub function: u32,
-    /// Line of the call; 0 if unknown, or if the lines of this step do not distinguish paths.
+    /// Line of the call. 0 if unknown, and 0 in the outer steps, whose lines do not distinguish paths.
     pub line: u32,
 }
 
-/// Stack, read as a path.
+/// Result of reading a stack as a path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
     /// Functions of the path, innermost first; empty for an event without a stack.
@@ -131,19 +134,19 @@ pub struct Reading {
     pub lines: Vec<u32>,
     /// Whether the stack passes the filters of the view.
     pub is_seen: bool,
-    /// Index of the first suppression that matches one of the frames.
+    /// Index of the first suppression that matches a frame of the stack.
     pub suppression: Option<usize>,
 }
 
-/// Returns the index in a path of the function to show: the first of the program, else the first of a dependency, else
-/// the innermost.
+/// Returns the index of the function that a report names as the place of a path: the innermost function of the program,
+/// else the innermost function of a dependency, else the innermost function.
 pub fn place_in(path: &[PathStep], functions: &[Function]) -> usize {
     let owner = |step: &PathStep| functions.get(step.function as usize).map(|function| function.owner);
     let first = |wanted| path.iter().position(|step| owner(step) == Some(wanted));
     first(CodeOwner::Program).or_else(|| first(CodeOwner::Dependency)).unwrap_or(0)
 }
 
-/// Function at an address, with the answer of every filter.
+/// Function at an address, with the result of every filter for it.
 struct Place {
     function: u32,
     line: u32,
@@ -158,8 +161,8 @@ struct Place {
 
 const NO_SUPPRESSION: u32 = u32::MAX;
 
-/// Key of a frame: function, file, line, start of the object, and address. The address is 0, unless the frame has no
-/// name or belongs to a scope.
+/// Key by which equal frames are recognized: function, file, line, start of the object, and address. The address is 0
+/// if the frame has a name and is not that of a scope.
 type FrameKey<'p> = (&'p str, &'p str, u32, Option<u64>, u64);
 
 /// Reader of stacks as paths.
@@ -172,7 +175,7 @@ pub struct Paths<'p> {
     functions: Interner<Function>,
     places: Vec<Place>,
     by_frame: HashMap<FrameKey<'p>, u32>,
-    /// Maps an address to the range of its places in `expanded`.
+    /// Maps an address to the range of its functions in `expanded`, which holds indices into `places`.
     by_address: HashMap<u64, (u32, u32)>,
     expanded: Vec<u32>,
     steps_left: usize,
@@ -211,7 +214,7 @@ impl<'p> Paths<'p> {
         self.functions.into_items()
     }
 
-    /// Reads one stack.
+    /// Reads one stack as a path, and applies the filters and suppressions to it.
     pub fn read(&mut self, stack: u32) -> Reading {
         let places = self.places_of(stack);
         let places = self.without_recorder(&places);
@@ -234,8 +237,8 @@ impl<'p> Paths<'p> {
         Reading { path, lines, is_seen, suppression }
     }
 
-    /// Returns the functions of a stack, innermost first, as numbers of places; cuts the outer end at the limits of
-    /// `PATH_FUNCTIONS_MAX` and `STEPS_MAX`.
+    /// Returns the functions of a stack, innermost first, as indices into `places`. Beyond the limits
+    /// `PATH_FUNCTIONS_MAX` and `STEPS_MAX`, drops functions at the outer end.
     fn places_of(&mut self, stack: u32) -> Vec<u32> {
         let most = if self.steps_left > 0 { PATH_FUNCTIONS_MAX } else { FUNCTIONS_BEYOND };
         let frames = self.reader.addresses(stack);
@@ -260,15 +263,15 @@ impl<'p> Paths<'p> {
         all
     }
 
-    /// Applies the rule of [`StackReader::frames`] to places.
+    /// Removes the functions of the recorder, by the rule of [`StackReader::frames`].
     fn without_recorder<'a>(&self, places: &'a [u32]) -> &'a [u32] {
         let is_cut = |place: &u32| self.places[*place as usize].is_cut;
         let inner = places.iter().take(CUT_FRAMES).rposition(is_cut).map_or(0, |last| last + 1);
         if inner < places.len() { &places[inner..] } else { places }
     }
 
-    /// Replaces each run of library functions by its outermost function, and drops the run at the outer end, which
-    /// only leads to `main`. Changes nothing if the view keeps library functions.
+    /// Replaces each run of library functions by its outermost function. Drops the run at the outer end, which only
+    /// leads to `main`. Keeps all functions if the view says so.
     fn folded(&self, places: &[u32]) -> Vec<u32> {
         let is_library = |place: &u32| self.places[*place as usize].is_library;
         let outermost = places.iter().rposition(|place| !is_library(place));
@@ -278,7 +281,7 @@ impl<'p> Paths<'p> {
         (0..places.len()).filter(|at| !is_inside(*at)).map(|at| places[at]).collect()
     }
 
-    /// Appends the places of an address to `expanded`.
+    /// Appends the functions at an address to `expanded`.
     fn expand(&mut self, address: u64) {
         for frame in self.reader.functions(address) {
             let is_by_address = frame.function.is_empty() || scope_of_address(frame.address).is_some();
@@ -291,7 +294,7 @@ impl<'p> Paths<'p> {
         }
     }
 
-    /// Adds a frame to `places`, with the result of every filter for it. Returns its index there.
+    /// Adds a frame to `places`, with the result of every filter for it. Returns its index in `places`.
     fn add(&mut self, frame: &Frame<'_>) -> u32 {
         let module = frame.module;
         let owner = self.owners.owner(frame);
@@ -344,8 +347,8 @@ mod tests {
     use super::*;
     use heapledger::profile::{Module, Stack, SymbolFrame, scope_address};
 
-    /// Returns a profile whose stack *n* goes through the functions `calls[n - 1]`, innermost first: (name, file,
-    /// line).
+    /// Returns a profile with one stack for each element of `calls`. Stack number n goes through the functions `calls[n
+    /// - 1]`, innermost first, each given as (name, file, line).
     pub(in crate::analysis) fn named(calls: &[&[(&str, &str, u32)]]) -> Profile {
         let mut profile = sample::empty();
         profile.symbols.strings = vec![String::new()];

@@ -1,21 +1,21 @@
-//! Realloc traffic of all sites.
+//! Reallocs of all sites: their number, and the bytes that they copied.
 
 use super::arithmetic::{saturating_sum, scaled};
 use heapledger::profile::{Profile, ReallocStats};
 
-/// Realloc traffic, with the bytes that better initial capacities would have saved.
+/// Sums of the reallocs of all sites.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReallocFinding {
-    /// Sums over all sites; `longest_chain` is the maximum over all sites.
+    /// Sums over all sites. Only `longest_chain` is the maximum over all sites.
     pub all: ReallocStats,
     /// Number of reallocs that resized the block in place.
     pub in_place: u64,
-    /// Mean number of reallocs of the freed blocks with at least one realloc, in hundredths; `None` without such a
-    /// block.
+    /// Mean number of reallocs of a block, over the freed blocks with at least one realloc; in hundredths. `None` if
+    /// there is no such block.
     pub mean_chain_hundredths: Option<u64>,
 }
 
-/// Sums the realloc traffic of all sites.
+/// Sums the reallocs of all sites.
 pub fn reallocs(profile: &Profile) -> ReallocFinding {
     let sum = |field: fn(&ReallocStats) -> u64| {
         saturating_sum(profile.sites.iter().map(|site| field(&site.reallocs)))

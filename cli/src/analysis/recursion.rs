@@ -1,13 +1,13 @@
-//! Removes repetitions from a stack: keeps one copy of a sequence of frames that follows itself without a gap.
+//! Removal of repetitions from a stack: of a sequence of frames that repeats without a gap, one copy stays.
 //!
-//! A recursive program has stacks of some hundred frames, most of which repeat. A reader of such a stack needs to know
+//! A recursive program has stacks of some hundred frames, most of which repeat. A user of such a stack needs to know
 //! that the functions call one another, and not how often.
 
-/// Maximum number of frames of a sequence whose repetitions are found.
+/// Maximum length of a repeated sequence, in frames. Longer sequences are not recognized as repetitions.
 pub const PERIOD_FRAMES_MAX: usize = 24;
 
-/// Returns `frames` with one copy, the first, of each sequence of up to [`PERIOD_FRAMES_MAX`] frames that follows
-/// itself without a gap. `same` decides whether two frames are equal.
+/// Returns `frames` without repetitions: of a sequence of up to [`PERIOD_FRAMES_MAX`] frames that repeats without a
+/// gap, only the first copy stays. `same` decides whether two frames are equal.
 pub fn without_repetition<T: Copy>(frames: impl Iterator<Item = T>, same: impl Fn(T, T) -> bool) -> Vec<T> {
     let mut kept: Vec<T> = Vec::new();
     for frame in frames {

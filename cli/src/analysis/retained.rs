@@ -1,22 +1,23 @@
-//! Places whose live blocks were allocated throughout the run: what keeps growing.
+//! Places whose live blocks were allocated throughout the run, and therefore keep growing. A place is a line of a
+//! [`SiteBook`].
 //!
 //! The run is divided into [`SPANS`] equal parts, and the blocks that are live at the snapshot are counted by the part
-//! in which they were allocated. A table that is filled at the start has all its blocks in the first parts, and a cache
-//! of bounded size has them in the last parts, because older entries were replaced. Blocks of a leak, or of a cache
-//! without a bound, are in most parts. So the finding needs nothing but the birth of each live block; it does not see
-//! what was freed before the snapshot.
+//! in which they were allocated. A table that is filled at the start has all its blocks in the first parts. A cache of
+//! bounded size has its blocks in the last parts, because older entries were replaced. Blocks of a leak, or of a cache
+//! without a bound, are in most parts. The method needs only the allocation time of each live block. It does not see
+//! blocks that were freed before the snapshot.
 
 use super::SiteBook;
 use heapledger::profile::Profile;
 
 /// Number of parts into which the run is divided.
 pub const SPANS: usize = 16;
-/// Minimum number of parts of the run in which the live blocks of a growing place were allocated.
+/// Minimum number of parts of the run in which live blocks of a growing place were allocated.
 const GROWING_SPANS: u32 = SPANS as u32 / 2 + 1;
 /// Minimum number of live blocks of a growing place.
 const BLOCKS_MIN: u64 = 32;
-/// Divisor of the live bytes of a growing place. At least 1 / HALF_SHARE of these bytes were allocated in each half of
-/// the run.
+/// Divisor of the live bytes of a growing place. In each half of the run, at least 1 / HALF_SHARE of these bytes were
+/// allocated.
 const HALF_SHARE: u64 = 8;
 
 /// Live blocks of one place.
@@ -28,17 +29,17 @@ pub struct Retained {
     pub blocks: u64,
     /// Number of bytes in these blocks.
     pub bytes: u64,
-    /// Bytes of these blocks by the part of the run in which they were allocated.
+    /// Bytes of these blocks, for each part of the run in which the blocks were allocated.
     pub by_span: [u64; SPANS],
 }
 
 impl Retained {
-    /// Returns the number of parts of the run in which the live blocks were allocated.
+    /// Returns the number of parts of the run in which at least one of the live blocks was allocated.
     pub fn spans(&self) -> u32 {
         self.by_span.iter().filter(|bytes| **bytes > 0).count() as u32
     }
 
-    /// Whether the place grew through most of the run.
+    /// Whether the live blocks were allocated throughout most of the run.
     pub fn keeps_growing(&self) -> bool {
         let (first, second) = self.by_span.split_at(SPANS / 2);
         let has_share = |half: &[u64]| {

@@ -1,5 +1,5 @@
-//! Names for the call stacks of a running process. Each stack is looked up once, because the number of a stack stays
-//! the same as long as its process lives.
+//! Names for the call stacks of a running process. Each stack is looked up once, because a stack keeps its number as
+//! long as the process runs.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use super::code_owner::CodeOwners;
 use super::frames::StackReader;
 use super::name_simplify::without_generics;
 
-/// Maximum number of stacks whose names are kept. Above it, all names are dropped and looked up again. A page lists at
-/// most 64 stacks, but the stacks change over time.
+/// Maximum number of stacks whose names are kept. Above this number, all names are dropped and looked up again. A page
+/// of live figures lists at most 64 stacks at a time, but the stacks change.
 const NAMED_STACKS_KEPT: usize = 4_096;
 
 /// A function in a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedFrame {
-    /// Name of the function, without the arguments of generics; for a function without a name, the object and the
+    /// Name of the function, without generic arguments. A function without a name has the name of its object with the
     /// offset.
     pub name: String,
     /// Source file; empty if unknown.
@@ -26,32 +26,32 @@ pub struct NamedFrame {
     pub line: u32,
 }
 
-/// A stack with names.
+/// Stack with the names of its functions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NamedStack {
     /// Functions, innermost first, without those of the recorder.
     pub frames: Vec<NamedFrame>,
-    /// Index of the function to show: the innermost function of the program, else the innermost of a dependency, else
-    /// the innermost of all.
+    /// Index in `frames` of the function that a report shows: the innermost function of the program, else the innermost
+    /// function of a dependency, else the innermost of all.
     pub place: usize,
 }
 
 impl NamedStack {
-    /// Returns the function to which the site belongs; `None` for a site without a stack.
+    /// Returns the function that a report shows for the site; `None` for a site without a stack.
     pub fn place(&self) -> Option<&NamedFrame> {
         self.frames.get(self.place)
     }
 }
 
-/// Names that were found so far.
+/// Names that were found so far, by number of the stack.
 #[derive(Debug, Clone, Default)]
 pub struct LiveNames {
     stacks: HashMap<u32, NamedStack>,
 }
 
 impl LiveNames {
-    /// Returns a profile of the stacks of `live` that have no names yet; `None` if all have names. The caller looks up
-    /// the names of that profile, and passes it to [`LiveNames::add`].
+    /// Returns a profile with those stacks of `live` that have no names yet; `None` if all stacks have names. The
+    /// caller looks up the names for that profile, and passes it to [`LiveNames::add`].
     pub fn missing(&mut self, live: &Live) -> Option<Profile> {
         if self.stacks.len() > NAMED_STACKS_KEPT {
             self.stacks.clear();
@@ -65,7 +65,7 @@ impl LiveNames {
             Profile { stacks: vec![Stack::default()], modules: live.modules.clone(), ..Profile::default() };
         for site in unnamed {
             profile.stacks.push(Stack { frames: site.frames.clone(), truncated: site.is_cut });
-            // `total_blocks` carries the number of the stack in the process, for `add`.
+            // `total_blocks` carries the number that the stack has in the process; `add` reads it there.
             let stack = profile.stacks.len() as u32 - 1;
             profile.sites.push(Site { stack, total_blocks: u64::from(site.stack), ..Site::default() });
         }
@@ -87,7 +87,7 @@ impl LiveNames {
         }
     }
 
-    /// Returns the names of a stack.
+    /// Returns the names of a stack; `None` if the stack was not looked up.
     pub fn of(&self, stack: u32) -> Option<&NamedStack> {
         self.stacks.get(&stack)
     }

@@ -1,24 +1,24 @@
-//! Scopes of a profile, and the blocks outside all scopes.
+//! Scopes of a profile, and the sums of the blocks outside all scopes.
 
 use super::arithmetic::saturating_sum;
 use heapledger::profile::{Profile, Scope};
 
-/// A scope with its place in the tree of scopes.
+/// Scope with its place in the tree of scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopeLine {
     /// Number of the scope in [`Profile::scopes`], from 1.
     pub number: u32,
     /// Number of scopes in which the scope is nested.
     pub depth: usize,
-    /// Figures of the scope, which include nested scopes.
+    /// Figures of the scope, including those of the scopes nested in it.
     pub scope: Scope,
 }
 
-/// All scopes that allocated or freed blocks, and the sums outside scopes.
+/// All scopes that allocated or freed blocks, and the sums outside all scopes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScopeFinding {
-    /// Scopes as a tree: each scope comes behind the scope in which it is nested. Scopes nested in the same scope are
-    /// sorted by the bytes allocated, largest first.
+    /// Scopes as a tree, in depth-first order. Scopes nested in the same scope are sorted by bytes allocated, the
+    /// largest first.
     pub lines: Vec<ScopeLine>,
     /// Number of scopes that are not in `lines`, because they have no events or the list was full.
     pub others: u64,
@@ -30,11 +30,11 @@ pub struct ScopeFinding {
     pub outside_live_bytes: u64,
 }
 
-/// Returns the first `limit` scopes of the tree of scopes.
+/// Returns the tree of scopes, with at most `limit` lines.
 pub fn scopes(profile: &Profile, limit: usize) -> ScopeFinding {
     let mut children: Vec<Vec<u32>> = vec![Vec::new(); profile.scopes.len() + 1];
     for (number, scope) in (1u32..).zip(&profile.scopes) {
-        // The parent of a scope is an earlier scope.
+        // Only an earlier scope can be the parent. A corrupt file could name a later one, which would form a cycle.
         let parent = if scope.parent < number { scope.parent } else { 0 };
         if scope.total_blocks | scope.freed_blocks != 0 {
             children[parent as usize].push(number);
@@ -63,19 +63,19 @@ pub fn scopes(profile: &Profile, limit: usize) -> ScopeFinding {
     }
 }
 
-/// Returns the names of the scopes of a stack, outermost first, as in `request > parse`.
+/// Returns the names of the nested scopes of a stack, outermost first, as in `request > parse`.
 pub fn scope_path(profile: &Profile, stack: u32) -> String {
     let (mut names, mut number) = (Vec::new(), profile.scope_of_stack(stack));
     while let Some(scope) = profile.scope(number) {
         names.push(scope.name.as_str());
-        // The parent of a scope is an earlier scope.
+        // Only an earlier scope can be the parent. A corrupt file could name a later one, which would form a cycle.
         number = if scope.parent < number { scope.parent } else { 0 };
     }
     names.reverse();
     if names.is_empty() { "(outside scopes)".to_owned() } else { names.join(" > ") }
 }
 
-/// Removes all sites, live blocks and events of `profile` that are not in the scope with this name.
+/// Removes the sites, live blocks and events of `profile` that are outside the scope with this name.
 pub fn keep(profile: &mut Profile, name: &str) {
     let is_inside: Vec<bool> = (0..profile.stacks.len() as u32)
         .map(|stack| {
@@ -84,7 +84,8 @@ pub fn keep(profile: &mut Profile, name: &str) {
                 if scope.name == name {
                     return true;
                 }
-                // The parent of a scope is an earlier scope.
+                // Only an earlier scope can be the parent. A corrupt file could name a later one, which would form a
+                // cycle.
                 number = if scope.parent < number { scope.parent } else { 0 };
             }
             false

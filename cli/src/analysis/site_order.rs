@@ -13,7 +13,7 @@ pub enum SiteOrder {
     Total,
     /// Blocks allocated over the whole recording.
     Count,
-    /// Temporary blocks.
+    /// Temporary blocks: those freed soon after their allocation.
     Temporaries,
     /// Bytes that reallocs copied.
     Copied,

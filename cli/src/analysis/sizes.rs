@@ -3,14 +3,15 @@
 use super::arithmetic::{Bucket, buckets};
 use heapledger::profile::{Histogram, Profile};
 
-/// Distribution of the sizes of all allocated blocks, by power of two.
+/// Histogram of the sizes of all allocated blocks; each row covers a power of two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
     /// Rows that have blocks, smallest size first; sizes are in bytes.
     pub rows: Vec<Bucket>,
     /// Number of blocks in all rows.
     pub blocks: u64,
-    /// Upper bound of the median size, in bytes: the upper end of the row that contains the median.
+    /// Upper bound of the median size, in bytes: the largest value of the row that contains the median. `None` without
+    /// blocks.
     pub median_bytes_at_most: Option<u64>,
 }
 

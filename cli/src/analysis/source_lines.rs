@@ -1,4 +1,4 @@
-//! Source lines for a page: the lines of the program's places with the largest figures.
+//! Source lines that a page shows: the lines of the program where the places with the largest figures are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,8 @@ use super::code_owner::CodeOwner;
 use super::paths::place_in;
 use super::{SiteBook, SiteOrder};
 
-/// Returns the lines of the `limit` largest places by each figure, by source file. Leaves out places outside the
-/// program's own code, and functions without a file.
+/// Returns the line numbers of the `limit` largest places by each figure, grouped by source file. Leaves out functions
+/// outside the program's code, and functions without a file.
 pub fn source_lines(book: &SiteBook, limit: usize) -> BTreeMap<&str, BTreeSet<u32>> {
     let mut files: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
     for row in SiteOrder::ALL.into_iter().flat_map(|order| book.ranking(order, limit).rows) {

@@ -1,17 +1,17 @@
-//! Estimates of the bytes of a site if only a sample of the blocks has a stack.
+//! Estimates of the bytes of a site for recordings in which only a sample of the blocks has a stack.
 //!
 //! With `Stacks::Sampled { bytes }` every event is recorded, but only some blocks get a stack: each allocated byte
-//! triggers a stack with the same probability, one in `bytes` on average. A block of *s* bytes thus gets a stack with
-//! probability p = 1 − e^(−s / bytes), and represents 1 / p blocks like it. The sum over the blocks of a site is an
-//! unbiased estimate of its true bytes, and the sum of s² (1 − p) / p² estimates the variance.
+//! triggers a stack with the same probability, one in `bytes` on average. So a block of *s* bytes gets a stack with
+//! probability p = 1 − e^(−s / bytes), and represents 1 / p blocks of its size. The sum of s / p over the blocks of a
+//! site is an unbiased estimate of the site's true bytes. The sum of s² (1 − p) / p² estimates the variance.
 //!
-//! The profile has a histogram of sizes, not each size. The estimate uses the middle of each range, scaled so that
-//! the sum equals the sampled bytes of the site.
+//! The profile has a histogram of sizes, but not the size of each block. So the estimate uses the middle of each
+//! histogram row, scaled so that the sum equals the sampled bytes of the site.
 
 use heapledger::profile::{Estimate, Profile, Site, Stacks};
 
 /// Returns the estimated bytes that a site allocated, with one standard error. Returns `None` if stacks were not
-/// sampled, if the site has no stack, or if it has no bytes.
+/// sampled, or if the site has no stack or no bytes.
 pub fn estimated_bytes(profile: &Profile, site: &Site) -> Option<Estimate> {
     let Stacks::Sampled { bytes } = profile.settings.stacks else { return None };
     if site.stack == 0 || site.total_bytes == 0 {
@@ -49,7 +49,7 @@ mod tests {
             random ^= random << 17;
             (random >> 11) as f64 / (1u64 << 53) as f64
         };
-        // 2,000 blocks of 64 bytes, drawn 400 times.
+        // 2,000 blocks of 64 bytes, each drawn with the probability of a stack; repeated 400 times.
         let (blocks, size, rounds) = (2_000u64, 64u64, 400);
         let chance = 1.0 - (-(size as f64) / 4096.0).exp();
         let truth = (blocks * size) as f64;

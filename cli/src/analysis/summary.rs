@@ -6,9 +6,9 @@ use heapledger::profile::{HeapStats, Peak, Profile, TEMPORARY_ALLOCS};
 /// Totals of a profile, with rates and averages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// Totals as booked.
+    /// Totals of the profile, unchanged.
     pub totals: HeapStats,
-    /// Peak as booked.
+    /// Peak of the profile, unchanged.
     pub peak: Peak,
     /// Mean size of the allocated blocks, in bytes, rounded down; `None` without allocated blocks.
     pub average_bytes: Option<u64>,
@@ -16,12 +16,12 @@ pub struct Summary {
     pub blocks_per_second: Option<u64>,
     /// Bytes allocated per second over the whole recording; `None` if the recording has no duration.
     pub bytes_per_second: Option<u64>,
-    /// Temporary blocks: those freed within [`temporary_allocs`](Self::temporary_allocs) further allocations of their
-    /// thread.
+    /// Number of temporary blocks: those freed before their thread made more than
+    /// [`temporary_allocs`](Self::temporary_allocs) further allocations.
     pub temporary_blocks: u64,
     /// Bytes of the temporary blocks.
     pub temporary_bytes: u64,
-    /// Number of further allocations that defines a temporary block.
+    /// Maximum number of further allocations of the thread between the allocation and the free of a temporary block.
     pub temporary_allocs: u32,
     /// Number of blocks that one thread allocated and another thread freed.
     pub cross_thread_frees: u64,

@@ -7,16 +7,16 @@
 //! leak:libcrypto.so
 //! ```
 //!
-//! Blocks that Rust's standard library keeps for itself to the end match the suppressions of [`built_in`], which need
-//! no file.
+//! [`built_in`] has suppressions for the blocks that Rust's standard library keeps until the end of the process. These
+//! need no file.
 //!
-//! A suppression matches a stack if its pattern occurs anywhere in the function, the source file or the module of a
-//! frame. In a pattern `*` matches any text, `^` the beginning and `$` the end.
+//! A suppression matches a stack if its pattern matches a part of the function name, the source file or the module of
+//! any frame. In a pattern, `*` matches any text, `^` the beginning and `$` the end.
 
 use std::fmt;
 
-/// Suppressions of the blocks that the standard library makes for itself and never frees: before `main`, for standard
-/// input and output, and for the names in backtraces. None of these functions calls code of the program.
+/// Suppressions of the blocks that the standard library allocates for itself and never frees: before `main`, for
+/// standard input and output, and for the names in backtraces. None of the listed functions calls code of the program.
 const OF_STD: &str = "\
 leak:^std::rt::init$
 leak:^std::io::stdio::stdin$
@@ -34,13 +34,13 @@ pub struct Suppression {
     pub pattern: String,
     /// Whether the suppression is one of [`built_in`].
     pub is_built_in: bool,
-    /// Texts between the `*` of the pattern. They must occur in this order.
+    /// Texts between the `*` of the pattern. A matching text contains them in this order.
     parts: Vec<String>,
     is_from_start: bool,
     is_to_end: bool,
 }
 
-/// Invalid line: neither a suppression nor a comment.
+/// Error for a line that is neither a suppression nor a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadSuppression {
     /// Number of the line, from 1.
@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> Result<Vec<Suppression>, BadSuppression> {
     Ok(all)
 }
 
-/// Returns the suppressions of the blocks that the standard library keeps to the end.
+/// Returns suppressions of the blocks that the standard library keeps until the end of the process.
 ///
 /// ```
 /// let built_in = heapledger_cli::analysis::suppressions::built_in();
@@ -109,11 +109,11 @@ impl Suppression {
         }
     }
 
-    /// Whether the pattern matches `text`.
+    /// Whether the pattern matches `text`, or a part of it.
     pub fn matches(&self, text: &str) -> bool {
         let Some((last, parts)) = self.parts.split_last() else {
-            // The pattern has only anchors and stars: `^$` matches the empty text, every other such pattern matches
-            // any text.
+            // The pattern has only anchors and stars. `^$` matches only the empty text; any other such pattern matches
+            // every text.
             return !(self.is_from_start && self.is_to_end) || text.is_empty();
         };
         let mut rest = text;
@@ -131,7 +131,7 @@ impl Suppression {
     }
 }
 
-/// Returns the rest of `text` after the first `part`; `None` if `text` does not contain `part`. With `is_at_start`,
+/// Returns the text behind the first `part` in `text`; `None` if `text` does not contain `part`. With `is_at_start`,
 /// only a `part` at the start of `text` counts.
 fn behind<'t>(text: &'t str, part: &str, is_at_start: bool) -> Option<&'t str> {
     if is_at_start {
@@ -144,7 +144,7 @@ fn behind<'t>(text: &'t str, part: &str, is_at_start: bool) -> Option<&'t str> {
 mod tests {
     use super::*;
 
-    /// Reference matcher that tries every split.
+    /// Slow reference matcher: tries every way to split the text.
     fn naive(pattern: &[u8], text: &[u8]) -> bool {
         fn from_here(pattern: &[u8], text: &[u8]) -> bool {
             match pattern {

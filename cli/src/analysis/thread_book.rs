@@ -1,8 +1,8 @@
-//! Sums by thread, in the form of sums by place.
+//! Sums by thread, as a [`SiteBook`].
 //!
-//! A site belongs to a call stack and not to a thread, so the sums come from the rows of the threads. A row has the
-//! blocks and bytes that the thread allocated. The live ones among them are known if the list of live blocks is
-//! complete. [`is_known`] tells which figures are recorded by thread; the other figures are 0 here.
+//! A site belongs to a call stack, not to a thread, so the sums come from the profile's rows of threads. A row has the
+//! blocks and bytes that the thread allocated. How many of these are live is known only if the list of live blocks is
+//! complete. [`is_known`] tells which figures are recorded by thread; the other figures are 0 in the book.
 
 use std::collections::HashMap;
 
@@ -21,18 +21,18 @@ pub fn is_known(profile: &Profile, order: SiteOrder) -> bool {
     }
 }
 
-/// Whether the list of live blocks is complete: its sums equal the totals.
+/// Whether the list of live blocks is complete: its sums equal the totals of the profile.
 pub fn lists_all_live_blocks(profile: &Profile) -> bool {
     let bytes = saturating_sum(profile.live.iter().map(|block| block.size));
     bytes == profile.totals.live_bytes && profile.live.len() as u64 == profile.totals.live_blocks
 }
 
-/// Returns the sums by the key of `view`: by thread, or as [`site_book`] returns them.
+/// Returns the sums by thread if `view` groups by thread, and else the sums of [`site_book`].
 pub fn grouped_book(profile: &Profile, view: &View<'_>) -> SiteBook {
     if view.group == GroupBy::Thread { thread_book(profile) } else { site_book(profile, view) }
 }
 
-/// Returns a line for each thread of the program.
+/// Returns the sums by thread, with one line for each thread of the program.
 fn thread_book(profile: &Profile) -> SiteBook {
     let mut live: HashMap<u32, (u64, u64)> = HashMap::new();
     let listed = if lists_all_live_blocks(profile) { &profile.live[..] } else { &[] };

@@ -3,19 +3,19 @@
 use super::arithmetic::saturating_sum;
 use heapledger::profile::{LossCounts, Profile, RemoteFrees, ThreadRow};
 
-/// Threads with the most allocated bytes, and the sum of the others.
+/// Threads with the most allocated bytes, and the sum of the remaining threads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ThreadFinding {
     /// Number of threads of the program, without the threads of heapledger.
     pub threads: u64,
-    /// Listed threads, most allocated bytes first. Threads with lost events are listed even if other threads allocated
-    /// more bytes.
+    /// Listed threads, the most allocated bytes first. Threads with lost events are always preferred, even if other
+    /// threads allocated more bytes.
     pub lines: Vec<ThreadRow>,
     /// Sum of the threads that are not in `lines`; `None` if `lines` has all threads.
     pub others: Option<ThreadRow>,
 }
 
-/// Lists `limit` threads, and sums the others.
+/// Lists `limit` threads, and sums the remaining threads.
 pub fn threads(profile: &Profile, limit: usize) -> ThreadFinding {
     let mut lines = profile.threads.clone();
     lines.sort_by_key(|line| (line.lost.total() == 0, std::cmp::Reverse(line.total_bytes)));
@@ -29,7 +29,7 @@ pub fn threads(profile: &Profile, limit: usize) -> ThreadFinding {
     }
 }
 
-/// Returns the sum of several rows, without a name. The sum counts as ended if all threads have ended.
+/// Returns the sum of several rows, without a name. The sum has an end time only if all threads have ended.
 fn together(rows: &[ThreadRow]) -> ThreadRow {
     let sum = |field: fn(&ThreadRow) -> u64| saturating_sum(rows.iter().map(field));
     let mut lost = LossCounts::default();
@@ -53,7 +53,7 @@ fn together(rows: &[ThreadRow]) -> ThreadRow {
     }
 }
 
-/// Blocks that one thread allocated and another thread freed.
+/// Blocks that one particular thread allocated and another particular thread freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CrossingLine {
     /// Name and id of the thread that allocated the blocks. A name may be empty, and may contain any characters.
@@ -79,7 +79,7 @@ pub struct Crossings {
     pub other_bytes: u64,
 }
 
-/// Returns the `limit` pairs of threads with the most blocks, and the sums of the others.
+/// Returns the `limit` pairs of threads with the most blocks, and the sums of the remaining pairs.
 pub fn crossings(profile: &Profile, limit: usize) -> Crossings {
     let who = |row: u32| {
         profile.threads.get(row as usize).map_or_else(Default::default, |row| (row.name.clone(), row.os_id))

@@ -1,4 +1,4 @@
-//! Timeline at the resolution of a page.
+//! Timeline of a profile, merged into as many columns as a page can show.
 
 use heapledger::profile::{Interval, Profile};
 
@@ -9,8 +9,8 @@ pub struct Column {
     pub start_ns: u64,
     /// Length of the column, in nanoseconds.
     pub length_ns: u64,
-    /// Maximum of live bytes within the column, over the booked peaks and the live bytes at both ends of each
-    /// interval.
+    /// Maximum of the live bytes within the column: the largest of the booked peaks and of the live bytes at the ends
+    /// of its intervals.
     pub highest_bytes: u64,
     /// Live bytes at the end of the column.
     pub live_bytes: u64,
@@ -26,14 +26,14 @@ pub struct Column {
     pub lost: u64,
 }
 
-/// Loss window: consecutive intervals in which events were lost.
+/// Period of consecutive intervals in which events were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LossWindow {
     /// Start of the first interval, in nanoseconds since the start of the ledger.
     pub start_ns: u64,
     /// End of the last interval, in nanoseconds since the start of the ledger.
     pub end_ns: u64,
-    /// Number of events lost in the window.
+    /// Number of events lost in the period.
     pub lost: u64,
 }
 
@@ -42,7 +42,7 @@ pub struct LossWindow {
 pub struct TimelineFinding {
     /// Columns, in order of time.
     pub columns: Vec<Column>,
-    /// Loss windows, at the full resolution of the profile.
+    /// Periods with lost events, at the full resolution of the profile.
     pub losses: Vec<LossWindow>,
     /// Length of the whole timeline, in nanoseconds.
     pub length_ns: u64,
@@ -50,8 +50,8 @@ pub struct TimelineFinding {
     pub interval_ns: u64,
 }
 
-/// Returns the timeline in up to `columns` columns; 0 counts as 1. Whole intervals are merged and never split, so the
-/// columns have the same totals as the intervals. If the profile has fewer intervals, each interval is a column.
+/// Returns the timeline in up to `columns` columns; 0 counts as 1. Intervals are merged but never split, so the columns
+/// have the same totals as the intervals. If the profile has fewer intervals than `columns`, each interval is a column.
 pub fn timeline(profile: &Profile, columns: usize) -> TimelineFinding {
     let (intervals, interval_ns) = (&profile.timeline.intervals, profile.timeline.interval_ns);
     let live = profile.timeline.live_bytes();
@@ -72,8 +72,8 @@ pub fn timeline(profile: &Profile, columns: usize) -> TimelineFinding {
         }
         merged.push(merging);
     }
-    // The peak and the intervals are booked separately. The timeline reaches at least the peak in the column that
-    // contains it.
+    // The peak and the intervals are booked separately, so the intervals can miss the peak. The column that contains
+    // the peak is raised to it.
     let at = merged.partition_point(|column| column.start_ns <= profile.peak.at_ns);
     if let Some(column) = at.checked_sub(1).and_then(|at| merged.get_mut(at)) {
         column.highest_bytes = column.highest_bytes.max(profile.peak.bytes);

@@ -1,22 +1,22 @@
-//! Call trees, from `main` down to the allocations, or from the allocations up to `main`.
+//! Call trees in both directions: from `main` to the allocations, and from the allocations to `main`.
 
 use std::collections::HashMap;
 
 use super::{SiteBook, SiteOrder};
 
-/// Maximum number of nodes of a tree. A path that needs more nodes ends at its last node within the limit.
+/// Maximum number of nodes of a tree. At the limit, a path ends at its last existing node.
 pub const NODES_MAX: usize = 1 << 20;
 
 /// Direction of a call tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Tree from the outermost function to its callees.
+    /// From the outermost function to the functions that it calls.
     Callees,
-    /// Tree from the allocating function to its callers.
+    /// From the allocating function to the functions that call it.
     Callers,
 }
 
-/// Node of a tree: a function below its parent.
+/// Node of a tree: a function, reached through the functions of its ancestors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Function of the node, as an index into [`SiteBook::functions`]; meaningless for the root.
@@ -25,7 +25,7 @@ pub struct Node {
     pub value: u64,
     /// Sum of the tree's figure over the paths that end at this node.
     pub own: u64,
-    /// Child nodes, the largest first.
+    /// Child nodes as indices into [`Tree::nodes`], the largest figure first.
     pub children: Vec<u32>,
     /// Distance from the root; 0 for the root.
     pub depth: u32,
@@ -40,7 +40,7 @@ pub struct Tree {
     pub order: SiteOrder,
     /// Nodes of the tree; node 0 is the root, which is no function.
     pub nodes: Vec<Node>,
-    /// Sum of the figure over the paths that the limit of nodes cut short.
+    /// Sum of the figure over the paths that end early because of [`NODES_MAX`].
     pub cut: u64,
 }
 
@@ -49,7 +49,7 @@ pub fn tree(book: &SiteBook, direction: Direction, order: SiteOrder) -> Tree {
     let root = Node { function: 0, value: 0, own: 0, children: Vec::new(), depth: 0 };
     let mut tree = Tree { direction, order, nodes: vec![root], cut: 0 };
     let mut below: HashMap<(u32, u32), u32> = HashMap::new();
-    // The largest paths come first, so that the limit cuts the smallest ones.
+    // The largest paths are added first, so that the limit cuts the smallest ones.
     for line in book.ranking(order, usize::MAX).rows {
         let line = &book.lines[line];
         let value = order.value(&line.account);
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use heapledger::profile::Site;
 
-    /// Returns the tree as text, with the depth as indent.
+    /// Returns the tree as lines of text, indented by depth.
     fn drawn(direction: Direction) -> Vec<String> {
         let f = |name: &'static str| (name, "a.rs", 0);
         let mut profile = named(&[

@@ -1,10 +1,11 @@
 //! Conservation laws of a profile, and the certainty of its figures.
 //!
-//! The *laws* are the conservation laws of `profile::check`, plus the relations between tables that readers depend on
-//! (indices that exist, a peak that is at least the live bytes). Each law is listed with its figures and its state:
-//! it holds, is broken, or cannot be checked for this profile. An uncheckable law is never shown as one that holds.
+//! The *laws* are the conservation laws of `profile::check`, and further relations between tables on which readers of a
+//! file depend (indices that exist, a peak that is at least the live bytes). Each law is listed with the values of both
+//! sides and its state: it holds, is broken, or cannot be checked for this profile. A law that cannot be checked is
+//! never shown as one that holds.
 //!
-//! The *conclusions* follow from the quality counters ([`certainty()`]). A broken law makes every conclusion
+//! The *conclusions* are the certainties of the groups of figures ([`certainty()`]). A broken law makes every figure
 //! uncertain, because the tables contradict each other.
 
 use super::{Certainty, FigureGroup, Origin, certainty};
@@ -17,7 +18,7 @@ pub enum LawState {
     Holds,
     /// The two sides of the law disagree.
     Broken,
-    /// The two sides of the law may differ, because events are in flight, lost or anomalous.
+    /// The two sides of the law may differ, because events are in flight, lost or do not pair.
     NotCheckable,
 }
 
@@ -32,10 +33,10 @@ impl LawState {
     }
 }
 
-/// Law with its figures and its state.
+/// Law, the values of its sides, and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LawFinding {
-    /// Law, as an equation or inequality.
+    /// Text of the law, as an equation or inequality.
     pub law: &'static str,
     /// Value of the left side.
     pub left: u128,
@@ -54,7 +55,7 @@ pub struct Conclusion {
     pub certainty: Certainty,
 }
 
-/// Laws and conclusions of a profile.
+/// Result of a verification: the laws of a profile, and the certainties of its figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
     /// All laws, in a fixed order.
@@ -64,7 +65,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Returns the certainty of a group of figures, with the effects of damage and broken laws.
+    /// Returns the certainty of a group of figures, including the effects of damage and broken laws.
     pub fn certainty(&self, figure: FigureGroup) -> &Certainty {
         let found = self.conclusions.iter().find(|conclusion| conclusion.figure == figure);
         &found.expect("every figure has its conclusion").certainty
@@ -76,7 +77,7 @@ impl Verification {
     }
 }
 
-/// Checks every law of `profile` and derives the certainty of every group of figures. Damage in `origin` makes all
+/// Checks every law of `profile` and derives the certainty of every group of figures. Any damage in `origin` makes all
 /// figures uncertain.
 pub fn verify(profile: &Profile, origin: &Origin) -> Verification {
     let mut laws: Vec<LawFinding> = profile::laws(profile).into_iter().map(conservation).collect();
@@ -98,7 +99,7 @@ fn conservation(law: profile::Law) -> LawFinding {
     LawFinding { law: law.law, left: law.left, right: law.right, state }
 }
 
-/// Returns the relations that only readers of a file depend on; `profile::check` does not check these relations.
+/// Returns the relations that `profile::check` does not check, because only readers of a file depend on them.
 fn relations(profile: &Profile) -> Vec<LawFinding> {
     let (totals, peak) = (&profile.totals, &profile.peak);
     let accounted = |row: &profile::ThreadRow| {

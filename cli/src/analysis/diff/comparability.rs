@@ -1,4 +1,4 @@
-//! Issues: reasons against comparing two profiles.
+//! Reasons against comparing two profiles.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,8 @@ pub struct Side<'a> {
     pub origin: &'a Origin,
 }
 
-/// Reason against comparing two profiles. Two numbers are the amounts in the first and in the second profile.
+/// Reason against comparing two profiles. A pair of numbers or texts belongs to the first and the second profile, in
+/// this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ComparabilityIssue {
@@ -26,26 +27,27 @@ pub enum ComparabilityIssue {
     Lost(u64, u64),
     /// Events were sampled out.
     SampledOut(u64, u64),
-    /// Only one profile has call stacks, so no site has a counterpart.
+    /// Only one of the profiles has call stacks, so the sites cannot be matched.
     StacksInOneOnly,
-    /// Allocations have no stack: the stack was sampled out, the walk failed, or the table was full.
+    /// Some allocations have no stack: the stack was sampled out, the walk failed, or the table was full.
     WithoutStack(u64, u64),
     /// The programs have different names, and no function in common.
     OtherProgram(String, String),
     /// The programs have different names, but are copies or builds of one program.
     Renamed(String, String),
-    /// The builds of this object differ and frames in it have no names, so equal offsets mean different places.
+    /// The profiles come from different builds of this object, and frames in it have no names. So equal offsets can be
+    /// different functions.
     OtherBuildWithoutNames(String),
-    /// The builds of the program differ. The comparison matches functions by name.
+    /// The profiles come from different builds of the program. Functions are matched by name all the same.
     OtherBuild,
-    /// Events were not booked yet.
+    /// Some events were not booked yet.
     InFlight(u64, u64),
-    /// Events do not pair.
+    /// Some allocations and frees do not pair, pair ambiguously, or differ in size.
     Anomalies(u64, u64),
 }
 
 impl ComparabilityIssue {
-    /// Whether the issue forbids the comparison. A report shows the other issues beside the result.
+    /// Whether the issue forbids the comparison. If not, a report shows the issue beside the result.
     pub fn forbids(&self) -> bool {
         !matches!(
             self,
@@ -134,7 +136,8 @@ pub fn issues(before: Side<'_>, after: Side<'_>) -> Vec<ComparabilityIssue> {
     issues
 }
 
-/// Whether the executables have the same build id, or a function of the program in common.
+/// Whether both profiles come from one program: the executables have the same build id, or a function of the program in
+/// common.
 fn is_one_program(before: &Profile, after: &Profile) -> bool {
     let build = |profile: &Profile| profile.modules.first().map(|module| module.build_id.clone());
     if build(before).is_some_and(|id| !id.is_empty() && Some(id) == build(after)) {
@@ -154,7 +157,7 @@ fn has_stacks(profile: &Profile) -> bool {
     profile.settings.stacks != Stacks::Off && profile.stacks.iter().any(|stack| !stack.frames.is_empty())
 }
 
-/// Returns the first object that has an unnamed frame and whose build id differs in the other profile.
+/// Returns the first object of `profile` that has an unnamed frame, and another build id in the `other` profile.
 fn unnamed_in_other_build(profile: &Profile, other: &Profile) -> Option<String> {
     let file = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
     let reader = StackReader::new(profile);
@@ -232,7 +235,7 @@ mod tests {
         let mut other = sample::named();
         other.modules[1].build_id = "ef".into();
         assert_eq!(found(&fine, &other), ["other_build_without_names"]);
-        // If the frames have names, another build does not prevent the comparison.
+        // If all frames have names, another build does not prevent the comparison.
         let mut names = sample::named();
         names.modules[1].build_id = "ef".into();
         let symbol = vec![heapledger::profile::SymbolFrame { function: 3, ..Default::default() }];

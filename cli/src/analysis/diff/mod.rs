@@ -1,11 +1,11 @@
 //! Differences between two profiles, by site.
 //!
-//! Two sites match if their stacks have the same function names, from the innermost to the outermost. The match
-//! ignores lines and the hashes that a compiler appends, so that a site still matches after an edit elsewhere. A
-//! frame without a name is matched by object and offset, which identify the same place only in the same build.
+//! Two sites match if their stacks have the same function names, from the innermost to the outermost. Line numbers and
+//! the hashes that a compiler appends are ignored, so that a site still matches after an edit elsewhere. A frame
+//! without a name is matched by object and offset, which identify the same function only in the same build.
 //!
-//! Any two profiles can be subtracted, but the difference of incomplete figures, or of two programs, is not a
-//! finding. [`issues`] lists the reasons against a comparison, first those that forbid the comparison.
+//! Any two profiles can be subtracted, but a difference of incomplete figures, or of two programs, means nothing.
+//! [`issues`] lists the reasons against a comparison; those that forbid it come first.
 
 mod comparability;
 mod places;
@@ -99,12 +99,12 @@ impl Figures {
     }
 }
 
-/// Returns `after` minus `before`.
+/// Returns `after` minus `before`, without overflow.
 pub fn change(before: u64, after: u64) -> i128 {
     i128::from(after) - i128::from(before)
 }
 
-/// Profiles that contain a site.
+/// Which of the two profiles contain a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// Both profiles contain the site.
@@ -126,12 +126,12 @@ impl Presence {
     }
 }
 
-/// Figures of a site in both profiles; zeros in a profile that does not contain the site.
+/// Figures of a site in both profiles; zeros for a profile that does not contain the site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteChange {
     /// Stack as indices into [`Diff::functions`], innermost first; empty for blocks without a stack.
     pub stack: Rc<[u32]>,
-    /// Profiles that contain the site.
+    /// Which of the profiles contain the site.
     pub presence: Presence,
     /// Figures of the site in the first profile.
     pub before: Figures,
@@ -140,7 +140,7 @@ pub struct SiteChange {
 }
 
 impl SiteChange {
-    /// Returns the growth of the figure that `order` ranks by; negative if the figure shrank.
+    /// Returns how much the figure of `order` grew from the first to the second profile; negative if the figure shrank.
     pub fn change(&self, order: SiteOrder) -> i128 {
         change(self.before.of(order), self.after.of(order))
     }
@@ -149,12 +149,12 @@ impl SiteChange {
 /// Differences between two profiles.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diff {
-    /// Names of functions, each stored once.
+    /// Names of the functions, each stored once. Stacks refer to them by index.
     pub functions: Vec<String>,
-    /// Owner of each function.
+    /// Owner of each function of `functions`.
     pub owners: Vec<CodeOwner>,
-    /// Sites of both profiles: first those of the first profile in its order, then those that only the second
-    /// contains.
+    /// Sites of both profiles: first the sites of the first profile in its order, then the sites that only the second
+    /// profile contains.
     pub sites: Vec<SiteChange>,
     /// Scopes whose figures differ, the largest change first.
     pub scopes: Vec<ScopeChange>,
@@ -167,7 +167,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Whether no issue forbids the comparison.
+    /// Whether the profiles can be compared: no issue forbids the comparison.
     pub fn is_comparable(&self) -> bool {
         !self.issues.iter().any(ComparabilityIssue::forbids)
     }
@@ -177,7 +177,7 @@ impl Diff {
         stack.iter().filter_map(|function| self.functions.get(*function as usize)).map(String::as_str)
     }
 
-    /// Returns the sites whose figure changed, the largest change first.
+    /// Returns the sites whose figure changed, the largest change first, be it growth or shrinkage.
     pub fn by_change(&self, order: SiteOrder) -> Vec<&SiteChange> {
         let mut changed: Vec<_> = self.sites.iter().filter(|site| site.change(order) != 0).collect();
         changed.sort_by_key(|site| std::cmp::Reverse(site.change(order).unsigned_abs()));
@@ -185,7 +185,7 @@ impl Diff {
     }
 }
 
-/// Compares two profiles.
+/// Compares two profiles by site and by scope.
 pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
     let mut functions: Interner<String> = Interner::default();
     let mut owners: Vec<CodeOwner> = Vec::new();
@@ -233,7 +233,7 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
     }
 }
 
-/// Returns a name without the hash that legacy mangling appends.
+/// Returns a name without the hash `::h…` of 16 digits that the legacy mangling of Rust appends.
 fn without_hash(name: &str) -> &str {
     let Some((before, hash)) = name.rsplit_once("::h") else { return name };
     let is_hash = hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -267,7 +267,7 @@ mod tests {
     fn sites_are_matched_by_name_and_the_rest_is_new_or_gone() {
         let before = sample::named();
         let mut after = sample::named();
-        // The second profile has other addresses and lines, one stack less, a new hash, and a function with another
+        // In the second profile: other addresses and lines, one stack less, a new hash, and a function with another
         // name.
         after.stacks[2].frames = vec![0xe000];
         after.symbols.frames.get_mut(&0x1010).expect("a call")[1].line = 99;

@@ -1,4 +1,4 @@
-//! Changes by place: the sites of a comparison, summed by the function that a report shows.
+//! Changes by place: the sites of a comparison, summed by the function that a report names.
 
 use std::collections::HashMap;
 
@@ -8,23 +8,24 @@ use crate::analysis::CodeOwner;
 /// Sites of one function in both profiles, summed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaceChange {
-    /// Function, as an index into [`Diff::functions`]: the first of the program on the stacks, else the first of a
-    /// dependency, else the innermost; `None` for blocks without a stack.
+    /// Function as an index into [`Diff::functions`]: the innermost function of the program on the stacks, else the
+    /// innermost function of a dependency, else the innermost function. `None` for blocks without a stack.
     pub function: Option<u32>,
     /// Figures in the first profile.
     pub before: Figures,
     /// Figures in the second profile.
     pub after: Figures,
-    /// Profiles that contain the place.
+    /// Which of the profiles contain the place.
     pub presence: Presence,
-    /// Number of sites that are summed.
+    /// Number of sites in this sum.
     pub sites: u64,
-    /// Site with the largest change, as an index into [`Diff::sites`], for each figure of [`SiteOrder::ALL`].
+    /// For each figure of [`SiteOrder::ALL`]: the largest change of a site, and the index of that site in
+    /// [`Diff::sites`].
     largest: [(u128, usize); SiteOrder::ALL.len()],
 }
 
 impl PlaceChange {
-    /// Returns the growth of the figure that `order` ranks by; negative if the figure shrank.
+    /// Returns how much the figure of `order` grew from the first to the second profile; negative if the figure shrank.
     pub fn change(&self, order: SiteOrder) -> i128 {
         change(self.before.of(order), self.after.of(order))
     }
@@ -37,7 +38,7 @@ impl PlaceChange {
 }
 
 impl Diff {
-    /// Returns the index, in the stack of a site, of the function that a report shows.
+    /// Returns the index, in the stack of a site, of the function that a report names for the site.
     pub fn place_of(&self, site: &SiteChange) -> usize {
         let owner = |function: &u32| self.owners.get(*function as usize).copied();
         let first = |wanted| site.stack.iter().position(|function| owner(function) == Some(wanted));
@@ -72,9 +73,9 @@ impl Diff {
         places
     }
 
-    /// Returns the figure of the processes with the largest relative change: the peak, unless the live bytes, the bytes
-    /// allocated or the number of blocks changed more. The change of the live bytes is taken relative to the peak,
-    /// because few bytes are live at the end of a program, and small differences of these say nothing.
+    /// Returns the figure of the whole process with the largest relative change: the peak, the live bytes, the bytes
+    /// allocated or the number of blocks. If changes are equal, the peak is preferred. The change of the live bytes is
+    /// relative to the peak, because few bytes are live at the end of a program, so small differences would look large.
     pub fn most_changed(&self) -> SiteOrder {
         let share = |order: &SiteOrder| {
             let (before, after) = (self.before.of(*order), self.after.of(*order));

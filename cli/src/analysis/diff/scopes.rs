@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use heapledger::profile::{Profile, Scope};
 use serde::Serialize;
 
-/// Figures of a scope, which include the scopes nested in it.
+/// Figures of a scope, including those of the scopes nested in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ScopeFigures {
     /// Bytes live at the end.
     pub live_bytes: u64,
     /// Blocks live at the end.
     pub live_blocks: u64,
-    /// Maximum of the scope's live bytes. If several scopes have one path, the largest of their maxima.
+    /// Maximum of the scope's live bytes. If several scopes have the same path, the largest of their maxima.
     pub peak_bytes: u64,
     /// Bytes allocated.
     pub total_bytes: u64,
@@ -20,7 +20,7 @@ pub struct ScopeFigures {
     pub total_blocks: u64,
 }
 
-/// Figures of a scope in both profiles; zeros in a profile that does not contain it.
+/// Figures of a scope in both profiles; zeros for a profile that does not contain the scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopeChange {
     /// Names of the scope and of the scopes around it, outermost first, as `server > GET /search`.
@@ -32,7 +32,7 @@ pub struct ScopeChange {
 }
 
 impl ScopeChange {
-    /// Returns the growth of the live bytes; negative if they shrank.
+    /// Returns how much the live bytes grew; negative if they shrank.
     pub fn live_bytes(&self) -> i128 {
         growth(self.before.live_bytes, self.after.live_bytes)
     }
@@ -42,7 +42,8 @@ fn growth(before: u64, after: u64) -> i128 {
     i128::from(after) - i128::from(before)
 }
 
-/// Returns the scopes whose figures differ, by descending change of the live bytes, then of the bytes allocated.
+/// Returns the scopes whose figures differ, the largest change of the live bytes first, then the largest change of the
+/// bytes allocated.
 pub(super) fn changed(before: &Profile, after: &Profile) -> Vec<ScopeChange> {
     let mut scopes: BTreeMap<String, (ScopeFigures, ScopeFigures)> = BTreeMap::new();
     for (profile, is_after) in [(before, false), (after, true)] {
@@ -69,7 +70,7 @@ pub(super) fn changed(before: &Profile, after: &Profile) -> Vec<ScopeChange> {
 pub fn path(profile: &Profile, number: u32) -> String {
     let around = |number: &u32| {
         let parent = profile.scope(*number)?.parent;
-        // The parent of a scope is an earlier scope.
+        // Only an earlier scope can be the parent. A corrupt file could name a later one, which would form a cycle.
         (parent != 0 && parent < *number).then_some(parent)
     };
     let numbers = std::iter::successors(Some(number), around);

@@ -1,7 +1,8 @@
 //! Profiles with known answers, for the tests of the analysis, the reports and the exports.
 //!
-//! [`complete`] is a small program written by hand: two threads allocate ten blocks, four of 1,050 to 1,150 bytes and
-//! six of 100 bytes. Seven blocks are freed; three (1,050, 1,050 and 100 bytes) are live at the end. Every law holds.
+//! [`complete`] is the profile of a small imaginary program. Two threads allocate ten blocks: four of 1,050 to 1,150
+//! bytes and six of 100 bytes. Seven blocks are freed; three (1,050, 1,050 and 100 bytes) are live at the end. Every
+//! law holds.
 
 use heapledger::profile::{
     ClockInfo, ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, Histogram,
@@ -51,7 +52,7 @@ pub(crate) fn empty() -> Profile {
     }
 }
 
-/// Returns the profile of the program that the module comment describes, recorded without loss.
+/// Returns the profile of the program in the [module](self) comment, recorded without loss.
 pub(crate) fn complete() -> Profile {
     let mut profile = empty();
     profile.quality.attempted = 14;
@@ -113,7 +114,7 @@ pub(crate) fn complete() -> Profile {
     profile
 }
 
-/// Returns [`complete`] with `events` lost events of its first thread, all for one reason.
+/// Returns [`complete`] with `events` additional events of the first thread, all lost for the same reason.
 pub(crate) fn with_loss(reason: LossReason, events: u64) -> Profile {
     let mut profile = complete();
     profile.quality.attempted += events;
@@ -199,8 +200,8 @@ fn threads() -> Vec<ThreadRow> {
     ]
 }
 
-/// Returns the profile of a program with names and six sites: one without a stack, two whose stacks read the same,
-/// one without a name, one in a loaded object, and one whose stack ends early. Every law of the sites holds.
+/// Returns the profile of a program with names and six sites: one without a stack, two whose stacks have the same
+/// names, one without a name, one in a loaded object, and one whose stack ends early. Every law of the sites holds.
 pub(crate) fn named() -> Profile {
     let mut profile = complete();
     let texts =
