@@ -42,34 +42,34 @@ impl ComparedFigure {
     }
 }
 
-/// The change of a figure since the baseline.
+/// The verdict on the change of a figure since the baseline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ChangeVerdict {
-    /// The whole interval is an improvement.
+    /// The whole confidence interval of the change is an improvement.
     Better,
-    /// The whole interval is a deterioration.
+    /// The whole confidence interval of the change is a deterioration.
     Worse,
-    /// The interval includes zero. This does not prove equality; the interval bounds the change.
+    /// The confidence interval includes zero. The figure may still have changed by any value inside the interval.
     NoDifferenceSeen,
     /// The figures are not comparable; the text gives the reason.
     NotComparable(String),
 }
 
-/// One figure at one load, in the baseline and now.
+/// The values of one figure at one load, in the baseline and in this report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FigureChange {
     /// The figure.
     pub figure: ComparedFigure,
-    /// Value in the baseline: the geometric mean over its windows. For completeness: the share over all windows
-    /// together.
+    /// Value in the baseline: the geometric mean over the measured windows. For completeness: the share over all
+    /// windows together.
     pub baseline: Option<f64>,
     /// Value in this report, computed in the same way as `baseline`.
     pub now: Option<f64>,
     /// Change as a share of the baseline's value: −0.2 is a fifth less. For completeness: the difference of the two
     /// shares. `None` if the values are not comparable.
     pub change: Option<f64>,
-    /// Confidence interval of `change`. `None` for completeness, which is counted, and for values that are not
+    /// Confidence interval of `change`. `None` for completeness, which is an exact count, and for values that are not
     /// comparable.
     pub interval: Option<(f64, f64)>,
     /// Verdict on `change`.
@@ -81,18 +81,18 @@ pub struct FigureChange {
 pub struct LoadChange {
     /// The load.
     pub load: LoadModel,
-    /// Number of complete windows, in the baseline and in this report.
+    /// Number of complete measured windows, in the baseline and in this report.
     pub measured: (usize, usize),
-    /// One entry per [`ComparedFigure`].
+    /// Change of each [`ComparedFigure`].
     pub figures: Vec<FigureChange>,
 }
 
 /// A comparison of a report with an earlier one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BaselineComparison {
-    /// Probability that all intervals hold at once.
+    /// Probability that all confidence intervals contain the true changes at once.
     pub confidence: f64,
-    /// Probability of each single interval, derived from `confidence`.
+    /// Probability that a single confidence interval contains the true change, derived from `confidence`.
     pub confidence_each: f64,
     /// Maximum deterioration that is allowed, as a share.
     pub worse_by: f64,
@@ -105,7 +105,8 @@ pub struct BaselineComparison {
 }
 
 impl BaselineComparison {
-    /// Returns the figures whose whole interval is worse by more than the allowance. Completeness has no allowance.
+    /// Returns the figures whose whole confidence interval is worse than the baseline by more than `worse_by`. A
+    /// completeness that is worse at all is also returned.
     pub fn too_much_worse(&self) -> impl Iterator<Item = (&LoadModel, &FigureChange)> {
         let beyond = |c: &&FigureChange| {
             let certain = match (c.figure, c.interval) {

@@ -7,11 +7,11 @@ use super::validity::ValidityIssue;
 
 /// Maximum p99 lag of the load generator, as a share of the median response time.
 const LATE_FROM: f64 = 0.10;
-/// Maximum p99 lag that is never a problem, in nanoseconds: the resolution of timers.
+/// p99 lag, in nanoseconds, up to which the load generator never counts as late. The limit is the resolution of timers.
 const LATE_FROM_NS: f64 = 200_000.0;
-/// A trend counts as drift only if the probability that chance alone gives it is lower than this.
+/// Maximum p-value of a trend that counts as drift: the probability that chance alone gives such a trend.
 const DRIFT_P: f64 = 0.01;
-/// Minimum change over the window that counts as drift, as a share of the median level.
+/// Minimum change over the window that counts as drift, as a share of the median.
 const DRIFT_FROM: f64 = 0.10;
 /// Minimum number of answers in the window for a test of drift.
 const DRIFT_ANSWERS_MIN: u64 = 500;

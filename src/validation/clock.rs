@@ -1,6 +1,6 @@
 //! The clock of one run: nanoseconds since the users started.
 //!
-//! The clock reads tokio's clock: the monotonic clock in production, the virtual one under `tokio::time::pause`. On the
+//! The clock reads tokio's clock, which is monotonic in production and virtual under `tokio::time::pause`. On the
 //! virtual clock a test runs twenty seconds of load, with ramps and stalls, in milliseconds and with the same result
 //! each time.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The clock of a run. Clones share one start.
+/// The clock of a run. Clones have the same start.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RunClock {
     start: Arc<OnceLock<Instant>>,

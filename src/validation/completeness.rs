@@ -1,19 +1,19 @@
-//! Completeness and cost of the tracker.
+//! Completeness and cost of the tracker, the recorder of allocations under test.
 //!
-//! Throughput under a tracker that loses half of the events is worthless. Each run can therefore carry a probe of the
-//! tracker. Its counters are read before the users start and after the last user has finished. The counters answer
-//! three questions:
+//! Throughput under a tracker that loses half of the events is worthless. A benchmark can therefore have a probe, which
+//! reads the tracker's counters before the users start and after the last user has finished. The counters answer three
+//! questions:
 //!
-//! * **Conservation.** Does `observed = aggregated + dropped` hold once nothing is in flight? A mismatch is a bug of
-//!   the tracker at any percentage.
-//! * **Completeness.** How large is aggregated ÷ observed? The tracker reports both about itself, so the figure alone
+//! * **Conservation.** Does `observed = aggregated + dropped` hold once no event is in flight? Any difference, however
+//!   small, is a bug of the tracker.
+//! * **Completeness.** How large is aggregated ÷ observed? Both counts come from the tracker itself, so the ratio alone
 //!   proves little.
 //! * **The oracle.** Does the tracker's count equal the workload's? A workload with an exactly known number of
-//!   allocations and frees gives a count that is independent of the tracker. The harness itself makes no events between
-//!   the two snapshots.
+//!   allocations and frees gives a count that is independent of the tracker. The harness itself allocates and frees
+//!   nothing between the two snapshots.
 //!
-//! Cost is measured in pairs of runs with the tracker on and off, in the order A B B A, so that a drift of the machine
-//! affects both kinds of runs in the same way. The interval is computed from the paired differences.
+//! Cost is measured in pairs of runs with the tracker on and off, in the order on, off, off, on. A drift of the machine
+//! then affects both kinds of runs in the same way. The confidence interval is computed from the paired differences.
 
 use std::time::Duration;
 
@@ -22,16 +22,17 @@ use serde::{Deserialize, Serialize};
 use super::stats::{mean, mean_interval};
 use crate::profile::{LossReason, QualityIndicator};
 
-/// Counters of a tracker at one moment. Their unit is the event (an allocation or a free), unless stated otherwise.
+/// Counters of a tracker at one moment. Their unit is the event (an allocation or a free), unless stated otherwise. An
+/// event is *booked* when the tracker has added the event to its statistics.
 ///
-/// Only the counters that completeness needs are here, because they are read ten times a second while users run. The
-/// bytes of the tracker are in its dump, and the threads of a run in
+/// The struct has only the counters that completeness needs, because it is read ten times a second while users run. The
+/// memory of the tracker is in the tracker's dump. The threads of a run are in
 /// [`ConcurrentTestResult::os_threads`](super::ConcurrentTestResult::os_threads).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackerSnapshot {
     /// Observed events.
     pub observed: u64,
-    /// Events booked in the ledger.
+    /// Booked events.
     pub aggregated: u64,
     /// Observed events that are not booked yet.
     pub in_flight: u64,
@@ -67,7 +68,7 @@ impl TrackerSnapshot {
         (ended > 0).then(|| gained.aggregated as f64 / ended as f64)
     }
 
-    /// Returns the increase of each counter since `earlier`; `in_flight` and `lag_ns` stay as they are.
+    /// Returns the increase of each counter since `earlier`. `in_flight` and `lag_ns` keep their current values.
     const fn since(&self, earlier: &Self) -> Self {
         Self {
             observed: self.observed.saturating_sub(earlier.observed),
@@ -84,7 +85,7 @@ impl TrackerSnapshot {
 }
 
 impl From<&QualityIndicator> for TrackerSnapshot {
-    /// Counts the program's events, without those of the tracker.
+    /// Takes the counts of the program's events, without the events of the tracker.
     fn from(q: &QualityIndicator) -> Self {
         let [full, reentrant, teardown] =
             [LossReason::RingFull, LossReason::Reentrant, LossReason::TlsTeardown].map(|r| q.lost.get(r));
@@ -110,11 +111,10 @@ pub struct QuiesceError {
     pub in_flight: u64,
 }
 
-/// A probe that gives access to a tracker. The coordinator calls the probe while users run, so a call must not disturb
-/// the users.
+/// Access to a tracker. The benchmark calls the probe while users run, so a call must not disturb the users.
 pub trait TrackerProbe: Send + Sync {
-    /// Returns the current counters, consistent with each other. The counters of events never decrease, except
-    /// `in_flight`.
+    /// Returns the current counters, consistent with each other. Except for `in_flight` and `lag_ns`, the counters
+    /// never decrease.
     fn snapshot(&self) -> TrackerSnapshot;
 
     /// Waits until all events recorded before the call are booked.
@@ -123,8 +123,8 @@ pub trait TrackerProbe: Send + Sync {
     /// Returns a [`QuiesceError`] if events are still in flight after `limit`.
     fn quiesce(&self, limit: Duration) -> Result<(), QuiesceError>;
 
-    /// Switches the tracker on or off. Returns whether it can be switched; if not, its cost is measured between
-    /// processes.
+    /// Switches the tracker on or off. Returns whether the tracker can be switched. If not, its cost is measured by
+    /// comparing two processes.
     fn set_enabled(&self, _on: bool) -> bool {
         false
     }
@@ -155,7 +155,7 @@ impl DropBreakdown {
 pub struct LevelCompleteness {
     /// Observed events.
     pub observed: u64,
-    /// Events booked in the ledger.
+    /// Events that the tracker booked.
     pub aggregated: u64,
     /// Lost events.
     pub dropped: DropBreakdown,
@@ -163,15 +163,15 @@ pub struct LevelCompleteness {
     pub completeness: Option<f64>,
     /// Whether observed = booked + lost once no event is in flight.
     pub conserved: bool,
-    /// Events of the workload by the workload's count; `None` if unknown.
+    /// Number of events that the workload must have caused, by its count; `None` if unknown.
     pub oracle_expected: Option<u64>,
-    /// Events observed − events expected.
+    /// Events observed − events expected; `None` if the expected number is unknown.
     pub oracle_error: Option<i64>,
-    /// Events booked ÷ (booked + lost) in the worst slice of the timeline.
+    /// Events booked ÷ (booked + lost) between the two consecutive samples with the lowest share.
     pub min_slice: Option<f64>,
     /// Events per second over the run.
     pub events_per_s: Option<f64>,
-    /// Events per second in the busiest slice.
+    /// Highest number of events per second between two consecutive samples.
     pub peak_events_per_s: Option<f64>,
     /// Maximum age of an event that was not booked yet, in milliseconds.
     pub lag_max_ms: f64,
@@ -230,16 +230,17 @@ impl LevelCompleteness {
 /// Cost of the tracker, from pairs of runs with the tracker on and off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Overhead {
-    /// 1 − the geometric mean over the pairs of throughput on ÷ throughput off; negative if noise exceeds the cost.
+    /// Relative loss of throughput: 1 − the geometric mean, over the pairs, of throughput on ÷ throughput off. Negative
+    /// if noise exceeds the cost.
     pub throughput_loss: f64,
-    /// 95 % interval of `throughput_loss`, never above 1; `None` with a single pair.
+    /// 95 % confidence interval of `throughput_loss`, never above 1; `None` with a single pair.
     pub interval: Option<(f64, f64)>,
     /// Relative increase of the median response time.
     pub p50_rise: Option<f64>,
-    /// Relative increase of the processor time per answer; `None` if not measured. Other programs do not change it, so
-    /// it is the better figure on a shared machine.
+    /// Relative increase of the processor time per answer; `None` if not measured. Other programs do not change the
+    /// processor time, so this figure is better than `throughput_loss` on a shared machine.
     pub cpu_rise: Option<f64>,
-    /// 95 % interval of `cpu_rise`; `None` with a single pair.
+    /// 95 % confidence interval of `cpu_rise`; `None` with a single pair.
     pub cpu_interval: Option<(f64, f64)>,
     /// Number of pairs.
     pub pairs: usize,
@@ -274,8 +275,8 @@ impl Overhead {
     /// ```
     pub fn from_pairs(pairs: &[OverheadPair]) -> Option<Self> {
         let usable = pairs.iter().filter(|p| p.off_rps > 0.0);
-        // Ratios are averaged by their logarithms: a factor and its inverse then weigh the same, and no interval of a
-        // throughput reaches below zero.
+        // The mean is taken over the logarithms of the ratios. A factor and its inverse then cancel, and the interval
+        // of a throughput never reaches below zero.
         let rates: Vec<f64> = usable.map(|p| (p.on_rps / p.off_rps).ln()).collect();
         let ratios = |figures: fn(&OverheadPair) -> (Option<f64>, Option<f64>)| -> Vec<f64> {
             let ratio = |(on, off): (Option<f64>, Option<f64>)| Some((on? / off.filter(|o| *o > 0.0)?).ln());
@@ -297,14 +298,15 @@ impl Overhead {
         })
     }
 
-    /// Whether the loss of throughput is known to within a factor of two. Otherwise the pairs only show that the
+    /// Whether the loss of throughput is known to within a factor of two. If not, the pairs show only that the
     /// throughputs differ.
     pub fn is_telling(&self) -> bool {
         is_telling(-self.throughput_loss, self.interval.map(|(low, high)| (-high, -low)))
     }
 }
 
-/// Whether a relative change is known to within a factor of two.
+/// Whether a relative change is known to within a factor of two. Without an interval, the change itself must be at most
+/// a factor of two.
 pub(super) fn is_telling(change: f64, interval: Option<(f64, f64)>) -> bool {
     match interval {
         Some((low, high)) => 1.0 + high <= 2.0 * (1.0 + low),
@@ -409,7 +411,7 @@ mod tests {
         assert_eq!(Overhead::from_pairs(&[pair(1.0, 0.0)]), None);
     }
 
-    /// With three unequal pairs, an interval of the plain ratios reached from −209 to +260 %.
+    /// The interval of the plain ratios of these three unequal pairs was −209 to +260 %.
     #[test]
     fn no_interval_of_a_throughput_reaches_below_nothing() {
         let pair = |on_rps, off_rps| OverheadPair { on_rps, off_rps, ..Default::default() };

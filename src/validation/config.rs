@@ -8,7 +8,7 @@ use super::error::BenchError;
 use super::random::{Popularity, ThinkTime};
 use super::threshold::Threshold;
 
-/// The threads that run the users.
+/// The kind of threads that run the simulated users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Executor {
     /// Users are tasks on a multi-threaded runtime with this many workers; 0 is one worker per core.
@@ -26,22 +26,22 @@ impl Default for Executor {
     }
 }
 
-/// The sampling of processor time. Reading the clocks costs about a microsecond per poll.
+/// The choice of polls whose processor time is measured. Reading the clocks costs about a microsecond per poll.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Metering {
-    /// Every poll of every request is measured.
+    /// The processor time of every poll of every request is measured.
     #[default]
     EveryPoll,
-    /// Every poll of one request in this many is measured.
+    /// The processor time of every poll is measured for one request in this many.
     OneIn(u32),
-    /// No poll is measured; the breakdown then has no parts inside a poll.
+    /// No poll is measured. The breakdown of the response time then does not divide the time inside polls.
     Off,
 }
 
 /// The reaction to a proved deadlock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeadlockAction {
-    /// The window ends at once.
+    /// The measured window ends at once.
     #[default]
     AbortTest,
     /// The youngest wait fails with `WouldDeadlock`, and the run continues.
@@ -70,7 +70,8 @@ pub struct BenchmarkConfig {
     /// Time of full load before the measured window. Default 2 s.
     pub warm_up: Duration,
     /// Number of connections in the pool; 0 is no pool. `None`, the default, is twice the number that all users can
-    /// hold at once, so that no user waits for a connection. A workload whose connections are `()` then has no pool.
+    /// hold at once, so that no user waits for a connection. With `None`, a workload whose connections are `()` has no
+    /// pool.
     pub connection_pool_size: Option<usize>,
     /// Time-out of a wait for a connection, after which the request is rejected. Default 5 s.
     pub pool_acquire_timeout: Duration,
@@ -78,7 +79,7 @@ pub struct BenchmarkConfig {
     pub pool_leak_after: Duration,
     /// Time without progress after which a user is reported as stalled. Default 5 s.
     pub deadlock_timeout: Duration,
-    /// Time-out of a request, after which it is cancelled; `None`, the default, never cancels.
+    /// Time-out of a request, after which it is cancelled. With `None`, the default, no request is cancelled.
     pub request_timeout: Option<Duration>,
     /// Time for open requests to finish after the window. Default 5 s.
     pub graceful_stop: Duration,
@@ -100,7 +101,7 @@ pub struct BenchmarkConfig {
     pub deadlock_action: DeadlockAction,
     /// Sampling of processor time.
     pub cpu_metering: Metering,
-    /// Completeness below which a level counts as broken. Default 1.
+    /// Completeness of the tracker, from 0 to 1, below which a level of a scalability test counts as broken. Default 1.
     pub target_completeness: f64,
     /// Share of all cores that other programs may use, from 0 to 1. Above this share, a run is inconclusive. Default
     /// 0.1.
@@ -135,7 +136,8 @@ impl Default for BenchmarkConfig {
 }
 
 impl BenchmarkConfig {
-    /// Returns the defaults without ramp, warm-up, pool and recovery, for short deterministic runs.
+    /// Returns the defaults without ramp, warm-up, pool and recovery and with one repetition, for short deterministic
+    /// runs.
     pub fn bare() -> Self {
         Self {
             ramp_up_duration: Duration::ZERO,
@@ -147,7 +149,8 @@ impl BenchmarkConfig {
         }
     }
 
-    /// Returns the pool size for `users` users, each of which holds up to `per_request` connections.
+    /// Returns the configured pool size. The default is twice the number of connections that `users` users can hold, if
+    /// each user holds up to `per_request`.
     pub(super) fn pool_size(&self, users: usize, per_request: usize) -> usize {
         self.connection_pool_size.unwrap_or_else(|| users.saturating_mul(per_request).saturating_mul(2))
     }

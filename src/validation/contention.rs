@@ -1,7 +1,8 @@
 //! Contention: the part of the response time that appears only with more users.
 //!
 //! Waiting alone is not contention: a request that waits a millisecond for a remote answer does so at any load.
-//! Contention is the increase of each part since one user, as a share of the response time T at this level:
+//! Contention is the increase Δ of each part of the response time over the run of one user. It is given as a share of
+//! the response time T at the level:
 //!
 //! ```text
 //! lock      = max(0, Δ(blocked + idle)) / T            waits for other users: locks, queues behind I/O
@@ -11,8 +12,8 @@
 //! backlog   = max(0, Δ dispatch_queue) / T             the load exceeds the capacity
 //! ```
 //!
-//! Each numerator is a part of T, so the shares sum to no more than 100 %. A comparison between the users would miss a
-//! lock that slows all users alike. The comparison with the run of one user finds it.
+//! Each numerator is at most a part of T, so the shares sum to no more than 100 %. A comparison of users with each
+//! other would miss a lock that slows all users alike. The comparison with the run of one user finds such a lock.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +28,9 @@ pub struct TimeBreakdown {
     pub dispatch_queue_ms: f64,
     /// Time of the wait for a connection.
     pub pool_wait_ms: f64,
-    /// Time from wake-ups to polls.
+    /// Time from a wake-up to the next poll.
     pub sched_delay_ms: f64,
-    /// Processor time; `None` if it is not measured, in which case it is part of `off_cpu_ms`.
+    /// Processor time. `None` if it is not measured; `off_cpu_ms` then includes it.
     pub on_cpu_ms: Option<f64>,
     /// Time during which the thread was runnable without a core; `None` if the system does not report it.
     pub run_queue_ms: Option<f64>,
@@ -37,7 +38,7 @@ pub struct TimeBreakdown {
     pub blocked_ms: Option<f64>,
     /// Time inside polls off the processor: run queue and sleep together.
     pub off_cpu_ms: f64,
-    /// Time between polls without a wake-up.
+    /// Time between polls before a wake-up: waits for timers, I/O and asynchronous locks.
     pub idle_ms: f64,
 }
 
@@ -60,7 +61,7 @@ pub enum ContentionCause {
     Lock,
     /// The users wait for a core or a worker.
     Cpu,
-    /// The same work takes more cycles.
+    /// The same work takes more processor time.
     Coherency,
     /// The users wait for a connection.
     Pool,
@@ -68,18 +69,18 @@ pub enum ContentionCause {
     Backlog,
 }
 
-/// Increase of each part since one user, in percent of the response time.
+/// Increase of each part of the response time over the run of one user, in percent of the response time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ContentionScore {
-    /// Share of waits for other users; `None` if sleep is not separate from the run queue.
+    /// Share of waits for other users; `None` if sleep and the run queue were not measured separately.
     pub lock: Option<f64>,
     /// Share of waits for a core or a worker; `None` if `lock` is `None`.
     pub cpu: Option<f64>,
-    /// Share of additional cycles for the same work; `None` if processor time is not measured.
+    /// Share of additional processor time for the same work; `None` if processor time is not measured.
     pub coherency: Option<f64>,
     /// Share of waits for a connection.
     pub pool: f64,
-    /// Share of waits of arrivals beyond capacity.
+    /// Share of waits of arrivals for a free worker.
     pub backlog: f64,
     /// Sum of the known shares; its maximum is 100.
     pub total: f64,
@@ -91,7 +92,7 @@ pub struct ContentionScore {
 const DOMINANT_FROM: f64 = 5.0;
 
 impl ContentionScore {
-    /// Returns the score of a level relative to the run of one user, `baseline`; `None` without answers.
+    /// Returns the contention of a level compared with the run of one user, `baseline`; `None` without answers.
     ///
     /// # Examples
     /// ```

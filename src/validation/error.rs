@@ -1,11 +1,12 @@
 //! Errors that keep a benchmark from running.
 //!
-//! A bad *result* (failed requests, a deadlock, a breached threshold) is no error. Errors are: a configuration that
-//! cannot run, and the breach of a threshold that starts with `abort:`.
+//! A bad *result* (failed requests, a deadlock, a breached threshold) is no error. An error means that the
+//! configuration is invalid, that a session, connection, thread or baseline could not be prepared, or that a threshold
+//! that starts with `abort:` was breached.
 
 use thiserror::Error;
 
-/// The reason why a benchmark could not run.
+/// The reason why a benchmark could not run or was stopped.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BenchError {
@@ -20,7 +21,7 @@ pub enum BenchError {
         /// The configured limit.
         max: usize,
     },
-    /// The step between levels is 0.
+    /// The step between two levels (numbers of users) is 0.
     #[error("a step of 0 never reaches the highest level: use a step of at least 1")]
     ZeroStep,
     /// The measured window is empty.
@@ -29,7 +30,7 @@ pub enum BenchError {
     /// The load never sends a request.
     #[error("the load never sends a request: give a rate above 0")]
     ZeroRate,
-    /// A number is infinite, not a number, or out of range.
+    /// A number in the configuration or the load is infinite, NaN or out of range.
     #[error("{0} is not a usable number: give a finite one in its range")]
     NonFinite(&'static str),
     /// The pool has fewer connections than one request holds.

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::completeness::{QuiesceError, TrackerProbe, TrackerSnapshot};
 
-/// A probe of the `HeapLedger` that is this process's global allocator. The probe reads the counters of the ledger.
+/// A probe of the `HeapLedger` that is this process's global allocator.
 ///
-/// The ledger cannot be switched off while the process runs. So its cost is measured between two processes, one of
-/// which runs with `HEAPLEDGER=off`.
+/// Recording cannot be switched off while the process runs. So the cost of heapledger is measured between two
+/// processes, one of which runs with `HEAPLEDGER=off`.
 ///
 /// # Examples
 /// ```
@@ -24,7 +24,7 @@ impl LedgerProbe {
         crate::is_installed().then_some(Self(()))
     }
 
-    /// Returns the settings of the ledger as text; the settings have the names of the environment variables.
+    /// Returns the version and settings of heapledger as text. The values are written as in the environment variables.
     pub fn settings(self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         crate::snapshot().map_or_else(String::new, |profile| {
@@ -46,7 +46,8 @@ impl TrackerProbe for LedgerProbe {
             crate::flush();
             let in_flight = crate::quality().in_flight;
             if in_flight == 0 {
-                // The query itself made events. Without this flush, the next snapshot would count them as in flight.
+                // The query itself allocated. Without this flush, the next snapshot would count its events as in
+                // flight.
                 crate::flush();
                 return Ok(());
             }

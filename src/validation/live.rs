@@ -1,4 +1,5 @@
-//! Progress of a run for a status line. The coordinator writes it; any thread may read it.
+//! Progress of a run for a status line. The thread that coordinates the run writes the progress; any thread may read
+//! it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sync::lock;
 
-/// The progress of a benchmark's current run. Clones share one progress.
+/// The progress of a benchmark's current run. All clones show the same progress.
 ///
 /// # Examples
 /// ```
@@ -17,7 +18,7 @@ use super::sync::lock;
 #[derive(Debug, Clone, Default)]
 pub struct LiveStatus(Arc<Mutex<Live>>);
 
-/// Progress at one moment.
+/// Progress of a run at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
     /// Number of users or workers of the run; 0 before the first run.

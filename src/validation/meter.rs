@@ -7,17 +7,18 @@
 //! ```
 //!
 //! * *sched_delay* is the time from a wake-up to the next poll. The request's waker is wrapped to record the wake-up.
-//! * *on_cpu* is the thread's processor time inside a poll. The rest of the poll's wall time was off the processor:
-//!   *run_queue* while the thread was runnable without a core (the kernel's run delay, field 2 of `schedstat`),
-//!   *blocked* otherwise, by a futex, I/O or a page fault.
-//! * *idle* is the time between polls without a wake-up: timers, I/O and asynchronous locks.
+//! * *on_cpu* is the thread's processor time inside a poll. The rest of the poll's wall time was off the processor. It
+//!   is *run_queue* while the thread was runnable without a core (the kernel's run delay, field 2 of `schedstat`).
+//!   Otherwise it is *blocked*, by a futex, I/O or a page fault.
+//! * *idle* is the time between polls before a wake-up: waits for timers, I/O and asynchronous locks.
 //!
-//! Each part is clamped to the rest of the whole, so clock error can shift time between parts but never break the sum.
-//! If the kernel does not report the run delay, *run_queue* and *blocked* stay one part, off-processor time.
+//! Each part is limited to the time that the other parts leave. A clock error can move time between parts, but the sum
+//! stays exact. If the kernel does not report the run delay, *run_queue* and *blocked* stay one part, off-processor
+//! time.
 //!
 //! Reading a processor clock costs about half a microsecond, and reading the run delay twice that. The run delay is
-//! therefore read before a poll only if the last poll took over 20 µs, and after a poll only if the poll was off the
-//! processor.
+//! therefore read before a poll only if the last poll took over 20 µs. It is read after a poll only if the poll was off
+//! the processor for over 20 µs.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -28,11 +29,11 @@ use std::task::{Context, Poll, Waker};
 use super::clock::RunClock;
 use super::probe::{TaskProbe, run_delay_gained_ns, thread_cpu_ns};
 
-/// Off-processor time of a poll, in nanoseconds, that is short: it is not split, because it is no time slice. After a
-/// poll that took longer, the run delay is read before the next poll.
+/// Limit of a short poll, in nanoseconds. Off-processor time up to this limit counts as blocked, because it is shorter
+/// than a time slice of the scheduler. After a poll that took longer, the run delay is read before the next poll.
 const LONG_POLL_NS: u64 = 20_000;
 
-/// The parts of one execution, in nanoseconds.
+/// The parts of the response time that the execution of one request took, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Parts {
     pub sched_delay: u64,
@@ -47,7 +48,7 @@ pub(super) struct Parts {
     pub split: bool,
 }
 
-/// A meter of the executions of one user.
+/// Measures the execution of one user's requests.
 #[derive(Debug)]
 pub(super) struct Meter {
     probe: Arc<TaskProbe>,
@@ -122,7 +123,8 @@ impl Parts {
         let off = wall - on_cpu;
         self.cpu_raw += cpu.unwrap_or(0);
         self.on_cpu += on_cpu;
-        // A short off-processor time is no time slice; it comes from clock error, cache misses and faults.
+        // Off-processor time this short does not come from the scheduler, but from clock error, cache misses and
+        // faults.
         let run_queue = match cpu {
             Some(_) if off <= LONG_POLL_NS => Some(0),
             Some(_) => run_delay_gained_ns(),

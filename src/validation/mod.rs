@@ -1,8 +1,8 @@
 //! The concurrent benchmark.
 //!
-//! It drives realistic load through a workload and reports throughput, latency, the parts of the response time,
-//! contention, deadlocks and scalability. Under a tracker it also reports completeness and cost of the tracker at each
-//! load.
+//! The benchmark sends realistic load to a workload. It reports throughput, latency, the parts of the response time,
+//! contention, deadlocks and scalability. Under a tracker of allocations, such as heapledger, it also reports the
+//! tracker's completeness and cost at each load.
 //!
 //! ```text
 //!  plan ─► executor ─► workload ─► result ─► scalability ─► recommendation
@@ -11,9 +11,16 @@
 //!           └ completeness: the counts of the tracker
 //! ```
 //!
-//! Three decisions shape the benchmark. Latency counts from the *intended* start of a request, so that a stall cannot
-//! hide the requests it delayed. An undefined figure is `None`: no figure is NaN, and no zero means "unknown". The
-//! harness does not measure itself: inside the window it allocates nothing and takes no lock that users share.
+//! A *user* is a simulated client that sends one request at a time. The *window* is the measured part of a run, after
+//! ramp and warm-up. A *slice* is one of the short parts into which the window is divided. A *level* is one number of
+//! users in a scalability test. A *probe* reads the counters of the tracker.
+//!
+//! Three rules shape the benchmark:
+//!
+//! * Latency counts from the *intended* start of a request, so that a stall cannot hide the requests it delayed.
+//! * An undefined figure is `None`, never NaN and never 0.
+//! * The harness must not disturb the figures: inside the window it allocates nothing and takes no lock that users
+//!   share.
 
 mod assemble;
 mod baseline;

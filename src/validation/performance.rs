@@ -1,9 +1,9 @@
 //! The concurrent benchmark: one load, or a scalability test over rising loads.
 //!
-//! A [`ConcurrentBenchmark`] owns a workload and a configuration. The functions `run_*` are synchronous and start
-//! separate threads, so that a system under test that blocks its executor cannot block the caller. The functions
-//! `drive_*` do the same in the caller's runtime and on its clock. A scalability test repeats every level, in an order
-//! shuffled by the seed: on a machine that warms up or drifts, a fixed order would look like a law of scaling (Zhang
+//! A [`ConcurrentBenchmark`] contains a workload and a configuration. The functions `run_*` are synchronous and start
+//! separate threads, so that a workload that blocks its threads cannot block the caller. The functions `drive_*` do the
+//! same in the caller's runtime and on its clock. A scalability test repeats every level, in an order shuffled by the
+//! seed. In a fixed order, a machine that warms up or drifts would look like an effect of the number of users (Zhang
 //! and others, *Treadmill*, 2016).
 
 use std::sync::Arc;
@@ -69,21 +69,21 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         self
     }
 
-    /// Sets the detector, which the workload's locks and pools must share.
+    /// Sets the deadlock detector. The locks and pools of the workload must use the same detector.
     #[must_use]
     pub fn with_detector(mut self, detector: DeadlockDetector) -> Self {
         self.handles.detector = detector;
         self
     }
 
-    /// Sets the handle that ends the window early.
+    /// Sets the handle that ends the measured window early.
     #[must_use]
     pub fn with_stop(mut self, stop: StopHandle) -> Self {
         self.handles.stop = stop;
         self
     }
 
-    /// Returns a handle that ends the window early, for an interrupt handler.
+    /// Returns a handle that ends the measured window early, for an interrupt handler.
     pub fn stop_handle(&self) -> StopHandle {
         self.handles.stop.clone()
     }
@@ -103,7 +103,7 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         &self.config
     }
 
-    /// Runs one load on separate threads. Returns within ramp, warm-up, window and graceful stop plus three seconds,
+    /// Runs one load on separate threads. Returns at most three seconds after ramp, warm-up, window and graceful stop,
     /// even if the workload blocks.
     ///
     /// # Errors
@@ -127,8 +127,8 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         Ok(ConcurrentTestResult::of(run_apart(run)?, &load, &config))
     }
 
-    /// Runs one load in the caller's runtime and on its clock, which may be paused. A workload that blocks its thread
-    /// blocks the caller.
+    /// Runs one load in the caller's tokio runtime and on its clock, which a test may pause. A workload that blocks its
+    /// thread blocks the caller.
     ///
     /// # Errors
     /// Returns the same errors as [`run_concurrent_test`](Self::run_concurrent_test).
@@ -195,7 +195,7 @@ impl<W: Workload> ConcurrentBenchmark<W> {
     }
 
     /// Measures the cost of the tracker at one load, by `pairs` runs with the tracker on and as many with it off,
-    /// interleaved. Returns `None` without a probe, or with a probe that cannot switch its tracker off.
+    /// interleaved. Returns `None` without a probe, or if the tracker cannot be switched off.
     ///
     /// # Errors
     /// Returns the same errors as [`run_concurrent_test`](Self::run_concurrent_test).

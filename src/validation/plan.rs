@@ -1,18 +1,19 @@
-//! The offered load, as pure arithmetic. It uses no clock and no thread, and no randomness except the seed's.
+//! The offered load, and the computation of the times at which its requests start. The times depend only on the load
+//! and the seed; no clock and no thread is used.
 //!
 //! An open load is a *plan* of intended starts, fixed before the first request. Response time counts from the intended
 //! start, so a stall of the system cannot hide the requests it delayed (G. Tene's "coordinated omission"). The plan is
-//! one piecewise linear curve, the rate over time. Its integral A(t) is the number of arrivals due by t. Arrival k is
-//! due where
+//! one piecewise linear curve, the rate over time. The integral A(t) of the rate is the number of arrivals due by time
+//! t. Arrival k is due at the time t for which
 //!
 //! * `A(t) = k` for uniform arrivals. The time is computed from k, never by adding rounded gaps, so no error
 //!   accumulates.
-//! * `A(t) = E_k`, a running sum of unit exponentials, for Poisson arrivals. The change of time converts a unit Poisson
-//!   process into one of any rate, ramps included.
+//! * `A(t) = E_k`, a running sum of unit exponentials, for Poisson arrivals. The equation converts a Poisson process of
+//!   rate 1 into a process of the planned rate, also on a ramp.
 //!
-//! On a piece whose rate goes from a to b over T seconds, with s = (b−a)/T, `n = a·t + s·t²/2` arrivals are due. The
-//! time is solved as `t = 2n / (a + sqrt(a² + 2sn))`, which needs no special case for a flat piece and keeps all digits
-//! at small slopes.
+//! On a piece whose rate goes from a to b over T seconds, with s = (b−a)/T, `n = a·t + s·t²/2` arrivals are due in the
+//! first t seconds. The solution is computed as `t = 2n / (a + sqrt(a² + 2sn))`. This form needs no special case for a
+//! constant rate (s = 0) and keeps all digits at small slopes.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use super::random::{Popularity, UserRng};
 pub enum Arrivals {
     /// Arrivals are evenly spaced.
     Uniform,
-    /// Arrivals are independent: their gaps are exponential, with bursts.
+    /// Arrivals are independent. The gaps between them are exponentially distributed, so bursts occur.
     #[default]
     Poisson,
 }
@@ -41,13 +42,13 @@ pub enum Overload {
     Drop,
 }
 
-/// The course of a stage towards its target.
+/// The change of the load's level during a stage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StageShape {
-    /// The level follows a straight line from the end of the previous stage.
+    /// The level changes in a straight line from the end of the previous stage to the target.
     #[default]
     Linear,
-    /// The level is the target from the start of the stage on.
+    /// The level equals the target during the whole stage.
     Step,
 }
 
@@ -65,9 +66,9 @@ pub enum StageUnit {
 pub struct Stage {
     /// Length of the stage.
     pub duration: Duration,
-    /// Level at the end of the stage, in the load's unit.
+    /// Level at the end of the stage, in the unit of the load.
     pub target: f64,
-    /// Course towards the target.
+    /// Change of the level during the stage.
     pub shape: StageShape,
 }
 
@@ -87,11 +88,11 @@ pub enum LoadModel {
         arrivals: Arrivals,
         /// Number of workers: the maximum number of concurrent requests.
         max_in_flight: usize,
-        /// Treatment of arrivals without a free worker.
+        /// Treatment of arrivals while all workers are busy.
         overload: Overload,
     },
-    /// Levels change over time in stages, as in k6. The measured window is the longest flat stage, or the whole run if
-    /// no stage is flat.
+    /// The number of users or the rate changes over time in stages, as in the load generator k6. The measured window is
+    /// the longest flat stage, or the whole run if no stage is flat.
     Staged {
         /// Level at the start.
         start: f64,
@@ -234,8 +235,8 @@ impl LoadModel {
         Some(IntendedStarts { pieces, source, next: 0, piece: 0, end_ns: load_end_ns })
     }
 
-    /// Returns the number of users that are active at `t_ns`: all users, except in a `Users` staging. Does not
-    /// allocate.
+    /// Returns the number of users that are active at `t_ns`. The number changes only in a staged load with the unit
+    /// `Users`. Does not allocate.
     pub(super) fn users_at(&self, t_ns: u64) -> usize {
         let Self::Staged { start, stages, unit: StageUnit::Users, .. } = self else { return self.workers() };
         let t_s = t_ns as f64 / 1e9;
@@ -252,7 +253,7 @@ fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
 }
 
-/// A stretch of time in which the level changes linearly, with the number of arrivals due before it.
+/// A span of time in which the level changes linearly, with the number of arrivals due before the span.
 #[derive(Debug, Clone, Copy, Default)]
 struct Piece {
     start_s: f64,
@@ -272,7 +273,8 @@ impl Piece {
         Self { start_s, len_s: len_s.max(0.0), from: from.max(0.0), to: to.max(0.0), due_before }
     }
 
-    /// Returns the time at which `due` arrivals are due, in seconds; `None` if that time is after this piece.
+    /// Returns the time, in seconds, by which `due` arrivals of the whole load are due; `None` if that time is after
+    /// this piece.
     fn invert(&self, due: f64) -> Option<f64> {
         let n = due - self.due_before;
         if n >= self.due() {
@@ -416,8 +418,8 @@ mod tests {
         }
     }
 
-    /// Returns the mean and standard deviation of the gaps, and their largest distance from the exponential
-    /// distribution.
+    /// Returns the mean and standard deviation of the gaps in seconds, and their largest distance from the exponential
+    /// distribution, multiplied by √n (the Kolmogorov statistic).
     fn gap_statistics(plan: &[u64], rate: f64) -> (f64, f64, f64) {
         let mut gaps: Vec<f64> = plan.windows(2).map(|w| (w[1] - w[0]) as f64 / 1e9).collect();
         let n = gaps.len() as f64;
@@ -449,7 +451,7 @@ mod tests {
 
     #[test]
     fn a_ramp_offers_its_integral() {
-        // 0 to 100/s over 10 s are 500 arrivals; arrival k is due where 5 t² = k.
+        // A ramp from 0 to 100/s over 10 s has 500 arrivals. Arrival k is due at the time t for which 5 t² = k.
         let plan = starts(&open(100.0, Arrivals::Uniform), 10, 20);
         assert_eq!(plan.len(), 1500);
         for k in [1u64, 50, 125, 499] {

@@ -1,5 +1,5 @@
-//! Figures of a task: processor clocks and scheduler statistics from the system, wake-ups and polls from the executor.
-//! This file holds the only platform calls of the module `validation` and its only `unsafe`.
+//! Figures of a user's task: processor clocks and scheduler statistics from the system, wake-ups and polls from the
+//! executor. Only this file of the module `validation` has platform calls and `unsafe`.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -68,7 +68,8 @@ pub(super) fn thread_id() -> u64 {
     })
 }
 
-/// A thread's open file of scheduler statistics, with the run delay at the last read.
+/// A thread's open file of scheduler statistics, with the run delay at the last read. The run delay is the time during
+/// which the thread was runnable without a core.
 enum RunDelay {
     Unopened,
     Missing,
@@ -76,7 +77,7 @@ enum RunDelay {
 }
 
 impl RunDelay {
-    /// Returns the run delay since the last read, in nanoseconds.
+    /// Returns the run delay since the last read, in nanoseconds; `None` if the kernel does not report it.
     fn gained(&mut self) -> Option<u64> {
         if matches!(self, Self::Unopened) {
             *self = File::open("/proc/thread-self/schedstat")
@@ -94,7 +95,7 @@ pub(super) fn run_delay_gained_ns() -> Option<u64> {
     RUN_DELAY.with(|r| r.try_borrow_mut().ok()?.gained())
 }
 
-/// The first two fields of `/proc/…/schedstat`.
+/// The first two fields of `/proc/…/schedstat`: processor time and run delay.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Schedstat {
     pub cpu_ns: u64,
@@ -114,8 +115,8 @@ pub(super) fn read_schedstat(file: &File) -> Option<Schedstat> {
 
 /// The state of a user's task, readable from other threads: its last wake-up, and the thread that polls it.
 ///
-/// The probe is also the waker of the task's futures: it records a wake-up and forwards it. One probe serves all
-/// requests of a user, so a request costs reference counts and no allocation.
+/// The probe is also the waker of the task's futures: it records each wake-up and passes it on to the executor's waker.
+/// All requests of a user share one probe, so a request costs no allocation, only changes of a reference count.
 #[derive(Debug)]
 pub(super) struct TaskProbe {
     clock: RunClock,
@@ -157,7 +158,7 @@ impl TaskProbe {
     }
 
     fn forward_wake(&self) {
-        // Only the first wake-up counts, because later ones find the task already scheduled.
+        // Only the first wake-up before a poll counts, because later wake-ups find the task already scheduled.
         let _ = self.woken_at.compare_exchange(0, self.clock.now_ns().max(1), Relaxed, Relaxed);
         let inner = lock(&self.inner).clone();
         inner.wake();
@@ -189,7 +190,7 @@ impl Wake for TaskProbe {
     }
 }
 
-/// A poll in progress.
+/// A guard of a poll in progress. Dropping the guard ends the poll.
 pub(super) struct Polling<'a>(&'a TaskProbe);
 
 impl Drop for Polling<'_> {

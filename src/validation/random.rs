@@ -1,9 +1,9 @@
 //! Reproducible randomness: one generator per simulated user.
 //!
-//! Every user draws from a separate stream of ChaCha8, which the user's number selects under the run's seed. The same
-//! seed therefore gives the same requests in any schedule. Drawing never allocates: Zipf popularity is sampled by
-//! rejection (`rand_distr`), and shuffling without replacement is a keyed permutation (four Feistel rounds with cycle
-//! walking) instead of a stored order.
+//! Every user has a separate stream of ChaCha8, selected by the run's seed and the user's number. The same seed
+//! therefore gives the same requests in any schedule. Drawing never allocates. Zipf popularity is sampled by rejection
+//! (`rand_distr`). Shuffling without replacement is a keyed permutation (four Feistel rounds with cycle walking), so no
+//! order is stored.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub enum Popularity {
     Uniform,
     /// The query of rank r has weight r^-s. The exponent s must be positive and finite.
     Zipf(f64),
-    /// Queries follow in order, from the user's number on.
+    /// Queries are picked in order. User n starts with query n.
     Sequential,
     /// Each query is picked once per round, in a new order per user and round.
     Shuffle,
@@ -42,7 +42,7 @@ pub enum ThinkTime {
     Fixed(Duration),
     /// A pause distributed uniformly between two bounds.
     Uniform(Duration, Duration),
-    /// A pause distributed exponentially with this mean, as many independent users have it.
+    /// A pause distributed exponentially with this mean, as for many independent users.
     Exponential(Duration),
     /// A pause distributed log-normally: a few long pauses among many short ones.
     LogNormal {
@@ -146,8 +146,8 @@ const fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Returns position `x` of a permutation of `0..n`: a Feistel network over the next even number of bits, repeated until
-/// the value lies in the range.
+/// Returns the image of `x` under a permutation of `0..n`. A Feistel network permutes the numbers below the next power
+/// of four; the network is applied again until the result is below `n`.
 fn permute(x: u64, n: u64, key: u64) -> u64 {
     let half = (64 - (n - 1).leading_zeros()).max(2).div_ceil(2);
     let mask = (1u64 << half) - 1;
@@ -159,7 +159,7 @@ fn permute(x: u64, n: u64, key: u64) -> u64 {
     std::iter::successors(Some(permuted(x)), |&v| Some(permuted(v))).find(|&v| v < n).unwrap_or(0)
 }
 
-/// Limits a pause to one hour, because the tail of a distribution must not end the test.
+/// Converts seconds to a pause of at most one hour, so that a rare long pause cannot stop a user for the whole test.
 fn bounded(seconds: f64) -> Duration {
     Duration::from_secs_f64(if seconds.is_finite() { seconds.clamp(0.0, 3600.0) } else { 0.0 })
 }
@@ -173,7 +173,7 @@ mod tests {
         (0..count).map(|_| rng.pick(n)).collect()
     }
 
-    /// Returns chi-squared of the draws against Zipf weights.
+    /// Returns the chi-squared statistic of the draws against Zipf weights.
     fn chi_squared(draws: &[usize], n: usize, s: f64) -> f64 {
         let weight: Vec<f64> = (1..=n).map(|r| (r as f64).powf(-s)).collect();
         let total: f64 = weight.iter().sum();

@@ -1,15 +1,15 @@
-//! Recommendations from figures: a table of causes, each with its evidence and a next step.
+//! The recommendation of a scalability test, with its reasons and a next step.
 //!
-//! The first row that applies decides:
+//! The first row of the table that applies decides:
 //!
 //! | observation | recommendation |
 //! | --- | --- |
-//! | an inconclusive run, one user slower than many, or fewer than three levels | `Inconclusive`: the failed check |
-//! | a deadlock, a stall without end, a wrong answer, a panic | `OptimizeCode`: the cycle, or the count |
-//! | no level broke, and thresholds were met (without any: at least half of linear) | `AcceptablePerformance` |
+//! | a run is inconclusive, one user alone is slow, or fewer than three levels | `Inconclusive`: the failed check |
+//! | a deadlock, an endless stall, a wrong answer, or a panic | `OptimizeCode`: the cycle, or the count |
+//! | no level broke; without thresholds, also an efficiency of at least 50 % | `AcceptablePerformance` |
 //! | users wait for connections | `IncreaseResources`: the sufficient pool size |
-//! | users wait for each other, or κ is positive with its peak inside the range | `OptimizeCode` |
-//! | users wait for cores, and efficiency holds up to the number of cores | `IncreaseResources` |
+//! | users wait for each other, or the fitted law peaks inside the measured range | `OptimizeCode` |
+//! | users wait for cores, and efficiency is high up to the number of cores | `IncreaseResources` |
 //! | arrivals exceed the capacity, and thresholds were met at a lower level | `ReduceLoad` |
 //! | the tracker is incomplete and no other row applies | `OptimizeCode`: of the tracker |
 
@@ -23,11 +23,11 @@ use super::series::{
 };
 use super::validity::ValidityIssue;
 
-/// Minimum number of levels of a conclusive recommendation.
+/// Minimum number of levels for a conclusive recommendation.
 const LEVELS_MIN: usize = 3;
 /// Minimum efficiency at the highest level, in percent, that is acceptable if there are no thresholds.
 const HALF_OF_LINEAR: f64 = 50.0;
-/// More cores help only if the efficiency, in percent, is at least this at every level up to the number of cores.
+/// Minimum efficiency, in percent, at every level up to the number of cores, for the advice to add cores.
 const HOLDS_UP_TO_CORES: f64 = 70.0;
 /// Maximum acceptable wait for a connection, as a share of the hold time.
 const TOLERABLE_WAIT: f64 = 0.05;
@@ -57,7 +57,7 @@ fn reason(metric: &str, level: usize, value: f64, limit: Option<f64>) -> Reason 
     Reason { metric: metric.to_owned(), level: Some(level), value, limit }
 }
 
-/// The level that is judged, with its contention score and dominant cause.
+/// The level that the recommendation is about, with its contention score and dominant cause.
 struct Judged<'a> {
     report: &'a ScalabilityReport,
     level: &'a LevelSummary,
@@ -232,7 +232,7 @@ impl Judged<'_> {
             vec![reason("contention.cpu", users, share, None)],
             format!("add cores: all {cores} are busy with {users} users"),
         );
-        // The law was fitted over users on these cores; only γ and κ apply to more cores.
+        // The scalability law was fitted to users on these cores. Of its parameters, only γ and κ apply to more cores.
         found.1.actions.extend(self.report.model.as_ref().map(|m| {
             let n = 2.0 * cores as f64;
             let throughput = m.gamma.value * n / (1.0 + m.kappa.value * n * (n - 1.0));

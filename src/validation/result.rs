@@ -1,7 +1,7 @@
 //! The result of one run.
 //!
-//! An undefined figure is `None`, never NaN and never a zero that looks measured. The counts satisfy one law, which
-//! [`ConcurrentTestResult::is_conserved`] checks: every request of the window has exactly one outcome.
+//! An undefined figure is `None`, never NaN and never a zero that looks measured. Every request of the window has
+//! exactly one outcome; [`ConcurrentTestResult::is_conserved`] checks that the counts add up.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use super::validity::{SUPER_LINEAR_FROM, ValidityIssue};
 /// Figures of one user in the window. All times are in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ThreadPerformance {
-    /// The user's number.
+    /// Number of the user, from 0.
     pub thread_id: usize,
     /// Number of answered requests.
     pub requests_completed: usize,
@@ -34,11 +34,11 @@ pub struct ThreadPerformance {
     pub cpu_time_ms: Option<f64>,
     /// Number of polls of the requests.
     pub polls: u64,
-    /// Total time from wake-ups to polls.
+    /// Total time from a wake-up of a request to its next poll.
     pub sched_delay_ms: f64,
     /// Total time inside polls during which the thread was off the processor.
     pub blocked_in_poll_ms: f64,
-    /// Total time between polls.
+    /// Total time between polls before a wake-up: waits for timers, I/O and asynchronous locks.
     pub idle_ms: f64,
     /// Total time of waits for connections.
     pub pool_wait_ms: f64,
@@ -46,7 +46,7 @@ pub struct ThreadPerformance {
     pub panicked: bool,
 }
 
-/// One slice of the window. All times are in milliseconds.
+/// Figures of one slice, a short part of the measured window. All times are in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Slice {
     /// Start of the slice, in milliseconds from the start of the window.
@@ -68,8 +68,8 @@ pub struct Slice {
     /// Mean number of waits for a connection or a worker; `None` without a sample.
     #[serde(default)]
     pub pending: Option<f64>,
-    /// Events booked ÷ (booked + lost), from the first tracker snapshot in the slice to the next snapshot; `None`
-    /// without two snapshots.
+    /// Events that the tracker booked ÷ (booked + lost), from the first tracker snapshot in the slice to the next
+    /// snapshot; `None` without two snapshots.
     #[serde(default)]
     pub completeness: Option<f64>,
 }
@@ -91,7 +91,7 @@ pub struct ConcurrentTestResult {
     pub rejected_requests: usize,
     /// Number of requests still open, or not yet started, at the end of the graceful stop.
     pub interrupted_requests: usize,
-    /// Whether a permanent deadlock was proved, so that `deadlocks` is not empty.
+    /// Whether a permanent deadlock was proved. `deadlocks` then has at least one entry.
     pub deadlock_detected: bool,
     /// Mean response time of the answers.
     pub average_response_time_ms: Option<f64>,
@@ -99,15 +99,16 @@ pub struct ConcurrentTestResult {
     pub max_response_time_ms: Option<f64>,
     /// Minimum response time of the answers.
     pub min_response_time_ms: Option<f64>,
-    /// Answers in the window per second.
+    /// Number of answers per second in the window.
     pub requests_per_second: f64,
-    /// One entry per user.
+    /// Figures of each user.
     pub thread_performance: Vec<ThreadPerformance>,
-    /// Contention score from 0 to 100, from the increase of each part of the response time since one user; `None`
-    /// without a run of one user.
+    /// Contention score from 0 to 100. It is computed from the increase of each part of the response time over the run
+    /// of one user; `None` without a run of one user.
     pub resource_contention_score: Option<f64>,
-    /// Efficiency 100 · X(N) / (N · X(1)), in percent. `None` without a run of one user. Also `None` above 105 %,
-    /// because the run of one user is no baseline then (`ValidityIssue::SuperLinear`).
+    /// Efficiency 100 · X(N) / (N · X(1)), in percent, where X(N) is the throughput of N users. `None` without a run of
+    /// one user. Also `None` above 105 %, because the run of one user was then too slow to compare with
+    /// (`ValidityIssue::SuperLinear`).
     pub scalability_efficiency: Option<f64>,
     /// Usage of the pool; all figures are zero without a pool.
     pub connection_pool_usage: ConnectionPoolStats,
@@ -117,11 +118,11 @@ pub struct ConcurrentTestResult {
     pub check_failures: usize,
     /// Number of users ended by a panic.
     pub panicked_users: usize,
-    /// Number of threads that did not end, and were abandoned.
+    /// Number of threads that did not end in time and were abandoned.
     pub abandoned_threads: usize,
     /// Length of the window in seconds.
     pub window_s: f64,
-    /// Whether the window was ended early.
+    /// Whether the window was ended before its planned end.
     pub stopped_early: bool,
     /// Load that was offered.
     pub load: LoadModel,
@@ -129,13 +130,13 @@ pub struct ConcurrentTestResult {
     pub seed: u64,
     /// Moment when the users started, in milliseconds of Unix time.
     pub started_at_unix_ms: u64,
-    /// Arrivals per second in the window; `None` for a closed load.
+    /// Number of arrivals per second in the window; `None` for a closed load.
     pub offered_rate: Option<f64>,
-    /// Requests of the window per second.
+    /// Number of requests of the window per second.
     pub attempted_rate: f64,
     /// Share of requests without an answer; `None` without requests.
     pub error_rate: Option<f64>,
-    /// 95 % interval of the throughput.
+    /// 95 % confidence interval of the throughput, in answers per second.
     pub rps_ci95: Option<(f64, f64)>,
     /// Times from intended starts to answers; open requests are censored.
     pub response: LatencySummary,
@@ -147,11 +148,11 @@ pub struct ConcurrentTestResult {
     pub co_gap: Option<f64>,
     /// Share of the users' time in which a slow request delayed the next one; closed loads only.
     pub co_exposure: Option<f64>,
-    /// Delays caused by the load generator itself.
+    /// Delays of requests by the load generator itself.
     pub dispatch_lag: LatencySummary,
     /// Parts of the mean response time; `None` without answers.
     pub breakdown: Option<TimeBreakdown>,
-    /// Increase of each part of the response time since one user; `None` without a run of one user.
+    /// Increase of each part of the response time over the run of one user; `None` without a run of one user.
     pub contention: Option<ContentionScore>,
     /// Coefficient of variation of the users' mean response times. It measures unfairness, not contention.
     pub user_unfairness: Option<f64>,
@@ -171,7 +172,7 @@ pub struct ConcurrentTestResult {
     pub timeline: Vec<Slice>,
     /// Problems of the measurement.
     pub validity: Vec<ValidityIssue>,
-    /// Whether no problem in `validity` makes the run inconclusive.
+    /// Whether the run allows conclusions. A problem in `validity` can make the run inconclusive.
     pub valid: bool,
     /// Machine and build.
     pub machine: MachineInfo,
@@ -179,7 +180,7 @@ pub struct ConcurrentTestResult {
     pub threshold_results: Vec<ThresholdResult>,
 }
 
-/// The result of a threshold on a run.
+/// The outcome of comparing one figure of a run with a threshold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ThresholdResult {
     /// The threshold, as the user wrote it.

@@ -1,10 +1,13 @@
 //! Analysis of a scalability test: how far the system scales, where it breaks, and why.
 //!
-//! * The *efficiency* is E(N) = 100·X(N) / (N·X(1)), with X(1) measured in the same test.
-//! * The *knee* is the level with the largest power X/R (Kleinrock 1979): beyond it, response time grows faster than
-//!   throughput. Peak throughput is a separate figure; it usually lies beyond the knee and is a poor operating point.
-//! * A level is *retrograde* if its whole interval lies below the interval of the best lower level, and its throughput
-//!   is at least 2 % lower. The interval alone would flag differences of a thousandth in a deterministic run.
+//! * The *efficiency* of N users is E(N) = 100·X(N) / (N·X(1)), in percent. X(N) is their throughput, and X(1) is
+//!   measured in the same test.
+//! * The *knee* is the level with the largest power X/R, where R is the mean response time (Kleinrock 1979). Beyond the
+//!   knee, response time grows faster than throughput. The level with the peak throughput usually lies beyond the knee
+//!   and is a poor operating point.
+//! * A level is *retrograde* if its throughput is lower than at a lower level. Its confidence interval must lie below
+//!   the interval of the best lower level, and its throughput must be at least 2 % lower. In a deterministic run, the
+//!   intervals alone would flag differences of a thousandth.
 
 use super::completeness::Overhead;
 use super::config::BenchmarkConfig;
@@ -100,7 +103,7 @@ fn summarise(runs: &[ConcurrentTestResult], alone: Option<f64>) -> LevelSummary 
     let throughput = mean_throughput(runs);
     let median = median_run(runs).unwrap_or(&runs[0]);
     let width = |(low, high): (f64, f64)| high - low;
-    // Two values have no usable interval between runs; they only show that they differ.
+    // Two runs give no usable confidence interval.
     let between = if runs.len() >= 3 { mean_interval(&throughputs(runs)).map(|(_, i)| i) } else { None };
     let within = median.rps_ci95.map(|ci| (throughput - width(ci) / 2.0, throughput + width(ci) / 2.0));
     let responses: Vec<f64> = runs.iter().filter_map(|r| r.average_response_time_ms).collect();
@@ -182,7 +185,8 @@ fn fit_levels(
     };
     let weighted = runs.iter().all(|r| r.len() >= 3 && variance(r) > 0.0);
     let point = |(r, l): (&&[ConcurrentTestResult], &LevelSummary)| UslPoint {
-        // Users that think are outside the system; by Little's law, X·R users are inside.
+        // Users in their think time are outside the system. By Little's law, throughput × response time is the number
+        // inside.
         users: match (config.think, l.mean_response_ms) {
             (ThinkTime::None, _) | (_, None) => l.users as f64,
             (_, Some(response)) => l.throughput * response / 1000.0,

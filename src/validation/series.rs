@@ -10,7 +10,7 @@ use super::usl::UslFit;
 /// The reason why a level is broken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum BreakingCause {
-    /// Less throughput than with fewer users.
+    /// The throughput is lower than with fewer users.
     Retrograde {
         /// The lower level with the highest throughput.
         peak_users: usize,
@@ -47,10 +47,11 @@ pub struct LevelSummary {
     pub runs: usize,
     /// Mean throughput of the runs, in answers per second.
     pub throughput: f64,
-    /// 95 % interval of the throughput: the wider of the interval between runs and the interval within one run.
+    /// 95 % confidence interval of the throughput: the wider of the interval between runs and the interval within one
+    /// run.
     pub throughput_ci95: Option<(f64, f64)>,
-    /// Efficiency 100·X(N) / (N·X(1)), in percent. `None` if the run of one user has no answers. Also `None` above 105
-    /// %, because the run of one user is no baseline then.
+    /// Efficiency 100·X(N) / (N·X(1)), in percent, where X(N) is the throughput of N users. `None` if the run of one
+    /// user has no answers. Also `None` above 105 %, because the run of one user was then too slow to compare with.
     pub efficiency: Option<f64>,
     /// Mean response time over the runs, in milliseconds.
     pub mean_response_ms: Option<f64>,
@@ -78,9 +79,10 @@ pub struct LevelSummary {
 pub struct ScalabilityReport {
     /// All runs, sorted by number of users, then by order of execution.
     pub test_results: Vec<ConcurrentTestResult>,
-    /// One entry per level.
+    /// Summary of each level.
     pub levels: Vec<LevelSummary>,
-    /// Number of users of the level with the largest power X/R among the levels that meet the thresholds.
+    /// Number of users of the level with the largest throughput ÷ mean response time among the levels that meet the
+    /// thresholds.
     pub optimal_concurrent_users: usize,
     /// Number of users of the first broken level; `None` if no level is broken.
     pub scalability_breaking_point: Option<usize>,
@@ -94,7 +96,7 @@ pub struct ScalabilityReport {
     pub peak_throughput: (usize, f64),
     /// Scalability law fitted to the levels; `None` with fewer than four usable levels.
     pub model: Option<UslFit>,
-    /// Scalability law fitted to the runs without the tracker; `None` if there were none.
+    /// Scalability law fitted to the runs without the tracker; `None` without such runs.
     pub model_without_tracker: Option<UslFit>,
     /// Number of users and contention of each level.
     pub contention_curve: Vec<(usize, ContentionScore)>,
@@ -106,7 +108,7 @@ pub struct ScalabilityReport {
     pub recommendation: ScalabilityRecommendation,
     /// Reasons and actions of the recommendation.
     pub detail: RecommendationDetail,
-    /// Runs per level.
+    /// Number of runs per level.
     pub repetitions: usize,
     /// Levels in order of execution.
     pub level_order: Vec<usize>,
@@ -145,12 +147,12 @@ pub struct Reason {
 /// Confidence of a recommendation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Confidence {
-    /// Each level ran once, or the test was inconclusive.
+    /// Each level ran fewer than three times, or the test was inconclusive.
     #[default]
     Low,
-    /// Each level ran repeatedly.
+    /// Each level ran at least three times, and no scalability law was fitted.
     Medium,
-    /// Each level ran repeatedly, and a scalability law was fitted.
+    /// Each level ran at least three times, and a scalability law was fitted.
     High,
 }
 

@@ -45,7 +45,7 @@ impl ThreadTimes {
             let switches = switches(tid);
             Some(OsThreadStats {
                 tid,
-                // A thread that has just started still has the name of its parent.
+                // The name is read again, because a thread that had just started had the name of its parent.
                 name: name_of(tid).unwrap_or(name),
                 cpu_ms: now.cpu_ns.saturating_sub(then.cpu_ns) as f64 / 1e6,
                 run_queue_ms: now.run_delay_ns.saturating_sub(then.run_delay_ns) as f64 / 1e6,

@@ -1,7 +1,7 @@
 //! Thresholds: conditions on a result, written as `p99(response_ms)<50` or `completeness>=1`.
 //!
-//! The names form a closed list, so a typing error is reported before the run. An undefined figure meets no threshold:
-//! a run without answers does not pass `p99(response_ms)<50`.
+//! Only listed names are accepted, so a typing error is reported before the run. An undefined figure meets no
+//! threshold: a run without answers does not pass `p99(response_ms)<50`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -57,7 +57,7 @@ fn place<T, const N: usize>(table: &Table<T, N>, name: &str) -> Option<usize> {
     table.iter().position(|(n, _)| *n == name)
 }
 
-/// The figure that a threshold limits, as indices into the tables of names.
+/// The figure of a result that a threshold limits, as an index into `PLAIN`, or into `STATISTICS` and `LATENCIES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Metric {
     Plain(usize),
@@ -108,7 +108,7 @@ impl Threshold {
         self.abort_on_fail
     }
 
-    /// Returns the names of the metrics that stand alone, such as `completeness`.
+    /// Returns the names of the metrics that need no statistic, such as `completeness`.
     pub fn metrics() -> impl Iterator<Item = &'static str> {
         PLAIN.iter().map(|(name, _)| *name)
     }
@@ -119,7 +119,7 @@ impl Threshold {
         STATISTICS.iter().map(|(name, _)| *name)
     }
 
-    /// Returns the names of the latencies that a statistic can be of.
+    /// Returns the names of the latencies that can be combined with a statistic.
     pub fn latencies() -> impl Iterator<Item = &'static str> {
         LATENCIES.iter().map(|(name, _)| *name)
     }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Efficiency, in percent, above which no efficiency is given, because the run of one user is no baseline then.
+/// Efficiency, in percent, above which the run of one user is too slow to compare with. No efficiency is then given.
 pub(super) const SUPER_LINEAR_FROM: f64 = 105.0;
 
 /// A problem of the measurement.
@@ -28,7 +28,7 @@ pub enum ValidityIssue {
     NotStationary {
         /// Name of the drifting figure: `throughput` or `response`.
         what: String,
-        /// Level at the end of the window ÷ level at its start; `None` if the level at the start was 0.
+        /// Value at the end of the window ÷ value at its start; `None` if the value at the start was 0.
         #[serde(default)]
         end_to_start: Option<f64>,
         /// Probability that chance alone gives a trend as strong as the observed one.
@@ -46,13 +46,13 @@ pub enum ValidityIssue {
     /// The run has too few samples for a quantile.
     #[error("too few requests for p{}: measure longer", .quantile * 100.0)]
     TooFewSamples {
-        /// The quantile.
+        /// The quantile, from 0 to 1.
         quantile: f64,
     },
-    /// Neighbouring batches of the window correlate, so the interval is too narrow.
+    /// The throughputs of neighbouring batches of the window correlate, so the confidence interval is too narrow.
     #[error("neighbouring batches correlate ({lag1:.2}): the interval is too narrow, measure longer")]
     Correlated {
-        /// Correlation of neighbouring batches.
+        /// Correlation coefficient of the throughputs of neighbouring batches.
         lag1: f64,
     },
     /// The clock was virtual, so processor times have no meaning.
@@ -64,8 +64,8 @@ pub enum ValidityIssue {
         /// Name of the missing clock or figure.
         what: String,
     },
-    /// Throughput exceeds N times the throughput of one user, by warm caches or a cold baseline: no efficiency is
-    /// given.
+    /// The throughput of N users is over 1.05·N times the throughput of one user, because of warm caches or a cold
+    /// baseline. No efficiency is given.
     #[error(
         "each user has {times:.1} times the throughput of a user alone: warm caches, or a baseline measured cold"
     )]
@@ -102,7 +102,7 @@ impl ValidityIssue {
 mod tests {
     use super::*;
 
-    /// A level that fell to a third of its start was said to have changed by −284 %.
+    /// Regression: a throughput that fell to a third of its start was reported as a change of −284 %.
     #[test]
     fn a_drift_is_a_figure_or_words() {
         for (end_to_start, said) in [
