@@ -21,8 +21,8 @@ impl Profile {
         self.scopes.get((number as usize).checked_sub(1)?)
     }
 
-    /// Sets the sums of each scope to the sums of its sites, for a profile whose sites were computed anew. The peak of
-    /// a scope is unknown then, and becomes a bound.
+    /// Replaces the sums of each scope by the sums over the scope's sites, after the sites were computed anew. The
+    /// peaks of the scopes stay unchanged; the caller corrects them.
     pub(crate) fn sum_scopes(&mut self) {
         for scope in &mut self.scopes {
             (scope.total_blocks, scope.total_bytes, scope.reallocs) = (0, 0, 0);

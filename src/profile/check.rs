@@ -31,7 +31,7 @@ pub fn check(profile: &Profile) -> Vec<Violation> {
     broken(laws(profile))
 }
 
-/// Returns the laws that `profile` breaks. `sums` are the sums of its large tables.
+/// Returns the laws that `profile` breaks. `sums` are the sums over the large tables of the profile.
 pub(crate) fn check_rows(profile: &Profile, sums: &RowSums) -> Vec<Violation> {
     broken(laws_of(profile, sums))
 }
@@ -41,7 +41,8 @@ fn broken(laws: Vec<Law>) -> Vec<Violation> {
     broken.map(|Law { law, left, right, .. }| Violation { law, left, right }).collect()
 }
 
-/// Sums over the rows of the large tables, which a dump need not hold in memory.
+/// Sums over the rows of the large tables: sites and live blocks. With these sums, a reader can check the laws although
+/// it does not hold all rows in memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RowSums {
     total_blocks: u128,
@@ -57,7 +58,7 @@ pub(crate) struct RowSums {
 }
 
 impl RowSums {
-    /// Adds a site, which is in a scope or in none.
+    /// Adds the figures of a site. `is_in_scope` says whether the stack of the site is in a scope.
     pub(crate) fn add_site(&mut self, site: &Site, is_in_scope: bool) {
         for (sum, figure) in [
             (&mut self.total_blocks, site.total_blocks),
@@ -83,7 +84,8 @@ impl RowSums {
     }
 }
 
-/// A law of scopes: its equation, and its figure in the totals, in a scope and in a site.
+/// A conservation law of scopes: the equation, and the functions that read the figure from the totals, from a scope and
+/// from a site.
 type ScopeLaw = (&'static str, fn(&HeapStats) -> u64, fn(&Scope) -> u64, fn(&Site) -> u64);
 
 const SCOPE_LAWS: [ScopeLaw; 4] = [
@@ -161,7 +163,7 @@ fn laws_of(profile: &Profile, sums: &RowSums) -> Vec<Law> {
         totals.total_bytes,
         u128::from(totals.freed_bytes) + u128::from(totals.live_bytes),
     );
-    // Samples, and events that were sampled out, are in the totals, but in no table.
+    // Sampled blocks, and events that were sampled out, count in the totals, but are in no table.
     laws.applies = quality.in_flight == 0
         && quality.lost.total() == 0
         && profile.events_in_no_table() == 0

@@ -9,12 +9,12 @@ pub const BUCKETS: usize = 48;
 /// Returns the bucket of a value. Values of 2⁴⁶ and more share the last bucket.
 #[inline(always)]
 pub const fn bucket_of(value: u64) -> usize {
-    // The value is bounded first, so that neither zero nor overflow is a special case.
+    // The upper bound prevents an overflow of the shift, and the added low bit makes the logarithm of 0 defined.
     let cut = if value >> (BUCKETS - 2) == 0 { value } else { 1 << (BUCKETS - 2) };
     (cut << 1 | 1).ilog2() as usize
 }
 
-/// Returns the same bucket as [`bucket_of`], for a value below 2³².
+/// Returns the bucket of a value below 2³²: a faster form of [`bucket_of`].
 #[inline(always)]
 pub(crate) const fn bucket_of_narrow(value: u32) -> usize {
     ((value as u64) << 1 | 1).ilog2() as usize

@@ -14,8 +14,8 @@ use super::names::names;
 pub enum LossReason {
     /// The thread's ring was full, and the mode sheds events instead of waiting.
     RingFull = 0,
-    /// The recorder was at work in the same thread: the event came from a signal handler that had interrupted the
-    /// recorder, or from an inner allocator that called back.
+    /// The recorder was already running in the same thread: the event came from a signal handler that had interrupted
+    /// the recorder, or from an inner allocator that called the recorder.
     Reentrant = 1,
     /// The thread's local storage was already destroyed: the event came after the thread's last destructor.
     TlsTeardown = 2,
@@ -25,7 +25,7 @@ pub enum LossReason {
     TableFull = 4,
     /// The event came after the ledger was closed at the end of the process.
     AfterShutdown = 5,
-    /// The event came from a forked child whose policy is not to record.
+    /// The event came from a forked child that does not record, by its [`ForkPolicy`](super::ForkPolicy).
     ForkedChild = 6,
 }
 

@@ -1,14 +1,15 @@
-//! The memory of the process, as the system and the allocator below heapledger see it.
+//! The memory of the process, as reported by the system and by the allocator below heapledger.
 
 use serde::{Deserialize, Serialize};
 
-/// The memory of the process, by the system and by the allocator. A figure that neither gave is `None`.
+/// The memory of the process, as reported by the system and by the allocator. Unknown figures are `None`.
 ///
-/// The figures were read one after another, at the snapshot. Allocations of other threads in between make them differ.
+/// The figures are read one after another, at the snapshot. They can be slightly inconsistent, because other threads
+/// allocate in between.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessMemory {
-    /// Highest resident memory that was read in each interval of the [timeline](super::Timeline), in bytes; 0 for an
-    /// interval without a reading. heapledger's thread reads it, a few times a second at most.
+    /// Highest resident memory that was read in each interval of the [timeline](super::Timeline), in bytes. 0 for an
+    /// interval without a reading. The background thread reads the value from time to time.
     pub resident_by_interval: Vec<u64>,
     /// Resident memory at the snapshot, in bytes.
     pub resident_bytes: Option<u64>,
@@ -18,18 +19,19 @@ pub struct ProcessMemory {
     pub highest_resident_bytes: Option<u64>,
     /// Memory of the process in swap, in bytes.
     pub swapped_bytes: Option<u64>,
-    /// Name of the allocator that the following figures describe. Empty if there are none.
+    /// Name of the allocator that the following figures describe. Empty if no allocator gives such figures.
     pub allocator: String,
     /// Bytes that the allocator has given out, to the program and to code that does not call through heapledger.
     pub allocator_used_bytes: Option<u64>,
     /// Free bytes that the allocator keeps, including bytes in pages that it has returned to the system.
     pub allocator_free_bytes: Option<u64>,
-    /// Lower bound of the bytes that the live blocks take in the allocator, with rounding and headers. `None` if
+    /// Lower bound of the bytes that the live blocks take in the allocator, including rounding and headers. `None` if
     /// heapledger does not allocate from this allocator, or if the live blocks are not known.
     pub blocks_at_least_bytes: Option<u64>,
-    /// Upper bound of the same bytes, with alignment and separate mappings. `None` if there is no lower bound.
+    /// Upper bound of the bytes that the live blocks take in the allocator, including alignment and separate mappings.
+    /// `None` if there is no lower bound.
     pub blocks_at_most_bytes: Option<u64>,
-    /// Bytes of the large live blocks ([`LARGE_BLOCK_BYTES`] and more) whose pages were examined.
+    /// Bytes of the live blocks of [`LARGE_BLOCK_BYTES`] or more whose pages were examined.
     pub large_blocks_bytes: Option<u64>,
     /// Resident bytes of the blocks in `large_blocks_bytes`. The other bytes of these blocks were never touched, or are
     /// in swap.

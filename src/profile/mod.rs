@@ -1,10 +1,10 @@
-//! The plain data model between the recorder's side and the file side.
+//! The data model: plain structs with all figures of a recorded process.
 //!
-//! The recorder's side (recorder, ledger, aggregator) fills a [`Profile`]; the file side (dump, analysis, report,
-//! export) reads one. Neither side uses the other. No code of this module reads a clock, holds a handle or computes a
-//! finding.
+//! The recorder fills a [`Profile`]. Dumps store a profile; analysis, reports and exports read it. The code that
+//! records and the code that reads meet only in this module. The module computes simple sums only; it reads no clock
+//! and opens no file.
 //!
-//! [`check()`] states the laws that every profile obeys. It runs before a dump is written and after one is read.
+//! [`check()`] checks the conservation laws of a profile. It runs before a dump is written and after a dump is read.
 
 mod by_scope;
 mod check;

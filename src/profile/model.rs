@@ -1,7 +1,7 @@
 //! The profile: all figures of a process's heap, as plain data.
 //!
-//! The recorder's side fills the profile (`heapledger::snapshot`), a dump stores it, and analysis, reports and exports
-//! read it.
+//! The recorder fills the profile (`heapledger::snapshot`), a dump stores it, and analysis, reports and exports read
+//! it.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +15,11 @@ use super::settings::Settings;
 use super::symbols::{StackFigures, Symbols};
 use super::tracked::TrackedReport;
 
-/// Totals of the heap. `allocated − freed = live` holds in blocks and in bytes. The sums over the whole recording have
-/// 64 bits and wrap. A sum of bytes wraps after 16 EiB; at a gigabyte a second that takes five centuries.
+/// Totals of the heap. `allocated − freed = live` holds in blocks and in bytes. Sums since the start have 64 bits and
+/// wrap around. A sum of bytes wraps around after 16 EiB, which takes five centuries at a gigabyte a second.
 ///
-/// After lost events ([`HeapStats::coverage`]) the totals of allocated and freed blocks are lower bounds, and the live
-/// figures and the peak can be off in both directions: each lost event makes them wrong by one block.
+/// If events were lost ([`HeapStats::coverage`]), the totals of allocated and freed blocks are lower bounds. The live
+/// figures and the peak can then be too high or too low, by one block for each lost event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeapStats {
     /// Number of blocks allocated so far. A successful realloc counts as one more block, as in dhat and heaptrack.
@@ -42,23 +42,23 @@ pub struct HeapStats {
     pub reallocs: u64,
     /// Number of allocations and reallocs that the inner allocator refused. A refused call changes no other figure.
     pub failed: u64,
-    /// The events that these figures contain, and those that they lack.
+    /// Number of events in these figures, and number of lost events that are missing from them.
     #[serde(default)]
     pub coverage: Coverage,
 }
 
-/// The moment of the maximum of live bytes.
+/// The peak: the moment at which the live bytes were highest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peak {
-    /// Bytes live at that moment, as far as they were booked.
+    /// Live bytes at the peak. Only booked events count.
     pub bytes: u64,
-    /// Number of blocks live at that moment.
+    /// Number of live blocks at the peak.
     pub blocks: u64,
-    /// Time of that moment, in nanoseconds since the start of the process's ledger.
+    /// Time of the peak, in nanoseconds since the start of the ledger.
     pub at_ns: u64,
-    /// Bytes by which the true peak can exceed `bytes`; [`Profile::peak_bounds`] has both bounds. These bytes belong to
-    /// blocks of other threads that were not booked yet, and to blocks that were sampled or sampled out. 0 means that
-    /// the peak is exact.
+    /// Number of bytes by which the true peak can exceed `bytes`. The reason is blocks of other threads that were not
+    /// booked yet, and blocks that were sampled or sampled out. 0 means that the peak is exact.
+    /// [`Profile::peak_bounds`] returns both bounds.
     pub uncertainty_bytes: u64,
 }
 
@@ -69,7 +69,7 @@ pub struct ReallocStats {
     pub count: u64,
     /// Number of reallocs that moved the block to another address.
     pub moved: u64,
-    /// Bytes that the moves copied. Each move counts the smaller one of the old and the new size.
+    /// Bytes that the moves copied: for each move, the old or the new size, whichever is smaller.
     pub copied_bytes: u64,
     /// Number of blocks that were freed after at least one realloc.
     pub chains: u64,
@@ -88,7 +88,7 @@ pub struct Site {
     pub total_blocks: u64,
     /// Bytes allocated at this site.
     pub total_bytes: u64,
-    /// Number of blocks of this site that were freed, at any place.
+    /// Number of blocks of this site that were freed. The call of the free can be anywhere in the program.
     pub freed_blocks: u64,
     /// Bytes of this site that were freed.
     pub freed_bytes: u64,
@@ -98,9 +98,9 @@ pub struct Site {
     pub at_peak_bytes: u64,
     /// Number of blocks of this site that were live at the peak of the whole process.
     pub at_peak_blocks: u64,
-    /// Number of blocks that were freed before the allocating thread had made more than [`TEMPORARY_ALLOCS`] further
-    /// allocations. A block is not counted if two of these allocations took its places in the nursery. Whether they do
-    /// depends on addresses.
+    /// Number of temporary blocks: the allocating thread freed them before it had made more than [`TEMPORARY_ALLOCS`]
+    /// further allocations. A temporary block is missed if further allocations evicted it from the table of the
+    /// thread's young blocks. Whether they do depends on the addresses.
     pub temporary_blocks: u64,
     /// Bytes of the blocks in `temporary_blocks`.
     pub temporary_bytes: u64,
@@ -133,8 +133,8 @@ pub const TEMPORARY_ALLOCS: u32 = 8;
 /// One call stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
-    /// Return addresses, innermost first. Each one is the address after a call, so a name is looked up at the address
-    /// before it.
+    /// Return addresses, innermost first. A return address is the address after a call instruction, so names are looked
+    /// up at the return address minus 1.
     pub frames: Vec<u64>,
     /// Whether the walk ended before the outermost frame.
     pub truncated: bool,
@@ -144,8 +144,8 @@ pub struct Stack {
 /// allocated it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteFrees {
-    /// Index into [`Profile::threads`] of the thread that allocated the blocks. If the table has no room for a pair,
-    /// its blocks are counted in one common pair, under the thread row that several threads share.
+    /// Index into [`Profile::threads`] of the thread that allocated the blocks. The table holds a limited number of
+    /// pairs of threads. All further pairs share one entry; both of its threads are the row that several threads share.
     pub allocated_by: u32,
     /// Index into [`Profile::threads`] of the thread that freed the blocks.
     pub freed_by: u32,
@@ -159,8 +159,8 @@ pub struct RemoteFrees {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Module {
     /// Path of the file at loading, on the machine that ran the program. Bytes that are not UTF-8 are written as
-    /// `\xff`. The path ends in ` (deleted)` if the file was removed or replaced while the program ran, and has no
-    /// build id.
+    /// `\xff`. ` (deleted)` is appended if the object has no build id and its file was removed or replaced while the
+    /// program ran.
     pub path: String,
     /// Build id in hexadecimal. Empty if the object has none.
     pub build_id: String,
@@ -168,7 +168,7 @@ pub struct Module {
     pub start: u64,
     /// End of the mapping (exclusive).
     pub end: u64,
-    /// Difference between addresses: address in the process minus address in the file.
+    /// Address in the process minus address in the file. The difference is the same for every address of the object.
     pub bias: u64,
 }
 
@@ -185,13 +185,13 @@ pub struct LiveBlock {
     pub stack: u32,
     /// Index into [`Profile::threads`] of the thread that allocated the block.
     pub thread: u32,
-    /// Base-2 logarithm of the block's alignment, up to 31: an alignment of 2 GiB or more is listed as 31.
+    /// Base-2 logarithm of the block's alignment. The maximum is 31, also for alignments above 2 GiB.
     pub align_log2: u8,
     /// Number of reallocs of the block (counted up to 31).
     pub reallocs: u8,
 }
 
-/// The figures of one thread. Threads that ended after the table was full share the last row.
+/// The figures of one thread. When the table of threads is full, threads that end share the last row.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ThreadRow {
     /// Number of the row, in the order in which threads made their first event.
@@ -204,7 +204,7 @@ pub struct ThreadRow {
     pub started_ns: u64,
     /// Time of the thread's end, in nanoseconds since the start, or `None` while the thread runs.
     pub ended_ns: Option<u64>,
-    /// Number of threads in this row: 1, or more in the shared last row.
+    /// Number of threads in this row: 1, or more in the last row.
     pub threads: u64,
     /// Whether the thread belongs to heapledger.
     pub own: bool,
@@ -226,8 +226,8 @@ pub struct ThreadRow {
     pub cross_thread_frees: u64,
 }
 
-/// One interval of the timeline. The live bytes at its end are all bytes allocated up to then minus all bytes freed up
-/// to then.
+/// One interval of the timeline. The live bytes at the end of an interval are all bytes allocated until then minus all
+/// bytes freed until then.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
     /// Number of blocks allocated in the interval.
@@ -238,18 +238,20 @@ pub struct Interval {
     pub freed_blocks: u64,
     /// Bytes freed in the interval.
     pub freed_bytes: u64,
-    /// Maximum of the live bytes while the interval was booked. The value is clamped: its lower bound is the live bytes
-    /// at the start or at the end of the interval, whichever are more; its upper bound is the live bytes at the start
-    /// plus all bytes that the interval allocated.
+    /// Estimated maximum of the live bytes in the interval: the maximum that was seen while the events of the interval
+    /// were booked, limited to the possible range. The lower limit is the live bytes at the start or at the end of the
+    /// interval, whichever are more. The upper limit is the live bytes at the start plus all bytes allocated in the
+    /// interval.
     pub peak_bytes: u64,
-    /// Number of events lost in the interval. A lost event gets the time at which the ring of its thread is booked, so
-    /// it may be late by the time that the ring took to fill. An event without a ring is in no interval: there was no
-    /// memory for the ring of the thread, or the event came after the thread's last destructor or after the ledger was
-    /// closed.
+    /// Number of events lost in the interval. A lost event counts at the time at which the ring of its thread is
+    /// booked, so it can appear late, by up to the time in which the ring fills. Events without a ring are in no
+    /// interval. They occur if there was no memory for the ring, after the thread's last destructor, and after the
+    /// ledger was closed.
     pub lost: u64,
 }
 
-/// Allocations and frees over time, in a fixed number of intervals. When all intervals are used, neighbours merge.
+/// Allocations and frees over time, in a fixed number of intervals. When all intervals are in use, neighbouring
+/// intervals are merged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
     /// Length of an interval, in nanoseconds.
@@ -309,7 +311,7 @@ pub enum EventKind {
         /// Kind of the pointer event.
         #[serde(rename = "deed")]
         event: super::tracked::PointerEvent,
-        /// Number of tracked holders after the event. The count stops at 4,294,967,295.
+        /// Number of tracked holders after the event. The count saturates at 4,294,967,295.
         held: u32,
     },
 }
@@ -317,8 +319,8 @@ pub enum EventKind {
 /// One event of the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Time of the event, in nanoseconds since the start. The batched clock modes interpolate it between two time
-    /// marks.
+    /// Time of the event, in nanoseconds since the start. In the batched clock modes the time is interpolated between
+    /// two time stamps.
     pub at_ns: u64,
     /// Index into [`Profile::threads`] of the thread that made the event.
     pub thread: u32,
@@ -349,14 +351,14 @@ pub struct ProcessInfo {
     pub duration_ns: u64,
     /// The reason for the snapshot: `exit`, `request`, …
     pub reason: String,
-    /// Directory in which the program started. Relative paths of dump, trace and black box start from it, wherever the
-    /// program goes later. Empty if it is unknown.
+    /// Directory in which the program started. Relative paths of dump, trace and black box start from this directory,
+    /// even if the program changes its directory later. Empty if the directory is unknown.
     #[serde(default)]
     pub directory: String,
     /// Facts that heapledger could not read from the system, each with the reason. Usually empty.
     #[serde(default)]
     pub unread: Vec<String>,
-    /// Name of the machine or container, as the kernel gives it. Empty if it is unknown, as in a black box.
+    /// Name of the machine or container, as the kernel gives it. Empty if the name is unknown, as in a black box.
     #[serde(default)]
     pub host: String,
 }
@@ -368,7 +370,8 @@ pub struct ClockInfo {
     pub source: String,
     /// Reason why this clock was used.
     pub why: String,
-    /// Length of the longest interpolated span, in nanoseconds. 0 if every event has a time stamp.
+    /// Longest time between two time stamps of a thread between which times were interpolated, in nanoseconds. 0 if
+    /// every event has a time stamp.
     pub longest_span_ns: u64,
 }
 
@@ -394,8 +397,8 @@ pub struct Profile {
     pub clock: ClockInfo,
     /// Totals of the heap.
     pub totals: HeapStats,
-    /// Estimates for all blocks from the samples, with standard errors. `None` if no block was ever sampled. The totals
-    /// are exact in any case, because events that are sampled out are counted with their size.
+    /// Estimates for all blocks, computed from the sampled blocks, with standard errors. `None` if no block was ever
+    /// sampled. The totals are exact in any case, because events that are sampled out are counted with their size.
     pub estimates: Option<Estimates>,
     /// The peak of the live bytes.
     pub peak: Peak,
@@ -406,7 +409,7 @@ pub struct Profile {
     pub curves: Vec<SiteCurve>,
     /// Figures by scope, for the scopes that the program has named. Empty if there are none.
     pub scopes: Vec<Scope>,
-    /// Counts of the cases in which the blocks of a scope are counted elsewhere.
+    /// Numbers of irregular uses of scopes.
     #[serde(default)]
     pub scope_counts: ScopeCounts,
     /// Stacks. Stack 0 is the empty stack.
@@ -421,8 +424,8 @@ pub struct Profile {
     pub live: Vec<LiveBlock>,
     /// Figures by thread.
     pub threads: Vec<ThreadRow>,
-    /// Remote frees by pair of threads, in descending order of blocks: blocks that a thread freed and another thread
-    /// had allocated. The sum of their blocks equals the sum of `cross_thread_frees` over all threads.
+    /// Numbers of blocks that one thread allocated and another thread freed, by pair of threads, in descending order of
+    /// blocks. The sum of these blocks equals the sum of `cross_thread_frees` over all threads.
     pub crossings: Vec<RemoteFrees>,
     /// Allocations and frees over time.
     pub timeline: Timeline,
@@ -439,12 +442,12 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Returns the bounds of the true peak, in bytes. They are equal if the peak is exact.
+    /// Returns the lower and the upper bound of the true peak, in bytes. Both bounds are equal if the peak is exact.
     ///
-    /// The recorded peak is the maximum in the order in which threads booked their events. It can be too high, because
-    /// a thread had not booked its frees, and too low, because a thread had not booked its allocations
-    /// ([`Peak::uncertainty_bytes`]). The timeline has every event at its own time, so the true peak is no lower than
-    /// the most bytes at the end of an interval.
+    /// The recorded peak is the maximum in the order in which threads booked their events. The recorded peak is too
+    /// high if a thread had not booked its frees, and too low if a thread had not booked its allocations
+    /// ([`Peak::uncertainty_bytes`]). The timeline has every event at its time, so the true peak is at least as high as
+    /// the live bytes at the end of any interval.
     pub fn peak_bounds(&self) -> (u64, u64) {
         let Peak { bytes, uncertainty_bytes, .. } = self.peak;
         if uncertainty_bytes == 0 {
@@ -454,14 +457,14 @@ impl Profile {
         (seen.min(bytes), bytes.saturating_add(uncertainty_bytes))
     }
 
-    /// Returns the number of events that are in the totals but in no table: the events that were sampled out, and the
-    /// allocations of samples.
+    /// Returns the number of events that count in the totals but are in no table. These are the events that were
+    /// sampled out and the allocations of sampled blocks.
     pub fn events_in_no_table(&self) -> u64 {
         let samples = self.estimates.as_ref().map_or(0, |estimates| estimates.sampled_blocks);
         self.quality.sampled_out.saturating_add(samples)
     }
 
-    /// Copies the numbers of recorded and lost events from the quality to the totals and the estimates.
+    /// Copies the numbers of recorded and lost events from [`Profile::quality`] to the totals and the estimates.
     pub(crate) fn set_coverage(&mut self) {
         let quality = &self.quality;
         let coverage = Coverage { recorded_events: quality.recorded, lost_events: quality.lost.total() };

@@ -1,6 +1,6 @@
-//! One list of variants and names for each enum that is written as text.
+//! A macro that gives an enum a list of its variants, and each variant a name.
 
-/// Gives an enum its list of variants, in the order of their numbers, and their names.
+/// Implements `ALL`, the list of all variants in the order of their numbers, and `name` for an enum.
 macro_rules! names {
     ($type:ident: $what:literal { $($variant:ident = $name:literal),+ $(,)? }) => {
         impl $type {

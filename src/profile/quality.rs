@@ -1,16 +1,16 @@
-//! The completeness of the data: counters, and the figures derived from them.
+//! The completeness of the data: counters, and figures derived from the counters.
 
 use serde::{Deserialize, Serialize};
 
 use super::loss::LossCounts;
 use super::settings::DataQualityMode;
 
-/// Number of events that figures contain, and number of events that they lack.
+/// Number of events that a set of figures contains, and number of lost events that the figures lack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
     /// Number of events that were recorded.
     pub recorded_events: u64,
-    /// Number of events that were lost. Each of them is missing from the figures.
+    /// Number of events that were lost. The figures do not contain them.
     pub lost_events: u64,
 }
 
@@ -20,7 +20,7 @@ impl Coverage {
         QualityIndicator::completeness_of(self.recorded_events, self.lost_events)
     }
 
-    /// Whether no event was lost. Otherwise totals are lower bounds.
+    /// Whether no event was lost. If events were lost, totals are lower bounds.
     pub fn is_complete(&self) -> bool {
         self.lost_events == 0
     }
@@ -32,8 +32,8 @@ pub struct Estimate {
     /// The estimate. It is unbiased: over many samples it is right on average.
     pub value: f64,
     /// One standard error, in the unit of the value. For bytes, the true value is within three standard errors in more
-    /// than 990 of 1,000 samples. For the number of very small blocks, the true value is in this range slightly less
-    /// often, because one sampled block represents thousands.
+    /// than 990 of 1,000 samples. For numbers of very small blocks this share is slightly lower, because one sampled
+    /// block represents thousands of blocks.
     pub standard_error: f64,
 }
 
@@ -58,12 +58,12 @@ pub struct Estimates {
     pub live_blocks: Estimate,
     /// Bytes that are live now.
     pub live_bytes: Estimate,
-    /// Mean distance between two samples, in bytes. 0 while every block is recorded.
+    /// Mean number of bytes allocated from one sampled block to the next. 0 while every block is recorded.
     pub mean_bytes_between_samples: u64,
     /// Number of blocks sampled so far.
     pub sampled_blocks: u64,
-    /// The events that the estimates contain. After lost events the total figures are lower bounds, and the standard
-    /// errors do not cover the lost events.
+    /// Numbers of events that the estimates contain and lack. If events were lost, the estimated totals are lower
+    /// bounds, and the standard errors do not cover the lost events.
     #[serde(default)]
     pub coverage: Coverage,
 }
@@ -73,10 +73,11 @@ pub const TURN_BUCKETS: usize = 32;
 
 /// Durations of the slow path of recording.
 ///
-/// Most events take the short path. It lasts a few nanoseconds, less than two readings of a clock, so it is not
-/// measured. About one event in eighty finds the window of its ring full and takes the slow path: the thread writes a
-/// time mark and, sometimes, books its ring, waits, or sheds. The thread itself times one slow path in 13 by the wall
-/// clock. The duration is long if the thread loses the processor on the slow path. Events that are sampled out take no
+/// Most events take the short path, which only writes to the ring. The short path lasts a few nanoseconds, less than
+/// two readings of a clock, so it is not measured. About one event in eighty takes the slow path, because the current
+/// *window* (a run of words behind one time stamp) is full. On the slow path the thread writes a time stamp and
+/// sometimes books its ring, waits, or sheds events. The thread measures the wall-clock time of one slow path in 13.
+/// The measured time includes time in which the thread had no processor. Events that are sampled out do not take the
 /// slow path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnTimes {
@@ -86,8 +87,8 @@ pub struct TurnTimes {
     pub timed: u64,
     /// Sum of the durations of the timed slow paths, in nanoseconds.
     pub timed_ns: u64,
-    /// Timed slow paths by duration: bucket 0 holds durations of 0 ns, bucket *n* those from 2ⁿ⁻¹ to 2ⁿ−1 ns, and the
-    /// last bucket all durations from 2³⁰ ns on.
+    /// Number of timed slow paths by duration: bucket 0 holds durations of 0 ns, bucket *n* durations from 2ⁿ⁻¹ to 2ⁿ−1
+    /// ns, and the last bucket all durations from 2³⁰ ns on.
     pub durations: [u64; TURN_BUCKETS],
 }
 
@@ -103,20 +104,20 @@ impl TurnTimes {
         (self.timed > 0).then(|| self.timed_ns as f64 / self.timed as f64)
     }
 
-    /// Returns a bound, in nanoseconds, below which 99 of 100 slow paths stayed, rounded up to a power of two. Returns
-    /// `None` if no slow path was timed.
+    /// Returns the 99th percentile of the durations of slow paths, in nanoseconds, rounded up to a power of two.
+    /// Returns `None` if no slow path was timed.
     pub fn p99_ns(&self) -> Option<u64> {
         (self.timed > 0).then(|| self.exceeded_by(0.01))
     }
 
-    /// Returns the mean time that `events` events spent on the slow path, in nanoseconds, or 0 if no slow path was
-    /// timed.
+    /// Returns the mean time that an event spent on the slow path, in nanoseconds, if `events` events were made in the
+    /// same time. Returns 0 if no slow path was timed.
     pub fn mean_ns_of(&self, events: u64) -> f64 {
         self.mean_ns().map_or(0.0, |mean| mean * self.turns as f64 / events.max(1) as f64)
     }
 
-    /// Returns the time on the slow path, in nanoseconds, below which 99 of 100 of `events` events stayed, rounded up
-    /// to a power of two. An event on the short path counts with 0.
+    /// Returns the 99th percentile of the time that an event spent on the slow path, in nanoseconds, rounded up to a
+    /// power of two. `events` is the number of events made in the same time. An event on the short path counts with 0.
     pub fn p99_ns_of(&self, events: u64) -> u64 {
         if self.timed == 0 {
             return 0;
@@ -140,7 +141,7 @@ impl TurnTimes {
 
     /// Adds the times of another thread.
     pub(crate) fn add(&mut self, other: &TurnTimes) {
-        // Saturating: the counts of a file can be anything.
+        // The sum saturates, because counts can come from a file.
         let own =
             [&mut self.turns, &mut self.timed, &mut self.timed_ns].into_iter().chain(&mut self.durations);
         let others = [other.turns, other.timed, other.timed_ns].into_iter().chain(other.durations);
@@ -160,7 +161,8 @@ impl TurnTimes {
     }
 }
 
-/// Direction in which completeness changes.
+/// Direction in which completeness changes from one window of time to the next. Differences of no more than the dead
+/// band (`MonitorConfig::dead_band`) count as no change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CompletenessTrend {
     /// Completeness is higher in the newer window than in the older one, by more than the dead band.
@@ -209,10 +211,10 @@ impl Anomalies {
     }
 }
 
-/// The completeness of the data, the reasons for loss, and the cost of recording.
+/// The completeness of the data, the reasons for loss, and the cost of recording, for a whole process.
 ///
-/// Law: `attempted = recorded + lost.total() + in_flight`. While threads record, `in_flight` is computed from the other
-/// figures and is never negative.
+/// Law: `attempted = recorded + lost.total() + in_flight`. While threads record, `in_flight` is computed as the
+/// difference of the other figures, and is never negative.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct QualityIndicator {
     /// Whether a `HeapLedger` is the global allocator of this process. If `false`, every other figure is zero.
@@ -221,9 +223,9 @@ pub struct QualityIndicator {
     pub current_completeness: f64,
     /// The target completeness, from 0 to 1.
     pub target_completeness: f64,
-    /// Completeness of the newest window, or `None` if the window has too few events.
+    /// Completeness of the newest window of time, or `None` if the window has too few events.
     pub windowed_completeness: Option<f64>,
-    /// Trend of the newest window compared with the window before it.
+    /// Trend of completeness from the window of time before the newest one to the newest one.
     pub trend: CompletenessTrend,
     /// The recommended setting, in one sentence that names a knob and a value. Empty if there is no recommendation.
     pub recommendation: String,
@@ -248,9 +250,9 @@ pub struct QualityIndicator {
     /// Number of booked events of heapledger itself, in queries, dumps and its background thread. These events are part
     /// of `recorded`, but no total of the program counts them.
     pub own_events: u64,
-    /// Age of the oldest event that is not booked yet, in nanoseconds. 0 if no event is in flight.
+    /// Age of the oldest event that is not booked yet, in nanoseconds. 0 if all events are booked.
     pub lag_ns: u64,
-    /// Highest number of words that waited in one ring.
+    /// Highest number of words that waited in one ring to be booked.
     pub ring_high_water_words: u64,
     /// Number of times that a thread booked its ring itself.
     pub folds_at_home: u64,
@@ -258,7 +260,7 @@ pub struct QualityIndicator {
     pub folds_away: u64,
     /// Number of times that a thread with a full ring had to wait until another thread had booked the ring.
     pub waits: u64,
-    /// Number of segments taken from the overflow pool.
+    /// Number of ring segments that full rings took from the shared overflow pool.
     pub spare_segments: u64,
     /// Durations of the slow path of recording.
     pub turn_times: TurnTimes,
@@ -271,17 +273,17 @@ pub struct QualityIndicator {
     pub own_cpu_ns: u64,
 }
 
-/// Memory that heapledger holds, in bytes of whole pages. Memory that is reserved and not used is not counted, so the
-/// sum is what heapledger adds to the resident memory of the process, apart from the stacks of its own threads.
+/// Memory that heapledger holds, in bytes of whole pages. Reserved memory that is not used does not count. So the sum
+/// is the part of the process's resident memory that heapledger adds, without the stacks of heapledger's threads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnMemory {
     /// Rings of threads, with their counters, and spare segments.
     pub rings: u64,
     /// The tables of live blocks.
     pub live_blocks: u64,
-    /// The figures of sites, and changes of these figures that are not added yet.
+    /// The figures of sites, including changes of these figures that are not added yet.
     pub sites: u64,
-    /// The stacks, and the tables for walking them, with the copies of unwind tables on the program's heap.
+    /// The table of stacks, and the tables for walking stacks, including copies of unwind tables on the program's heap.
     pub stacks: u64,
     /// Everything else: the timeline, threads, scopes, buffers of a trace, and pages that are kept for the next table.
     pub tables: u64,
@@ -334,10 +336,10 @@ mod tests {
 
     #[test]
     fn an_event_on_the_short_path_counts_with_zero() {
-        // One event in 40 takes the slow path: 99 of 100 events stay below the bound of 60 of 100 slow paths.
+        // One event in 40 takes the slow path. So the slowest 1 % of all events are the slowest 40 % of the slow paths.
         let events = 40 * times().turns;
         assert_eq!((times().mean_ns_of(events), times().p99_ns_of(events)), (1_180.0 / 40.0, 128));
-        // One event in 200 takes the slow path: more than 99 of 100 events take none.
+        // One event in 200 takes the slow path, so more than 99 of 100 events stay on the short path.
         assert_eq!(times().p99_ns_of(200 * times().turns), 0);
         // Every event takes the slow path.
         assert_eq!(times().p99_ns_of(times().turns), 1_024);

@@ -1,5 +1,5 @@
-//! The references in a profile: rows refer to stacks and threads by number. A reader that lost rows has to redirect
-//! every reference to them, so this file lists all these numbers in one place.
+//! References between the tables of a profile: rows refer to stacks and threads by number. A reader of a damaged file
+//! has to redirect the references to lost rows, so this file lists all references in one place.
 
 use super::model::{Profile, ThreadRow};
 
@@ -12,7 +12,7 @@ pub(crate) enum Table {
     Threads,
 }
 
-/// Calls `visit` for every number that refers to a row, together with the table of that row.
+/// Calls `visit` for every number that refers to a row, and passes the table of the row.
 pub(crate) fn references(profile: &mut Profile, mut visit: impl FnMut(Table, &mut u32)) {
     profile.sites.iter_mut().for_each(|site| visit(Table::Stacks, &mut site.stack));
     profile.curves.iter_mut().for_each(|curve| visit(Table::Stacks, &mut curve.stack));
@@ -30,7 +30,7 @@ pub(crate) fn references(profile: &mut Profile, mut visit: impl FnMut(Table, &mu
     }
 }
 
-/// Returns the row for references to a thread whose row was lost.
+/// Returns the row that replaces the lost row of a thread.
 pub(crate) fn lost_thread() -> ThreadRow {
     ThreadRow { name: "(row lost)".to_owned(), threads: 1, ..ThreadRow::default() }
 }

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The upper bits of the reserved addresses of scopes. No code lies there.
+/// Upper bits of the addresses that represent scopes in stacks. No code has such an address.
 const SCOPE_ADDRESSES: u64 = 0xFFFF_5C00_0000_0000;
 
 /// The figures of one scope, which include the scopes nested in it.
 ///
-/// Scope number `n`, counted from 1, is row `n - 1` of [`Profile::scopes`](super::Profile::scopes). The same name
-/// inside two other scopes has two rows. The stack of an allocation in a scope ends with one frame for each scope,
-/// outermost scope last. The address of that frame is [`scope_address`] of the scope's number.
+/// Scope number `n`, counted from 1, is row `n - 1` of [`Profile::scopes`](super::Profile::scopes). A name that is used
+/// inside two different scopes has two rows. The stack of an allocation in a scope ends with one frame for each scope
+/// around the allocation, outermost scope last. The address of such a frame is [`scope_address`] of the scope's number.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// Name of the scope.
@@ -34,15 +34,17 @@ pub struct Scope {
     pub threads: u32,
 }
 
-/// Counts of the cases in which the blocks of a scope are counted elsewhere.
+/// Numbers of irregular uses of scopes. The blocks concerned are counted in another scope, or in no scope.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeCounts {
-    /// Number of scopes that found no room: each was counted in the scope around it, or in `(others)`.
+    /// Number of scopes for which the table had no room. The blocks of such a scope are counted in the scope around it,
+    /// or in the scope `(others)`.
     pub without_room: u64,
     /// Number of guards that were not dropped in the reverse order of their creation, for example a guard held across
     /// an `await`. The thread stayed in the scopes whose guards it still held.
     pub out_of_order: u64,
-    /// Number of uses of tokens after the end of their measurement. Such a use has no effect.
+    /// Number of times that a thread used a [`ScopeToken`](crate::scope::ScopeToken) after the measurement of the token
+    /// had ended. Such a use has no effect.
     pub late_tokens: u64,
 }
 

@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use super::names::names;
 
-/// Reaction to a thread that records events faster than they can be booked.
+/// Reaction of the recorder when a thread makes events faster than they can be booked.
 ///
-/// Each mode is a mechanism with a stated guarantee, not a promise of a percentage.
+/// Each mode guarantees a behaviour; no mode guarantees a percentage of recorded events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum DataQualityMode {
-    /// A thread books its full ring itself, or waits while another thread books it. No event is ever shed for want of
+    /// A thread books its full ring itself, or waits while another thread books it. No event is shed for lack of ring
     /// space. The default.
     #[default]
     PerfectAccuracy = 0,
-    /// As `PerfectAccuracy`, but the wait has a time budget. Once the budget is spent, allocations are shed before
-    /// frees.
+    /// As `PerfectAccuracy`, but the wait has a time budget. When the budget is used up, events are shed: allocations
+    /// before frees.
     HighAccuracy = 1,
     /// A thread never waits. It records an unbiased sample of the blocks, each with both its allocation and its free.
     HighThroughput = 2,
@@ -33,7 +33,7 @@ names!(DataQualityMode: "The name that `HEAPLEDGER_MODE` takes." {
     BestEffort = "best-effort",
 });
 
-/// Bounds of the wait for a full ring, and the target completeness of the quality indicator.
+/// Limits of the wait for a full ring, and the target completeness of the quality indicator.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ConcurrencyConfig {
     /// Number of tries to take the latch of a full ring before the overflow buffer is used. Default 3.
@@ -72,12 +72,12 @@ pub enum Stacks {
     FramePointers,
     /// By DWARF unwind tables, with a cache.
     Dwarf,
-    /// As `Auto`, for a random subset of the blocks: on average one stack in this many bytes. All events are still
-    /// recorded and counted exactly. Only their distribution over stacks is an estimate.
+    /// As `Auto`, but for a random subset of the blocks: on average one stack for every `bytes` bytes allocated. All
+    /// events are still recorded and counted exactly. Only their distribution over stacks is an estimate.
     Sampled {
-        /// Mean number of bytes that are allocated from one taken stack to the next.
-        /// [`HeapLedger::sampling_bytes`](crate::HeapLedger::sampling_bytes) is another setting: the mean number of
-        /// bytes from one sampled *block* to the next.
+        /// Mean number of bytes that are allocated from one taken stack to the next. Not to be confused with
+        /// [`HeapLedger::sampling_bytes`](crate::HeapLedger::sampling_bytes), the mean number of bytes from one sampled
+        /// *block* to the next.
         bytes: u64,
     },
     /// No stacks are taken: all blocks belong to one site.
@@ -85,7 +85,7 @@ pub enum Stacks {
 }
 
 impl Stacks {
-    /// Returns the name that `HEAPLEDGER_STACKS` takes. For `Sampled` it is the part before the colon.
+    /// Returns the name that `HEAPLEDGER_STACKS` takes. For `Sampled`, returns the part before the colon.
     pub const fn name(self) -> &'static str {
         match self {
             Stacks::Auto => "auto",
@@ -146,8 +146,8 @@ impl fmt::Display for Degradation {
 pub struct TuningGoal {
     /// The target completeness, from 0 to 1. Default 0.95.
     pub target_completeness: f64,
-    /// Maximum of the mean time that an event may cost its thread on the slow path, in nanoseconds: see
-    /// [`TurnTimes`](super::TurnTimes). The short path is not measured. Default 200; must not be 0.
+    /// Maximum mean time per event that a thread may spend on the slow path of recording, in nanoseconds. See
+    /// [`TurnTimes`](super::TurnTimes) for the slow path; the short path is not measured. Default 200. Must not be 0.
     pub budget_ns: u64,
     /// The lowest level of recording that the tuner may set. Default [`Degradation::Sampled`].
     pub lowest: Degradation,
@@ -165,12 +165,12 @@ impl Default for TuningGoal {
     }
 }
 
-/// Moments at which the clock is read.
+/// When the clock is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum ClockMode {
-    /// The clock is read at least every 128 words of the ring, and at every tick of the aggregator. The times of the
-    /// events between two readings are interpolated. The default.
+    /// The clock is read at least every 128 words of the ring, and at every tick of the background thread. The times of
+    /// the events between two readings are interpolated. The default.
     #[default]
     Batched = 0,
     /// The clock is read at every event.
@@ -185,7 +185,7 @@ names!(ClockMode: "The name that `HEAPLEDGER_CLOCK` takes." {
     Monotonic = "monotonic",
 });
 
-/// The data that is kept of booked events.
+/// Data that is kept about events after they are booked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Retention {
@@ -195,8 +195,8 @@ pub enum Retention {
     /// As `Ledger`, and appends every event to a compressed trace at this path, which may contain the placeholders of
     /// [`DumpTarget::Path`]. A forked child writes a trace only if the path contains `%p`.
     ///
-    /// If the writer is too slow, threads wait as long as the [mode](DataQualityMode) allows. Events that are missing
-    /// in the trace after such a wait are counted in the trace; the ledger has them.
+    /// If the writer is too slow, threads wait as long as the [mode](DataQualityMode) allows. After that wait, events
+    /// can be missing in the trace. The trace states their number, and the ledger contains them.
     Trace(&'static str),
 }
 
@@ -253,11 +253,11 @@ pub struct Settings {
     pub mode: DataQualityMode,
     /// Method by which stacks were taken.
     pub stacks: Stacks,
-    /// Moments at which the clock was read.
+    /// When the clock was read.
     pub clock: ClockMode,
     /// Bounds of the history.
     pub history: HistoryLimits,
-    /// Bounds of the wait for a full ring.
+    /// Limits of the wait for a full ring.
     pub concurrency: ConcurrencyConfig,
     /// Whether and how a forked child is recorded.
     pub fork: ForkPolicy,
@@ -284,7 +284,7 @@ impl Default for Settings {
 mod tests {
     use super::*;
 
-    /// The values that the first plan of the project gives.
+    /// Checks the defaults against the values in the first plan of the project.
     #[test]
     fn the_defaults_of_waits_are_those_of_the_plan() {
         let ConcurrencyConfig { max_retries, base_delay_ns, enable_overflow_buffer, target_completeness } =

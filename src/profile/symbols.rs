@@ -1,16 +1,16 @@
 //! Source names for the addresses of a profile.
 //!
-//! The recorder's side never fills the names. The command looks them up later, from the modules and their build ids, or
-//! a bundled dump contains them.
+//! The recorder leaves the names empty. The command `heapledger` looks the names up later, from the modules and their
+//! build ids. A bundled dump already contains names.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Maximum number of functions at one address. Several functions share an address if calls were inlined.
+/// Maximum number of functions at one address. An address has several functions if calls were inlined.
 pub const INLINED_MAX: usize = 256;
 
-/// A function at an address. If calls were inlined, one address is in several functions.
+/// A function at an address. If calls were inlined, an address has several functions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SymbolFrame {
     /// Index into [`Symbols::strings`] of the function's name, demangled.
@@ -26,12 +26,12 @@ pub struct SymbolFrame {
 /// Names for the addresses of a profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Symbols {
-    /// The texts, each of them once. Text 0, if present, is the empty text.
+    /// The texts, without duplicates. Text 0, if present, is the empty text.
     pub strings: Vec<String>,
     /// Maps each frame of [`Stack::frames`](super::Stack::frames) to its functions, innermost first. A frame without a
     /// name is absent.
     pub frames: BTreeMap<u64, Vec<SymbolFrame>>,
-    /// Reasons for missing names: sentences, each with a remedy.
+    /// Sentences that say why names are missing, each with a remedy.
     pub notes: Vec<String>,
 }
 
@@ -64,17 +64,18 @@ pub struct StackFigures {
     pub taken: u64,
     /// Number of stacks in `taken` that ended before the outermost frame.
     pub truncated: u64,
-    /// Number of walks without a stack: the walk found no frame, or was abandoned because other threads held a latch
-    /// for too long. The event has stack 0.
+    /// Number of walks that gave no stack. Either the walk found no frame, or it was abandoned because other threads
+    /// held a latch for too long. The event has stack 0.
     pub failed: u64,
     /// Number of stacks that were taken but found no room in the table. The event has stack 0.
     pub table_full: u64,
-    /// Number of allocations without a stack because stacks are sampled, or because the level of recording is lower.
+    /// Number of allocations without a stack because stacks are sampled, or because the level of recording excludes
+    /// stacks.
     pub left_out: u64,
-    /// Number of stacks that were walked a second time by DWARF unwind tables, to check the frame pointers.
+    /// Number of stacks that were walked a second time, by DWARF unwind tables, to check the walk by frame pointers.
     pub checked: u64,
-    /// Number of checked stacks that earlier walks had mistaken for another stack, so blocks may be at the wrong site.
-    /// A difference in a new stack does not count: its frames, and those of all later stacks, come from the unwind
-    /// tables.
+    /// Number of checks which showed that earlier walks had taken the stack for another stack, so that blocks may be at
+    /// the wrong site. A difference found in a new stack does not count, because no block is at a wrong site then: the
+    /// stack, and all later ones, are taken by unwind tables.
     pub check_failed: u64,
 }

@@ -1,4 +1,5 @@
-//! The figures of the `Tracked` pointers of a program, as plain data.
+//! The figures of the `Tracked` pointers of a program, as plain data. A *holder* is one `Tracked` value: the one that
+//! `Tracked::new` returned, or a clone.
 
 use std::fmt;
 
@@ -52,7 +53,7 @@ impl fmt::Display for PointerEvent {
     }
 }
 
-/// A place in the source, with the holders that were made there.
+/// A place in the source, with the number of holders made there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// File and line of the call of `new` or `clone`.
@@ -77,7 +78,7 @@ pub struct TrackedPointer {
     pub kind: PointerKind,
     /// File and line of the call of `Tracked::new`.
     pub created_at: String,
-    /// Number of clones of the pointer and of its clones.
+    /// Number of clones made, including clones of clones.
     pub clones: u64,
     /// Number of holders that were dropped.
     pub drops: u64,
@@ -88,11 +89,11 @@ pub struct TrackedPointer {
     /// Highest strong count that was observed, including holders that are not tracked. It is a lower bound of the true
     /// maximum.
     pub strong_high_water: u64,
-    /// Number of windows in which the pointer was cloned [`TrackedReport::storm_clones`] times or more.
+    /// Number of clone storms: windows in which the pointer was cloned [`TrackedReport::storm_clones`] times or more.
     pub storms: u64,
-    /// Maximum number of clones in one window.
+    /// Maximum number of clones in one window of [`TrackedReport::storm_window_events`] events.
     pub largest_burst_clones: u64,
-    /// Holders of the pointer by the place where they were made, in descending order of existing holders.
+    /// Holders of the pointer, by the place where they were made, in descending order of existing holders.
     pub holders: Vec<Holder>,
 }
 
@@ -106,7 +107,7 @@ pub struct TrackedEvent {
     /// Kind of the event.
     #[serde(rename = "deed")]
     pub event: PointerEvent,
-    /// Number of tracked holders after the event. The count stops at 16,777,215.
+    /// Number of tracked holders after the event. The count saturates at 16,777,215.
     pub held: u32,
 }
 
@@ -121,11 +122,13 @@ pub struct Unlisted {
     pub drops: u64,
     /// Number of holders of the pointers in `pointers` that were taken out by `into_inner`.
     pub unwrapped: u64,
-    /// Number of holders of listed pointers whose place found no room. The figures of their pointer count them.
+    /// Number of holders of listed pointers for whose place the table had no room. The figures of the pointer include
+    /// these holders.
     pub holders_without_place: u64,
 }
 
-/// The figures of all tracked pointers. They are exact if no tracked pointer is cloned or dropped during the reading.
+/// The figures of all tracked pointers. The figures are exact if no tracked pointer is cloned or dropped while they are
+/// read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackedReport {
     /// Every listed pointer, in the order of `Tracked::new`.
@@ -134,16 +137,16 @@ pub struct TrackedReport {
     pub events: Vec<TrackedEvent>,
     /// Number of all events of listed pointers: `events_recorded + events_unrecorded`, and the events in flight.
     pub events_total: u64,
-    /// Number of events that were booked from the rings. Booked events have a time and a stack, are in the order of
-    /// their thread, and are in [`Profile::history`](super::Profile::history) as long as it reaches back to them.
+    /// Number of events that were booked from the rings. A booked event has a time and a stack, and is in the order of
+    /// its thread. It is in [`Profile::history`](super::Profile::history) until the history drops it.
     pub events_recorded: u64,
     /// Number of events that were not booked, for one of these reasons: there was no ledger, the ledger was closed, the
-    /// mode shed the event or sampled it out, or a signal handler made it while its thread recorded another event. The
-    /// figures of their pointer count these events.
+    /// mode shed the event or sampled it out, or a signal handler made the event while its thread recorded another
+    /// event. The figures of the pointers include these events.
     pub events_unrecorded: u64,
     /// Counts of pointers and holders for which the table had no room.
     pub unlisted: Unlisted,
-    /// Number of clones of one pointer in one window that make a storm.
+    /// Number of clones of one pointer from which on a window counts as a clone storm.
     pub storm_clones: u64,
     /// Length of a window, in events of all listed pointers.
     pub storm_window_events: u64,

@@ -32,7 +32,7 @@ names!(Signal: "The name that `HEAPLEDGER_SIGNALS` takes." {
 });
 
 impl Signal {
-    /// Whether the process continues after the dump, although the default action of the signal ends the process.
+    /// Whether the process continues after the dump, even if it does not handle the signal.
     pub const fn is_on_demand(self) -> bool {
         matches!(self, Signal::User1 | Signal::User2)
     }
@@ -56,21 +56,21 @@ impl fmt::Display for Signal {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Triggers {
-    /// Live bytes above which a dump is triggered. The trigger works again once the live bytes have fallen to seven
+    /// Live bytes above which a dump is triggered. The trigger is armed again when the live bytes have fallen to seven
     /// eighths of this value.
     pub live_bytes: Option<u64>,
     /// Growth of the live bytes within the last second that triggers a dump, in bytes.
     pub growth_bytes: Option<u64>,
-    /// Whether a fall from a new peak triggers a dump. The new peak must be at least an eighth above the peak of the
-    /// last dump for this reason.
+    /// Whether a fall from a new peak triggers a dump. The new peak must be at least an eighth above the peak at the
+    /// last dump of this trigger.
     pub new_peak: bool,
     /// Whether lost events trigger a dump.
     pub loss: bool,
-    /// Whether memory pressure triggers a dump: the control group of the process reaches its memory limit, or its tasks
-    /// wait for memory a tenth of the time. Linux only. If neither can be read, a line on standard error says so at the
-    /// start.
+    /// Whether memory pressure triggers a dump. There is pressure if the control group of the process reaches its
+    /// memory limit, or if its tasks wait for memory a tenth of the time. Linux only. If neither figure can be read, a
+    /// line on standard error says so at the start.
     pub memory_pressure: bool,
-    /// Number of dumps of triggers and signals that are kept. Older ones are removed. Default 4.
+    /// Number of dumps of triggers and signals that are kept. Older dumps are removed. Default 4.
     pub keep: u32,
     /// Minimum time between two dumps of triggers, in nanoseconds. Default 10 s.
     pub pause_ns: u64,
@@ -129,13 +129,13 @@ impl DumpTrigger {
         DumpTrigger::MemoryPressure,
     ];
 
-    /// Returns the bit of this trigger in a set. The bit of a signal is at the signal's number.
+    /// Returns the bit of this trigger in a set of triggers. The bit of a signal is at the signal's number.
     pub(crate) fn bit(self) -> u32 {
         DumpTrigger::ALL.iter().position(|other| *other == self).map_or(0, |index| 1 << index)
     }
 }
 
-/// Writes the reason in the words of a dump.
+/// Writes the reason, as dumps state it.
 impl fmt::Display for DumpTrigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
