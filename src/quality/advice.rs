@@ -1,11 +1,11 @@
-//! The recommendation: turns a cause and its figures into one sentence that names a knob and a value.
+//! The advice for a cause: one sentence that names a setting and a value.
 //!
-//! An [`Advice`] is data; its `Display` is the sentence. Without an advice the sentence is empty, and so is the
+//! An [`Advice`] is data; its `Display` writes the sentence. [`Advice::Nothing`] has an empty sentence, and so an empty
 //! [`recommendation`](QualityIndicator::recommendation).
 //!
-//! Two rules hold. The user can follow every sentence: it names a method of the builder or a field, with the value to
-//! set, and the environment variable if there is one. No sentence asks the program to do less: a recorder must not ask
-//! its host to use fewer threads.
+//! Two rules hold for every sentence. First, the user can follow it: it names a method of the builder or a field, the
+//! value to set, and the environment variable if there is one. Second, it never asks the program to do less, for
+//! example to use fewer threads.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use super::monitor::QualityWindow;
 use super::ring_size;
 use crate::profile::{ClockMode, DataQualityMode, HistoryLimits, LossReason, QualityIndicator, Settings};
 
-/// Minimum memory limit that an advice names, in bytes: 1 GiB of address space.
+/// Lowest memory limit that an advice recommends, in bytes: 1 GiB of address space.
 const MEMORY_LIMIT_BYTES_MIN: u64 = 1 << 30;
 
 /// The events lost for one reason.
@@ -26,11 +26,11 @@ pub struct Loss {
     pub events: u64,
     /// Number of all events recorded or lost in the same time.
     pub of: u64,
-    /// Whether both figures are of the newest window; otherwise they are of the whole process.
+    /// Whether both figures are those of the newest window of time; otherwise they are those of the whole process.
     pub lately: bool,
 }
 
-/// A recommended change of settings. Its `Display` is the sentence without a full stop, or an empty text for
+/// A recommended change of settings. Its `Display` is one sentence without a full stop, or an empty text for
 /// [`Advice::Nothing`].
 ///
 /// ```
@@ -50,7 +50,7 @@ pub enum Advice {
     Nothing,
     /// Install a `HeapLedger`.
     Install,
-    /// Use the mode that waits, or larger rings.
+    /// Use the mode that waits instead of shedding, or larger rings.
     NeverShed {
         /// The loss that the advice prevents.
         loss: Loss,
@@ -73,7 +73,7 @@ pub enum Advice {
         /// The limit to set, in bytes.
         limit_bytes: u64,
     },
-    /// Make the rings smaller, because the system has no memory for more.
+    /// Make the rings smaller, because the system has no memory for further rings.
     ShrinkRings {
         /// The loss that the advice prevents.
         loss: Loss,
@@ -85,7 +85,7 @@ pub enum Advice {
         /// The loss that the advice prevents.
         loss: Loss,
     },
-    /// Flush the rings, and look for the origin of the memory.
+    /// Book all events, and look for the origin of memory that was freed but never allocated.
     FindOrigin {
         /// Number of frees without an allocation.
         frees: u64,
@@ -109,7 +109,7 @@ pub enum Advice {
         /// Number of events that were sampled out.
         events: u64,
     },
-    /// Make waits less frequent, or bound them.
+    /// Make waits less frequent, or limit their length.
     WaitLess {
         /// Number of waits.
         waits: u64,
@@ -129,12 +129,13 @@ pub enum Advice {
     },
 }
 
-/// Returns the advice for a process, from its counters, its settings and, if there is one, its newest window.
+/// Returns the advice for a process, from its counters, its settings and its newest window of time, if there is one.
 pub fn advice(quality: &QualityIndicator, settings: &Settings, newest: Option<&QualityWindow>) -> Advice {
     advice_for(cause(quality, newest), quality, settings, newest)
 }
 
-/// Returns the advice on `cause`, with figures from the counters. The counters need not show that cause.
+/// Returns the advice for `cause`, with figures from the counters. The counters may be those of a process without this
+/// cause.
 pub fn advice_for(
     cause: QualityCause,
     quality: &QualityIndicator,
@@ -161,7 +162,8 @@ pub fn advice_for(
     }
 }
 
-/// Returns the figures of a loss: of the newest window if the window lost events for this reason, else of the lifetime.
+/// Returns the figures of a loss: those of the newest window if events were lost for this reason in it, otherwise those
+/// of the whole process.
 fn loss(reason: LossReason, quality: &QualityIndicator, newest: Option<&QualityWindow>) -> Loss {
     match newest.filter(|window| window.lost.get(reason) > 0) {
         Some(window) => Loss { reason, events: window.lost.get(reason), of: window.resolved(), lately: true },
@@ -181,7 +183,7 @@ fn loss_advice(loss: Loss, quality: &QualityIndicator, settings: &Settings) -> A
         LossReason::Reentrant | LossReason::TlsTeardown | LossReason::AfterShutdown => {
             Advice::ChangeProgram { loss, accepted_target: accepted_target(quality) }
         }
-        // More than half of the limit is in use, so the limit caused the loss.
+        // More than half of the limit is in use, so the limit probably caused the loss.
         LossReason::NoMemory if quality.own_bytes > settings.memory_limit_bytes / 2 => {
             Advice::RaiseMemoryLimit { loss, limit_bytes }
         }
@@ -191,7 +193,7 @@ fn loss_advice(loss: Loss, quality: &QualityIndicator, settings: &Settings) -> A
     }
 }
 
-/// Returns the completeness of the lifetime, rounded down to four decimal places, if it is below the target.
+/// Returns the completeness of the whole process, rounded down to four decimal places, if it is below the target.
 fn accepted_target(quality: &QualityIndicator) -> Option<f64> {
     let completeness = QualityIndicator::completeness_of(quality.recorded, quality.lost.total());
     (completeness < quality.target_completeness).then(|| (completeness * 10_000.0).floor() / 10_000.0)

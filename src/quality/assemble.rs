@@ -1,4 +1,4 @@
-//! Completes the counters of a process into the indicator that callers receive.
+//! Completes the counters of a process to a [`QualityIndicator`].
 
 use std::ops::Deref;
 
@@ -6,15 +6,15 @@ use super::advice::advice;
 use super::monitor::QualityView;
 use crate::profile::{QualityIndicator, Settings};
 
-/// The counters of a process at one moment: an indicator without the figures of the history and of the monitor.
+/// The counters of a process at one moment: an indicator whose figures of history, windows and advice are not set yet.
 ///
-/// The counters can be read like an indicator. Only [`QualityCounters::assemble`] turns them into an indicator, so a
-/// query, a snapshot and a callback receive the same figures.
+/// Only [`QualityCounters::assemble`] makes an indicator from the counters, so a query, a snapshot and a callback
+/// receive the same figures.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct QualityCounters(QualityIndicator);
 
 impl QualityCounters {
-    /// Takes the counters of an indicator. [`QualityCounters::assemble`] sets the other fields later.
+    /// Makes counters of an indicator. [`QualityCounters::assemble`] sets the other fields later.
     pub(crate) fn new(counters: QualityIndicator) -> QualityCounters {
         QualityCounters(counters)
     }

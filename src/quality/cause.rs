@@ -1,27 +1,27 @@
-//! The cause that is worst for the quality of the data.
+//! The cause that harms the quality of the data most.
 //!
-//! There is one cause at a time, because there is one recommendation. Causes are in descending order of harm: first
-//! missing events, then inconsistent pairings (which are often a consequence of missing events), then events that were
-//! sampled out by choice, and last figures that are complete but slow to arrive. Losses of the newest window come
-//! before earlier losses: a new setting helps against current loss in this run, and against earlier loss in the next
-//! run.
+//! There is one cause at a time, because there is one recommendation. Causes are checked in descending order of harm:
+//! lost events, then inconsistent pairings (often a consequence of lost events), then events that were sampled out by
+//! choice, and last complete figures that arrive late. Losses in the newest window come before earlier losses, because
+//! a new setting can still stop them in this run.
 
 use serde::{Deserialize, Serialize};
 
 use super::monitor::QualityWindow;
 use crate::profile::{LossReason, QualityIndicator};
 
-/// Number of events per wait below which threads wait too often. At this number, a wait of ten microseconds costs one
-/// nanosecond per event.
+/// Number of events per wait that must at least be reached; with fewer events per wait, threads wait too often. At this
+/// number, a wait of ten microseconds costs one nanosecond per event.
 pub const EVENTS_PER_WAIT_MIN: u64 = 10_000;
-/// Maximum age of the oldest event in flight, in nanoseconds: ten seconds. Figures are out of date if it is older.
+/// Maximum age of the oldest event in flight, in nanoseconds: ten seconds. If the event is older, the figures are out
+/// of date.
 pub const LAG_NS_MAX: u64 = 10_000_000_000;
 
-/// Cause that is worst for the quality of the data.
+/// The cause that harms the quality of the data most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum QualityCause {
-    /// There is no cause.
+    /// Nothing harms the data.
     None,
     /// No event is recorded, because no `HeapLedger` is the global allocator.
     NotInstalled,
@@ -43,7 +43,7 @@ pub enum QualityCause {
     Lag,
 }
 
-/// Returns the cause, from the counters of the lifetime and, if there is one, of the newest window.
+/// Returns the cause, from the counters of the whole process and of the newest window, if there is one.
 pub fn cause(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> QualityCause {
     if !quality.installed {
         return QualityCause::NotInstalled;
@@ -52,7 +52,8 @@ pub fn cause(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> Qual
         return QualityCause::Lost(reason);
     }
     let anomalies = &quality.anomalies;
-    // While events are in flight, a free may be booked before its allocation, so an address may seem to be in use.
+    // While events are in flight, a free may be booked before its allocation. Then its address may seem to be unknown
+    // or still in use.
     let none_in_flight = quality.in_flight == 0;
     let found = [
         (none_in_flight && anomalies.unmatched_frees > 0, QualityCause::UnmatchedFrees),
@@ -66,7 +67,8 @@ pub fn cause(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> Qual
     found.into_iter().find(|(applies, _)| *applies).map_or(QualityCause::None, |(_, cause)| cause)
 }
 
-/// Whether threads wait too often: in the newest window if there is one, because earlier waits have no cost now.
+/// Whether threads wait too often. If there is a newest window, only its waits count, because earlier waits have no
+/// cost now.
 fn waits_too_often(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> bool {
     let (waits, recorded) = waits_among(quality, newest);
     waits.saturating_mul(EVENTS_PER_WAIT_MIN) > recorded

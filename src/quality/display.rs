@@ -9,8 +9,8 @@
 //! If standard output is a terminal that shows emoji, the lines have pictures (📊 ✅ 💡). [`WithEmoji`] always prints
 //! pictures, and `{:#}` never does.
 //!
-//! A percentage of completeness is always rounded **down**: 99.9999 % prints as 99.9 %, never as 100 %, because a
-//! reader takes 100 % to mean that no event is missing.
+//! Percentages of completeness are always rounded **down**: 99.9999 % prints as 99.9 %, never as 100 %. Readers take
+//! 100 % to mean that no event is missing.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -39,8 +39,8 @@ fn stdout_shows_emoji() -> bool {
 }
 
 impl fmt::Display for HeapStats {
-    /// Prints the totals in one line. After lost events, the line says which figures are lower bounds, and by how many
-    /// blocks the other figures can be wrong.
+    /// Prints the totals in one line. If events were lost, the line says which figures are lower bounds, and by how
+    /// many blocks the other figures can be wrong.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let least = at_least(&self.coverage);
         write!(f, "live {} blocks, {}; ", grouped(self.live_blocks), bytes(self.live_bytes))?;
@@ -52,8 +52,8 @@ impl fmt::Display for HeapStats {
 }
 
 impl fmt::Display for Estimates {
-    /// Prints the estimates with their standard errors in one line. After lost events, the line says what is missing,
-    /// as for [`HeapStats`].
+    /// Prints the estimates with their standard errors in one line. If events were lost, the line says so, as for
+    /// [`HeapStats`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let least = at_least(&self.coverage);
         let [live, live_bytes] = [self.live_blocks, self.live_bytes];
@@ -71,7 +71,7 @@ fn at_least(coverage: &Coverage) -> &'static str {
     if coverage.is_complete() { "" } else { "at least " }
 }
 
-/// Writes the number of lost events, if there are any.
+/// Writes the number of lost events, if there are any. `others` names the figures that are not lower bounds.
 fn write_loss(f: &mut fmt::Formatter<'_>, coverage: &Coverage, others: &str) -> fmt::Result {
     if coverage.is_complete() {
         return Ok(());
@@ -84,8 +84,8 @@ fn write_loss(f: &mut fmt::Formatter<'_>, coverage: &Coverage, others: &str) -> 
     )
 }
 
-/// An indicator with emoji in its lines, for chats and pages that show them. On a terminal the indicator prints them by
-/// itself.
+/// An indicator that always prints with emoji, for chats and pages that show them. Without this wrapper, an indicator
+/// prints emoji only to a terminal that shows them.
 ///
 /// ```
 /// use heapledger::{QualityIndicator, quality::WithEmoji};
@@ -134,7 +134,7 @@ pub fn shows_emoji(
     is_terminal && locale.is_some_and(is_utf8)
 }
 
-/// The texts in which the two forms differ.
+/// The texts that differ between the form with emoji and the plain form.
 struct Marks {
     quality: &'static str,
     reached: &'static str,
@@ -194,8 +194,8 @@ fn trend_name(trend: CompletenessTrend) -> Option<&'static str> {
     }
 }
 
-/// Returns recorded ÷ (recorded + lost) in percent with three decimal places, rounded down: `100.000 %` means that no
-/// event was lost. The result is exact for every count.
+/// Returns recorded ÷ (recorded + lost) in percent with three decimal places, rounded down. So `100.000 %` means that
+/// no event was lost. The result is exact for every pair of counts.
 ///
 /// ```
 /// use heapledger::quality::completeness_percent;
@@ -217,7 +217,7 @@ fn floored(share: f64, places: u32) -> String {
     }
     let scale = 10u64.pow(places);
     let hundred = 100 * scale;
-    // The small addend corrects the binary representation of decimals: 0.57 × 100 is 56.99999999999999.
+    // The small addend corrects the binary rounding of decimals: 0.57 × 100 is 56.99999999999999 in binary.
     let mut units = (share.clamp(0.0, 1.0) * hundred as f64 + 1e-6).floor() as u64;
     if share < 1.0 {
         units = units.min(hundred - 1);
@@ -228,8 +228,8 @@ fn floored(share: f64, places: u32) -> String {
     }
 }
 
-/// Returns a share from 0 to 1 in percent, rounded down, with as many decimal places as it needs and a maximum of
-/// three. Returns `unknown` if the share is not a number.
+/// Returns a share from 0 to 1 in percent, rounded down to three decimal places, without trailing zeros. Returns
+/// `unknown` if the share is not a number.
 pub fn share_percent(share: f64) -> String {
     let full = floored(share, 3);
     match full.strip_suffix('%') {

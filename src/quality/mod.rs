@@ -1,8 +1,8 @@
-//! The quality of the data: the meaning of the counters, and the setting that improves it.
+//! The quality of the recorded data: which events are missing, why, and which setting improves the data.
 //!
-//! The counters and the [`QualityIndicator`](crate::QualityIndicator) made of them are plain data in `profile`. This
-//! module consists of pure functions and plain structs: time and counters are arguments, and decisions are returned as
-//! data. The recorder's side takes samples, applies decisions and prints.
+//! The counters and the [`QualityIndicator`](crate::QualityIndicator) are plain data in `profile`. This module consists
+//! of pure functions and plain structs: time and counters are arguments, and decisions are return values. Other modules
+//! take the samples, apply the decisions and print.
 //!
 //! ```text
 //!  counters ─► monitor ─► windows, trend ──► cause ─► advice ─► sentence ─► recommendation
@@ -12,13 +12,14 @@
 //!  workload ───► recommend ─► execution mode
 //! ```
 //!
-//! * `assemble` makes the indicator from counters, history and monitor; [`display`] prints it.
+//! * `assemble` completes an indicator from counters, history and monitor; [`display`] prints it.
 //! * [`monitor`] compares the newest window of time with the window before it.
-//! * [`cause`](cause()) finds the worst cause; [`advice`](advice()) names a setting and a value.
+//! * [`cause`](cause()) finds the cause that harms the data most; [`advice`](advice()) names a setting and a value.
 //! * [`thresholds`] detects when completeness crosses a threshold, and limits how often a crossing is printed.
-//! * [`tuner`] sets one knob at a time, towards a target completeness and a time budget.
+//! * [`tuner`] changes one setting of the recorder (a *knob*) at a time, towards a target completeness and a time
+//!   budget.
 //! * [`recommend`] names the execution mode that suits a workload.
-//! * [`error`] is the error for invalid settings.
+//! * [`error`] defines the error for invalid settings.
 
 mod advice;
 mod assemble;
@@ -47,6 +48,7 @@ pub use tuner::{
 
 pub use crate::profile::Degradation;
 
-/// Alternative spelling of [`CompletenessTrend`](crate::CompletenessTrend), from the seed document.
+/// Misspelt name of [`CompletenessTrend`](crate::CompletenessTrend), kept because the first specification of the
+/// project has it.
 #[doc(hidden)]
 pub type CompletnessTrend = crate::profile::CompletenessTrend;

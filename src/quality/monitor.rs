@@ -1,7 +1,7 @@
-//! Completeness of the last windows of time, and its trend.
+//! The completeness of the two newest windows of time, and the trend from one to the next.
 //!
-//! The counters of a process only grow, so a completeness over the lifetime hides recent loss: after an hour without
-//! loss, it hardly shows the minute in which half of the events were lost. The monitor therefore compares the newest
+//! The counters of a process only grow, so the completeness of the whole process hides recent loss. For example, after
+//! an hour without loss, a minute in which half of the events are lost hardly shows. So the monitor compares the newest
 //! window of time with the window before it.
 //!
 //! ```text
@@ -10,16 +10,16 @@
 //!            └───── window before ───┴─ newest window ┴─ the one that is filling
 //! ```
 //!
-//! * The monitor receives [samples](QualitySample) of the counters, at any rate. A window ends with the first sample
-//!   that is at least `window_ns` younger than its start, and the next window begins with the same sample. So no event
-//!   is between two windows, and a window is longer if samples are rare.
-//! * Only ended windows count, so the two windows have about the same length, and no figure varies while a window
-//!   fills. The price: figures are up to one window old.
-//! * A window with fewer than `events_min` events recorded or lost has no completeness, and the trend is then unknown.
+//! * The monitor receives [samples](QualitySample) of the counters, at any rate. A window starts with one sample and
+//!   ends with the first later sample that is at least `window_ns` younger. The next window starts with the same
+//!   sample, so every event is in one window. If samples are rare, windows are longer.
+//! * Only windows that have ended count. So the two windows have about the same length, and the figures are up to one
+//!   window old.
+//! * A window with fewer than `events_min` events recorded or lost has no completeness. The trend is then unknown.
 //! * If the two completenesses differ by at most `dead_band`, the trend is stable.
 //!
-//! No code of this module reads a clock. Counters that decrease (in a forked child with a fresh ledger) restart the
-//! monitor.
+//! This module reads no clock. If counters decrease, as in a forked child with a fresh ledger, the monitor starts
+//! again.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +28,9 @@ use crate::profile::{Anomalies, CompletenessTrend, LossCounts, LossReason, Quali
 
 /// Default length of a window, in nanoseconds.
 pub const WINDOW_NS: u64 = 1_000_000_000;
-/// Minimum number of events, recorded or lost, of a window whose completeness counts.
+/// Default minimum number of events, recorded or lost, of a window whose completeness counts.
 pub const WINDOW_EVENTS_MIN: u64 = 1_000;
-/// Maximum difference of completeness between two windows that counts as stable, as a share: half a percentage point.
+/// Default maximum difference of completeness at which two windows count as equal, as a share: half a percentage point.
 pub const DEAD_BAND: f64 = 0.005;
 
 /// The settings of a monitor.
@@ -57,7 +57,7 @@ impl Default for MonitorConfig {
     }
 }
 
-/// The counters of a process at one moment. All fields except the time only grow.
+/// The counters of a process at one moment. Every counter only grows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QualitySample {
     /// Time of the sample, in nanoseconds since the start of the ledger.
@@ -70,7 +70,7 @@ pub struct QualitySample {
     pub lost: LossCounts,
     /// Number of events that were sampled out.
     pub sampled_out: u64,
-    /// Numbers of inconsistent pairings.
+    /// Numbers of inconsistent pairings of allocations and frees.
     pub anomalies: Anomalies,
     /// Number of times that a thread with a full ring had to wait until another thread had booked the ring.
     pub waits: u64,
@@ -91,7 +91,7 @@ impl QualitySample {
     }
 }
 
-/// The difference between two samples.
+/// The events between two samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QualityWindow {
     /// Start of the window, in nanoseconds since the start of the ledger.
@@ -106,7 +106,7 @@ pub struct QualityWindow {
     pub lost: LossCounts,
     /// Number of events that were sampled out in the window.
     pub sampled_out: u64,
-    /// Numbers of inconsistent pairings in the window.
+    /// Numbers of inconsistent pairings of allocations and frees in the window.
     pub anomalies: Anomalies,
     /// Number of waits of threads with a full ring in the window.
     pub waits: u64,
@@ -129,8 +129,8 @@ impl QualityWindow {
     }
 
     fn between(start: &QualitySample, end: &QualitySample) -> QualityWindow {
-        // Sums over lanes are read while threads record, and waiting frees may find their blocks meanwhile. So a figure
-        // may be slightly lower than in the sample before.
+        // A counter can be slightly lower than in the sample before, because counters are summed over threads while the
+        // threads record. The number of unmatched frees also falls when a waiting free finds its block.
         QualityWindow {
             start_ns: start.at_ns,
             end_ns: end.at_ns,
@@ -149,9 +149,9 @@ impl QualityWindow {
 pub struct QualityView {
     /// Completeness of the newest window, from 0 to 1, or `None` if the window has too few events.
     pub windowed_completeness: Option<f64>,
-    /// Trend of the newest window compared with the window before it.
+    /// Trend of completeness from the window `before` to the window `newest`.
     pub trend: CompletenessTrend,
-    /// Reason for most losses of the newest window, or `None` if the window has no losses.
+    /// Reason for the most losses of the newest window, or `None` if no event was lost in it.
     pub cause: Option<LossReason>,
     /// The newest window that has ended.
     pub newest: Option<QualityWindow>,
@@ -159,11 +159,11 @@ pub struct QualityView {
     pub before: Option<QualityWindow>,
 }
 
-/// Keeps the two newest windows of a process's counters. See the [module](self).
+/// Keeps the two newest windows of time of a process. See the [module](self).
 #[derive(Debug, Clone)]
 pub struct QualityMonitor {
     config: MonitorConfig,
-    /// The start of the window that is filling.
+    /// The sample with which the current, unfinished window started.
     start: Option<QualitySample>,
     newest: Option<QualityWindow>,
     before: Option<QualityWindow>,
@@ -192,7 +192,7 @@ impl QualityMonitor {
         Ok(QualityMonitor { config, ..QualityMonitor::default() })
     }
 
-    /// Takes a sample of the counters. Returns whether a window ended with this sample.
+    /// Takes a sample of the counters. Returns whether this sample ended a window.
     pub fn push(&mut self, sample: QualitySample) -> bool {
         let Some(start) = &self.start else {
             self.start = Some(sample);
@@ -211,7 +211,7 @@ impl QualityMonitor {
         true
     }
 
-    /// Returns the figures of the two windows.
+    /// Returns the completeness of the newest window, the trend, and both windows.
     pub fn view(&self) -> QualityView {
         let tells = |window: &Option<QualityWindow>| {
             window.filter(|window| window.resolved() >= self.config.events_min).map(|w| w.completeness())
@@ -227,7 +227,8 @@ impl QualityMonitor {
     }
 }
 
-/// Returns the trend from one completeness to the next. The trend is unknown if either completeness is unknown.
+/// Returns the trend from the completeness of one window to that of the next. The trend is unknown if one of them is
+/// unknown.
 fn trend(before: Option<f64>, newest: Option<f64>, dead_band: f64) -> CompletenessTrend {
     let (Some(before), Some(newest)) = (before, newest) else {
         return CompletenessTrend::Unknown;

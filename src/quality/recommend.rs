@@ -1,7 +1,7 @@
 //! The choice of an execution mode for a workload.
 //!
-//! A table decides. The needs of the program come first. Measurements count only if loss is tolerated and high
-//! throughput is not required:
+//! The needs of the program decide first. Measurements count only if loss is tolerated and high throughput is not
+//! required:
 //!
 //! | may lose? | threads | throughput required | waits measured | mode |
 //! | --- | --- | --- | --- | --- |
@@ -11,9 +11,8 @@
 //! | yes | any | no | rare | [`ThreadLocalBuffers`](ExecutionMode::ThreadLocalBuffers): no loss at no cost |
 //! | yes | any | no | frequent or unknown | [`AdaptiveBackoff`](ExecutionMode::AdaptiveBackoff) |
 //!
-//! A program may lose events if it can tolerate loss and does not require perfect accuracy. If it both tolerates loss
-//! and requires perfect accuracy, it may not lose events. The number of threads never makes a lossless mode lossy: each
-//! thread has a ring, which the thread can book itself.
+//! Events may be lost if the program tolerates loss and does not require perfect accuracy; perfect accuracy overrides
+//! tolerance. The number of threads does not matter for accuracy, because each thread can book its ring itself.
 
 use std::fmt;
 
@@ -25,7 +24,7 @@ use crate::profile::{DataQualityMode, Profile, QualityIndicator, ThreadRow};
 /// Number of waits in a million events above which waiting counts as frequent.
 pub const WAITS_PER_MILLION_MAX: f64 = 1e6 / EVENTS_PER_WAIT_MIN as f64;
 
-/// The needs of a workload, and its measurements.
+/// The needs of a workload, and measurements of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkloadCharacteristics {
     /// Number of threads that allocate at the same time. 0 if unknown.
@@ -48,7 +47,7 @@ impl WorkloadCharacteristics {
     /// Returns the measurements of a process over `duration_ns` nanoseconds, with `thread_count` as the maximum number
     /// of threads at once.
     ///
-    /// The three needs cannot be measured. They are derived from the mode in force: see
+    /// The three needs of the workload cannot be measured. They are derived from the mode in force: see
     /// [`WorkloadCharacteristics::wishing_for`].
     pub fn from_counters(quality: &QualityIndicator, thread_count: usize, duration_ns: u64) -> Self {
         let seconds = duration_ns as f64 / 1e9;
@@ -64,13 +63,14 @@ impl WorkloadCharacteristics {
         }
     }
 
-    /// Returns the measurements of a profile, with the maximum number of threads of the program that ran at once.
+    /// Returns the measurements of a profile. The number of threads is the maximum number of the program's threads that
+    /// ran at once.
     pub fn from_profile(profile: &Profile) -> Self {
         let threads = threads_at_once(&profile.threads);
         WorkloadCharacteristics::from_counters(&profile.quality, threads, profile.process.duration_ns)
     }
 
-    /// Returns the needs that a choice of this mode implies, without measurements.
+    /// Returns the needs of a program that chooses this mode, without measurements.
     pub fn wishing_for(mode: DataQualityMode) -> Self {
         let perfect = mode == DataQualityMode::PerfectAccuracy;
         WorkloadCharacteristics {
@@ -82,8 +82,8 @@ impl WorkloadCharacteristics {
     }
 }
 
-/// Returns the maximum number of threads of the program that ran at once. A row of several ended threads counts as one
-/// thread, because the times of each of them are unknown.
+/// Returns the maximum number of the program's threads that ran at once. A row of several ended threads counts as one
+/// thread, because the times of the single threads are unknown.
 fn threads_at_once(rows: &[ThreadRow]) -> usize {
     let mut changes: Vec<(u64, i32)> = Vec::with_capacity(rows.len() * 2);
     for row in rows.iter().filter(|row| !row.own) {
@@ -92,7 +92,7 @@ fn threads_at_once(rows: &[ThreadRow]) -> usize {
             changes.extend([(row.started_ns, 1), (ended_ns, -1)]);
         }
     }
-    // At equal times, starts come before ends, so that a thread that ends when it starts counts.
+    // At equal times, starts come before ends, so that a thread that starts and ends at the same time counts.
     changes.sort_unstable_by_key(|(at_ns, change)| (*at_ns, -change));
     let mut running = 0;
     let after_each = changes.into_iter().map(|(_, change)| {
@@ -102,7 +102,7 @@ fn threads_at_once(rows: &[ThreadRow]) -> usize {
     after_each.max().unwrap_or(0).max(0) as usize
 }
 
-/// Way of recording a process.
+/// Way of recording a process: a combination of a quality mode and a background thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ExecutionMode {
     /// Lossless. The only thread books its ring itself, so heapledger needs no background thread.
@@ -112,8 +112,8 @@ pub enum ExecutionMode {
     ThreadLocalBuffers,
     /// Threads never wait. The rings receive an unbiased sample of the blocks.
     LockFreeHybrid,
-    /// Threads wait within a time budget, with growing pauses and segments of the overflow pool. After that,
-    /// allocations are shed before frees.
+    /// Threads wait within a time budget, with growing pauses, and use segments of the overflow pool. After that,
+    /// events are shed: allocations before frees.
     AdaptiveBackoff,
 }
 
@@ -137,27 +137,26 @@ impl ExecutionMode {
         }
     }
 
-    /// Returns the value for `HeapLedger::background`: whether a background thread is worth its cost.
+    /// Returns the value for `HeapLedger::background`: whether the process should have a background thread.
     pub const fn background(self) -> bool {
         !matches!(self, ExecutionMode::SingleThreaded)
     }
 
-    /// Whether no event is ever shed for want of space or sampled out.
+    /// Whether all events are recorded: none is shed for lack of ring space, and none is sampled out.
     pub const fn is_lossless(self) -> bool {
         matches!(self.quality_mode(), DataQualityMode::PerfectAccuracy)
     }
 }
 
 impl fmt::Display for ExecutionMode {
-    /// Writes the calls of the builder that choose the mode.
+    /// Writes the calls of the builder that select this way of recording.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mode, background) = (self.quality_mode(), self.background());
         write!(f, "HeapLedger::mode(DataQualityMode::{mode:?}), ::background({background})")
     }
 }
 
-/// Returns the mode for a workload, by the [table](self). Every workload has a mode. A measurement that is not a number
-/// counts as missing.
+/// Returns the mode for a workload, by the [table](self). A measurement that is not a number counts as missing.
 ///
 /// ```
 /// use heapledger::quality::{ExecutionMode, WorkloadCharacteristics, recommend_mode};

@@ -1,8 +1,7 @@
-//! The size of a ring, as a function of [`HistoryLimits`].
+//! The size of a ring, derived from [`HistoryLimits`].
 //!
-//! A ring keeps its booked words until it needs their room, so a thread's ring and its share of the history are the
-//! same memory. A longer history therefore makes a ring larger, and a thread with a larger ring books, waits or sheds
-//! less often: the fields `events` and `bytes` of the limits are the knob for the ring.
+//! A ring keeps its booked words until it needs their room for new words. These words are the thread's part of the
+//! history. So a longer history makes a ring larger, and a thread with a larger ring books, waits or sheds less often.
 
 use crate::profile::HistoryLimits;
 
@@ -10,12 +9,12 @@ use crate::profile::HistoryLimits;
 pub const RING_SEGMENT_WORDS: u64 = 1024;
 /// Minimum number of segments of a ring.
 pub const RING_SEGMENTS_MIN: u32 = 4;
-/// Maximum number of segments of a ring, without segments of the overflow pool.
+/// Maximum number of segments of a ring, not counting segments of the overflow pool.
 pub const RING_SEGMENTS_MAX: u32 = 48;
 
 /// Length of a segment, in bytes.
 const SEGMENT_BYTES: u64 = RING_SEGMENT_WORDS * 8;
-/// Factor by which an advice for larger rings raises the number of events of the history.
+/// Factor by which a recommendation of larger rings raises the number of events of the history.
 const GROWTH: u64 = 4;
 
 /// Returns the number of segments of each ring under these limits. An event takes one and a half words on average.
@@ -45,7 +44,7 @@ pub(super) fn larger(limits: &HistoryLimits) -> Option<HistoryLimits> {
 /// Returns limits that give each ring its minimum size, or `None` if rings have it already.
 pub(super) fn smallest(limits: &HistoryLimits) -> Option<HistoryLimits> {
     let least = ring_events(RING_SEGMENTS_MIN);
-    // The next lower power of two is a round figure for people.
+    // Rounded down to a power of two, which is easier to read in a recommendation.
     let events = 1 << least.ilog2();
     (ring_segments(limits) > RING_SEGMENTS_MIN).then_some(HistoryLimits { events, ..*limits })
 }

@@ -1,4 +1,4 @@
-//! Writes an [`Advice`] as a sentence. This file has all wording of recommendations.
+//! Writes an [`Advice`] as a sentence. All texts of recommendations are in this file.
 
 use std::fmt;
 
@@ -70,7 +70,7 @@ impl fmt::Display for Advice {
 }
 
 impl Advice {
-    /// Returns the remedy without the finding: the part of the sentence behind its first colon.
+    /// Returns the remedy without its reason: the part of the sentence after the first colon.
     ///
     /// ```
     /// use heapledger::quality::Advice;
@@ -169,7 +169,7 @@ fn wait_less(
     }
 }
 
-/// Limits, written as the code of a program.
+/// History limits, printed as Rust code.
 struct Limits<'a>(&'a HistoryLimits);
 
 impl fmt::Display for Limits<'_> {
@@ -178,8 +178,8 @@ impl fmt::Display for Limits<'_> {
     }
 }
 
-/// Returns a share of events in percent, rounded up to as many decimal places as it needs, with a maximum of three. So
-/// a loss is never shown as less than it is.
+/// Returns a share of events in percent, rounded up to three decimal places, without trailing zeros. Rounding up never
+/// shows a loss as smaller than it is.
 fn share_lost(events: u64, of: u64) -> String {
     let thousandths = (u128::from(events) * 100_000).div_ceil(u128::from(of.max(1)));
     let digits = format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000);

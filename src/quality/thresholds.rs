@@ -1,4 +1,4 @@
-//! Thresholds of completeness: detects that completeness falls below a threshold, and that it recovers.
+//! Thresholds of completeness: detects when completeness falls below a threshold, and when it recovers.
 //!
 //! ```text
 //!  completeness   ──╲            ╱──────   recovers at completeness + hysteresis, 1 at most
@@ -7,9 +7,9 @@
 //!                   Below        Recovered
 //! ```
 //!
-//! A value that varies around a threshold by less than the hysteresis makes one crossing, not one at each sample. A
-//! sample that is unknown or not a number changes no state. Warnings go through a [`LineLimit`], which admits one line
-//! in ten seconds and counts the others; callbacks are not limited.
+//! A value that varies around a threshold by less than the hysteresis makes one crossing, not one crossing per sample.
+//! An unknown completeness, or one that is not a number, changes nothing. Printed warnings go through a [`LineLimit`],
+//! which admits one line in ten seconds and counts the others. Callbacks are not limited.
 //!
 //! ```
 //! use heapledger::quality::{ThresholdCrossing, Threshold, ThresholdWatch};
@@ -30,18 +30,18 @@ use super::display::share_percent;
 use super::error::{InvalidSetting, share};
 use crate::profile::DataQualityMode;
 
-/// Minimum time between two lines of warning, in nanoseconds.
+/// Minimum time between two printed warnings, in nanoseconds.
 pub const LINE_INTERVAL_NS: u64 = 10_000_000_000;
-/// Distance above a threshold at which completeness has recovered, as a share.
+/// Default distance above a threshold at which completeness counts as recovered, as a share.
 pub const HYSTERESIS: f64 = 0.005;
 
 /// A completeness below which heapledger warns the program or its user.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
-    /// Completeness, from 0 to 1. A lower value is below the threshold.
+    /// Completeness, from 0 to 1. Lower values are below the threshold.
     pub completeness: f64,
-    /// Distance above the threshold, from 0 to 1, at which completeness has recovered. A completeness of 1 has
-    /// recovered in any case.
+    /// Distance above the threshold, from 0 to 1, at which completeness counts as recovered. A completeness of 1 always
+    /// counts as recovered.
     pub hysteresis: f64,
 }
 
@@ -51,8 +51,8 @@ impl Threshold {
         Threshold { completeness, hysteresis: HYSTERESIS }
     }
 
-    /// Returns a threshold at the completeness that is expected of a mode: 100 %, 95 %, 80 %, or 0 for best effort. No
-    /// mode guarantees this completeness.
+    /// Returns a threshold at the completeness that is usual for a mode: 100 % for `PerfectAccuracy`, 95 % for
+    /// `HighAccuracy`, 80 % for `HighThroughput`, 0 for `BestEffort`. The mode does not guarantee this completeness.
     pub const fn of_mode(mode: DataQualityMode) -> Threshold {
         Threshold::at(match mode {
             DataQualityMode::PerfectAccuracy => 1.0,
@@ -63,7 +63,7 @@ impl Threshold {
     }
 }
 
-/// A crossing of a threshold. Its `Display` is a line of text for people.
+/// A crossing of a threshold. Its `Display` is one line of text for users.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum ThresholdCrossing {
     /// Completeness fell below the threshold.
@@ -95,7 +95,7 @@ impl fmt::Display for ThresholdCrossing {
     }
 }
 
-/// Observes one threshold. See the [module](self).
+/// Detects crossings of one threshold. See the [module](self).
 #[derive(Debug, Clone)]
 pub struct ThresholdWatch {
     threshold: Threshold,
@@ -114,7 +114,8 @@ impl ThresholdWatch {
         Ok(ThresholdWatch { threshold, is_below: false })
     }
 
-    /// Takes a completeness from 0 to 1, or `None` if it is unknown. Returns a crossing if this sample makes one.
+    /// Takes a completeness from 0 to 1, or `None` if the completeness is unknown. Returns a crossing if this value
+    /// makes one.
     pub fn observe(&mut self, completeness: Option<f64>) -> Option<ThresholdCrossing> {
         let completeness = completeness.filter(|share| !share.is_nan())?;
         let threshold = self.threshold.completeness;
@@ -147,8 +148,8 @@ impl LineLimit {
     /// A limit that has admitted no line yet, for constant contexts.
     pub(crate) const NEW: LineLimit = LineLimit { last_ns: None, held_back: 0 };
 
-    /// Returns the number of lines held back since the last admitted one if a line may be printed at `now_ns`,
-    /// otherwise `None`. A clock that goes back counts as no time passed.
+    /// Returns the number of lines held back since the last admitted line if a line may be printed at `now_ns`,
+    /// otherwise `None`. If the clock goes back, no time counts as passed.
     pub fn admit(&mut self, now_ns: u64) -> Option<u64> {
         let passed = self.last_ns.is_none_or(|last_ns| now_ns.saturating_sub(last_ns) >= LINE_INTERVAL_NS);
         if !passed {

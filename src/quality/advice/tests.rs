@@ -188,7 +188,7 @@ fn every_advice_is_one_sentence_and_none_asks_for_fewer_threads() {
     for cause in causes {
         for mode in DataQualityMode::ALL {
             let settings = Settings { mode, ..settings() };
-            // The text must be valid even for counters that do not show the cause.
+            // The text must be valid even if the counters do not show the cause.
             let text = advice_for(cause, &QualityIndicator::default(), &settings, None).to_string();
             assert!(!text.is_empty() && !text.contains('\n'), "{text}");
             assert!(!text.replace(", .. }", "").contains(". "), "one sentence: {text}");

@@ -101,7 +101,7 @@ fn windows_of_no_length_are_refused() {
 }
 
 proptest! {
-    /// For any samples in any order, shares stay shares, and no event is counted in two windows.
+    /// Any samples in any order give shares from 0 to 1, and no event is counted in two windows.
     #[test]
     fn windows_never_overlap_and_shares_stay_shares(
         steps in prop::collection::vec((0..2 * SECOND, 0u64..100_000, 0u64..100_000), 1..200)

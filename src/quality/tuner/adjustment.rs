@@ -12,16 +12,17 @@ use crate::profile::{DataQualityMode, Degradation};
 /// Maximum number of decisions in a log. Older decisions are dropped and counted.
 pub const DECISIONS_MAX: usize = 64;
 
-/// A new setting of one knob, or an advice. Its `Display` is `name: old -> new`, the form of a record of change.
+/// A decision of the tuner: a new setting of one knob, or an advice to the user. Its `Display` is `name: old -> new`,
+/// the form of a [`Change`](crate::profile::Change).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ConfigAdjustment {
     /// Leave every knob as it is.
     #[default]
     Maintain,
-    /// Advice only: every knob has its original setting, and there is headroom. So the program may make more events.
+    /// An advice: every knob has its original setting, and there is headroom. So the program may make more events.
     IncreaseThroughput,
-    /// Advice only: every knob is at its bound. Only fewer simultaneous events of the program would help.
+    /// An advice: every knob is at its bound. Only fewer simultaneous events of the program would help.
     ReduceConcurrency,
     /// Set the mode.
     SetMode {
@@ -37,7 +38,7 @@ pub enum ConfigAdjustment {
         /// The new level.
         to: Degradation,
     },
-    /// Set the mean distance between samples, for sampled blocks.
+    /// Set the mean number of bytes between sampled blocks.
     SetSampling {
         /// Base-2 logarithm of the previous mean distance, in bytes.
         from_shift: u32,
@@ -51,14 +52,14 @@ pub enum ConfigAdjustment {
         /// New number of segments of each ring.
         to: u32,
     },
-    /// Set the shortest pause of the aggregator.
+    /// Set the minimum pause between two rounds of the background thread.
     SetFloorInterval {
         /// Previous pause, in nanoseconds.
         from_ns: u64,
         /// New pause, in nanoseconds.
         to_ns: u64,
     },
-    /// Set the fill of a ring at which the aggregator books it.
+    /// Set the number of waiting words at which the background thread books a ring.
     SetDrainThreshold {
         /// Previous number of words.
         from_words: u64,
@@ -68,7 +69,7 @@ pub enum ConfigAdjustment {
 }
 
 impl ConfigAdjustment {
-    /// Whether this adjustment sets a knob. The other three kinds are advice.
+    /// Whether this adjustment sets a knob. The other kinds leave every knob unchanged.
     pub const fn is_change(&self) -> bool {
         !matches!(
             self,
@@ -117,10 +118,10 @@ impl fmt::Display for ConfigAdjustment {
     }
 }
 
-/// State of a process, as a tuner judges it.
+/// State of a process in one interval, as the tuner judges it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Pressure {
-    /// The figures are between the levels or unknown: no knob is set.
+    /// No pressure: the figures need no change, or are unknown. No knob is set.
     #[default]
     None,
     /// Completeness is below the target.
@@ -129,7 +130,7 @@ pub enum Pressure {
     Slow,
     /// Events wait too long to be booked.
     Lagging,
-    /// Completeness is above the target by the hysteresis, and half of the budget is unused.
+    /// Completeness is above the target by the hysteresis or more, and half of the budget is unused.
     Headroom,
 }
 
@@ -154,7 +155,7 @@ pub struct DecisionLog {
 }
 
 impl DecisionLog {
-    /// Adds a decision, unless it repeats the last advice.
+    /// Adds a decision. An advice that repeats the last decision is not added.
     pub(super) fn push(&mut self, decision: Decision) {
         let repeats = self.decisions.back().is_some_and(|last| last.adjustment == decision.adjustment);
         if repeats && !decision.adjustment.is_change() {

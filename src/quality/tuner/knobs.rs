@@ -1,4 +1,4 @@
-//! The knobs of heapledger, and their bounds.
+//! The settings of heapledger that the tuner may change (*knobs*), and their bounds.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,30 +6,31 @@ use crate::profile::{DataQualityMode, Degradation};
 use crate::quality::error::{InvalidSetting, between, nonzero};
 use crate::quality::ring_size::{RING_SEGMENTS_MAX, RING_SEGMENTS_MIN};
 
-/// Base-2 logarithm of the minimum mean distance between two samples, in bytes.
+/// Base-2 logarithm of the minimum mean number of bytes between sampled blocks.
 pub const SAMPLING_SHIFT_MIN: u32 = 10;
-/// Base-2 logarithm of the maximum mean distance between two samples, in bytes.
+/// Base-2 logarithm of the maximum mean number of bytes between sampled blocks.
 pub const SAMPLING_SHIFT_MAX: u32 = 24;
 
-/// A setting of every knob.
+/// One setting for every knob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knobs {
     /// Reaction to a full ring.
     pub mode: DataQualityMode,
     /// Detail in which events are recorded.
     pub degradation: Degradation,
-    /// Base-2 logarithm of the mean distance between two samples, in bytes, for sampled blocks.
+    /// Base-2 logarithm of the mean number of bytes between sampled blocks. Applies while blocks are sampled.
     pub sampling_shift: u32,
     /// Number of segments of each ring. A new value applies when a ring is made or grows.
     pub ring_segments: u32,
-    /// Minimum pause between two rounds of the aggregator, in nanoseconds.
+    /// Minimum pause between two rounds of the background thread, in nanoseconds.
     pub floor_interval_ns: u64,
-    /// Number of words that may wait in a ring before the aggregator books it, in modes in which threads do not help.
+    /// Number of words that may wait in a ring before the background thread books it. Applies in modes in which threads
+    /// do not book their full rings themselves.
     pub drain_threshold_words: u64,
 }
 
 impl Knobs {
-    /// The settings of a process that sets no knob, for constant contexts.
+    /// The settings of a process that chooses no setting itself, for constant contexts.
     pub const DEFAULT: Knobs = Knobs {
         mode: DataQualityMode::PerfectAccuracy,
         degradation: Degradation::Full,

@@ -1,7 +1,8 @@
-//! A tuner that adjusts heapledger's knobs, and never the settings of the program.
+//! A tuner that adjusts heapledger's settings (*knobs*) while the process runs, and never the settings of the program.
 //!
-//! A recorder cannot reduce the concurrency of its host, so this tuner sets only heapledger's [`Knobs`]. A rule that
-//! switches at a single threshold oscillates, so the tuner moves one step at a time, within [`KnobBounds`]:
+//! The tuner reads figures of one interval after another. Each interval has a [`Pressure`], which is the problem to
+//! solve. The tuner changes one knob by one step at a time, within [`KnobBounds`], because a rule that switches at a
+//! single threshold oscillates:
 //!
 //! ```text
 //!  stats ─► which pressure?   ─► seen often enough? ─► out of cooldown? ─► one step of one knob ─► log
@@ -14,17 +15,18 @@
 //!
 //! Measures against oscillation:
 //!
-//! * **Hysteresis.** The latency at which the tuner relieves is twice the latency at which it restores. This factor of
-//!   two is as large as one step of a knob.
+//! * **Hysteresis.** The tuner relieves if latency is above the budget, and restores if latency is below half of the
+//!   budget. This factor of two is as large as one step of a knob.
 //! * **Confirmation.** One bad interval changes nothing.
-//! * **Cooldown.** After a change, the next change waits for [`COOLDOWN_NS`], so that no decision is based on figures
-//!   from before the change.
-//! * **Patience.** A step back that had to be undone within [`RELAPSE_NS`] doubles the number of calm intervals before
-//!   the next step back, up to [`PATIENCE_MAX`]. The number is reset when all knobs have their original settings.
+//! * **Cooldown.** After a change, the next change waits for [`COOLDOWN_NS`], so that no decision uses figures from
+//!   before the change.
+//! * **Patience.** A step of restoring is a failure if relief follows within [`RELAPSE_NS`]. Each failure doubles the
+//!   number of calm intervals before the next such step, up to [`PATIENCE_MAX`]. The number is reset when all knobs
+//!   have their original settings.
 //!
-//! The figures contain the time, so the tuner reads no clock. The tuner assumes that the caller carries out its
-//! decisions. If a decision cannot be carried out, the caller states the real settings with [`AutoTuner::set_knobs`].
-//! The caller passes a setting chosen by the program to [`AutoTuner::set_home`].
+//! The tuner reads no clock, because the figures contain the time. The tuner assumes that the caller carries out its
+//! decisions. If the caller cannot carry out a decision, it passes the real settings to [`AutoTuner::set_knobs`]. If
+//! the program itself chooses a setting, the caller passes this setting to [`AutoTuner::set_home`].
 
 mod adjustment;
 mod knobs;
@@ -41,20 +43,20 @@ pub use knobs::{KnobBounds, Knobs, SAMPLING_SHIFT_MAX, SAMPLING_SHIFT_MIN};
 
 pub use stats::TrackingStats;
 
-/// Minimum time between two changes, in nanoseconds.
+/// Minimum time between two changes of knobs, in nanoseconds.
 pub const COOLDOWN_NS: u64 = 1_000_000_000;
 /// Number of consecutive intervals under the same pressure before a knob is set.
 pub const CONFIRMATIONS: u32 = 2;
-/// Number of consecutive intervals with headroom before the first step back.
+/// Number of consecutive intervals with headroom before the first step of restoring.
 pub const PATIENCE: u32 = 8;
-/// Maximum number of consecutive intervals with headroom before a step back.
+/// Maximum number of consecutive intervals with headroom before a step of restoring.
 pub const PATIENCE_MAX: u32 = 512;
-/// Time after a step back in which relief counts as a relapse, in nanoseconds.
+/// Time after a step of restoring in which relief counts as a failure of that step, in nanoseconds.
 pub const RELAPSE_NS: u64 = 10_000_000_000;
 
 const _: () = assert!(CONFIRMATIONS <= PATIENCE && PATIENCE <= PATIENCE_MAX && COOLDOWN_NS <= RELAPSE_NS);
 
-/// Sets one knob at a time, towards a target completeness and a latency budget. See the [module](self).
+/// A tuner that sets one knob at a time, towards a target completeness and a latency budget. See the [module](self).
 ///
 /// ```
 /// use std::time::Duration;
@@ -80,7 +82,7 @@ pub struct AutoTuner {
     /// The original settings, to which the knobs return.
     home: Knobs,
     bounds: KnobBounds,
-    /// The pressure of the last interval, and the number of consecutive intervals under it.
+    /// The pressure of the last interval. `confirmed` is the number of consecutive intervals with this pressure.
     pressure: Pressure,
     confirmed: u32,
     patience: u32,
@@ -90,8 +92,8 @@ pub struct AutoTuner {
 }
 
 impl AutoTuner {
-    /// Returns a tuner that starts from [`Knobs::DEFAULT`]. It aims at a completeness of `target`, from 0 to 1, and at
-    /// a mean latency of recording an event of no more than `budget`.
+    /// Returns a tuner that starts from [`Knobs::DEFAULT`]. The tuner aims at a completeness of at least `target`, from
+    /// 0 to 1, and at a mean latency per event of no more than `budget`.
     ///
     /// # Errors
     ///
@@ -101,7 +103,8 @@ impl AutoTuner {
         Self::with_knobs(target, budget, Knobs::DEFAULT, KnobBounds::DEFAULT)
     }
 
-    /// Returns a tuner that starts from `knobs`, returns to them when the pressure is gone, and never leaves `bounds`.
+    /// Returns a tuner that starts from `knobs` and never leaves `bounds`. It restores `knobs` when the pressure is
+    /// gone.
     pub fn with_knobs(
         target: f64,
         budget: Duration,
@@ -131,7 +134,7 @@ impl AutoTuner {
         })
     }
 
-    /// Decides by the figures of an interval. Sets one knob or none; sets none in cooldown.
+    /// Decides on the figures of an interval. Sets at most one knob, and none in the cooldown.
     pub fn optimize(&mut self, stats: &TrackingStats) -> ConfigAdjustment {
         let goal = Goal {
             completeness: self.target_completeness,
@@ -154,8 +157,8 @@ impl AutoTuner {
         adjustment
     }
 
-    /// Returns the decision if no step back is possible: either every knob has its original setting, or a knob waits
-    /// for a condition.
+    /// Returns the decision if no step of restoring is possible. Either every knob has its original setting, or a knob
+    /// waits for a condition.
     fn at_rest(&self) -> ConfigAdjustment {
         if self.knobs == self.home {
             ConfigAdjustment::IncreaseThroughput
@@ -167,7 +170,7 @@ impl AutoTuner {
     fn is_in_cooldown(&mut self, at_ns: u64) -> bool {
         let Some(last_ns) = self.last_change_ns else { return false };
         if at_ns < last_ns {
-            // The time is from another clock, as in a forked child, so the cooldown starts again.
+            // The time comes from another clock, as in a forked child, so the cooldown starts again.
             self.last_change_ns = Some(at_ns);
             return true;
         }
@@ -203,17 +206,17 @@ impl AutoTuner {
         self.target_completeness
     }
 
-    /// Returns the maximum mean time that recording an event may take.
+    /// Returns the maximum mean time that the recording of an event may take.
     pub fn performance_budget(&self) -> Duration {
         self.performance_budget
     }
 
-    /// Returns the settings of the knobs, as decided.
+    /// Returns the settings of the knobs, as the tuner has decided.
     pub fn knobs(&self) -> &Knobs {
         &self.knobs
     }
 
-    /// States the real settings of the knobs, after a decision that could not be carried out.
+    /// Sets the knobs to their real settings, after a decision that could not be carried out.
     ///
     /// # Errors
     ///
@@ -224,14 +227,14 @@ impl AutoTuner {
         Ok(())
     }
 
-    /// States that the program chose these settings. The knobs take them now, and later return to them.
+    /// Sets the knobs to settings that the program has chosen. The tuner later restores these settings.
     pub fn set_home(&mut self, knobs: Knobs) -> Result<(), InvalidSetting> {
         self.set_knobs(knobs)?;
         self.home = knobs;
         Ok(())
     }
 
-    /// Returns the log of decisions, with their figures. Intervals without a decision are not in the log.
+    /// Returns the log of decisions, with their figures. An interval without a decision is not in the log.
     pub fn log(&self) -> &DecisionLog {
         &self.log
     }

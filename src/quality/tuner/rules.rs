@@ -1,8 +1,8 @@
-//! The rules by which a pressure selects the knob to adjust.
+//! The rules that select the knob to adjust under a [`Pressure`].
 //!
-//! Relief uses the cheapest remedy first: memory (larger rings), then processor time of the aggregator, then a stricter
-//! mode, then less detail. Restoring goes in the opposite order, beginning with the most harmful remedy. Each step
-//! changes one knob by a factor of two or by one level, so that the next figures show its effect.
+//! Relief begins with the cheapest remedy: memory (larger rings), then processor time of the background thread, then a
+//! stricter mode, then less detail. Restoring goes in the opposite order. Each step changes one knob by a factor of two
+//! or by one level, so that the next figures show the effect.
 
 use super::adjustment::{ConfigAdjustment, Pressure};
 use super::knobs::{KnobBounds, Knobs};
@@ -11,12 +11,13 @@ use crate::profile::{DataQualityMode, Degradation, LossReason};
 use crate::quality::cause::EVENTS_PER_WAIT_MIN;
 use crate::quality::ring_size::RING_SEGMENT_WORDS;
 
-/// Minimum number of events in an interval; the figures of an interval with fewer events are ignored.
+/// Minimum number of events of an interval for a judgement of loss and latency.
 pub(super) const EVENTS_MIN: u64 = 1_000;
-/// Distance above the target, as a share, at which completeness allows restoring. A completeness of 1 always allows it.
+/// Distance above the target, as a share, at which completeness allows restoring. A completeness of 1 always allows
+/// restoring.
 const HYSTERESIS: f64 = 0.005;
-/// Maximum 99th percentile of the latency, in budgets. It is above 1 because one event in about a hundred closes a
-/// window or helps.
+/// Maximum 99th percentile of the latency, as a multiple of the budget. The multiple is high because about one event in
+/// a hundred takes the slow path.
 const P99_BUDGETS: f64 = 20.0;
 /// Maximum age of the oldest event in flight, in nanoseconds: one second.
 const LAG_NS_MAX: u64 = 1_000_000_000;
@@ -28,7 +29,7 @@ pub(super) struct Goal {
     pub(super) budget_ns: f64,
 }
 
-/// Returns the pressure that the figures show, or `Pressure::None` if a figure is not a number.
+/// Returns the pressure that the figures show. Returns `Pressure::None` if a figure is not a number.
 pub(super) fn assess(stats: &TrackingStats, goal: &Goal) -> Pressure {
     let latency = latency_in_budgets(stats, goal);
     if !stats.completeness.is_finite() || !latency.is_finite() {
@@ -50,15 +51,16 @@ pub(super) fn assess(stats: &TrackingStats, goal: &Goal) -> Pressure {
     Pressure::None
 }
 
-/// Returns the latency in budgets: the mean, or the 99th percentile divided by [`P99_BUDGETS`] if that is larger.
+/// Returns the latency as a multiple of the budget. The latency is the mean, or the 99th percentile divided by
+/// [`P99_BUDGETS`], whichever is larger.
 fn latency_in_budgets(stats: &TrackingStats, goal: &Goal) -> f64 {
-    // `f64::max` would hide a mean that is not a number.
+    // A NaN must not be lost: `f64::max` would return the other value instead.
     let (mean, p99) = (stats.avg_latency_ns, stats.p99_latency_ns as f64 / P99_BUDGETS);
     (if mean < p99 { p99 } else { mean }) / goal.budget_ns
 }
 
 /// Returns one step against a pressure. Returns `Maintain` if no knob affects the pressure, and `ReduceConcurrency` if
-/// the knobs that affect it are at their bounds.
+/// every knob that affects the pressure is at its bound.
 pub(super) fn relieve(
     pressure: Pressure,
     stats: &TrackingStats,
@@ -70,7 +72,7 @@ pub(super) fn relieve(
         Pressure::None | Pressure::Headroom => return ConfigAdjustment::Maintain,
         Pressure::Lagging => return drain_sooner(knobs, bounds).unwrap_or_default(),
         Pressure::Losing => match stats.lost.dominant() {
-            // Completeness without reasons is treated like a full ring, the only reason in which the modes differ.
+            // Losses without reasons are treated like a full ring, the only reason in which the modes differ.
             Some(LossReason::RingFull) | None => shed_less(stats, goal, knobs, bounds),
             Some(LossReason::NoMemory) => smaller_rings(knobs, bounds.ring_segments.0),
             Some(LossReason::TableFull) => degrade(knobs, bounds),
@@ -123,7 +125,8 @@ fn shed_less(
     step.or_else(|| stricter.map(|mode| set_mode(knobs, mode))).or_else(|| degrade(knobs, bounds))
 }
 
-/// Returns one step back towards `home`, or `None` if every knob has its setting in `home`.
+/// Returns one step back towards `home`. Returns `None` if every knob has its setting in `home`, or if only the rings
+/// could still change and smaller rings would be more than half full.
 pub(super) fn restore(
     stats: &TrackingStats,
     knobs: &Knobs,
@@ -153,7 +156,7 @@ fn set_mode(knobs: &Knobs, to: DataQualityMode) -> ConfigAdjustment {
     ConfigAdjustment::SetMode { from: knobs.mode, to }
 }
 
-/// Returns one level less detail, or a longer distance between samples if blocks are sampled.
+/// Returns one level less detail, or twice the distance between samples if blocks are sampled.
 fn degrade(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
     let from = knobs.degradation;
     let next = match from {
@@ -171,7 +174,7 @@ fn degrade(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
     (next > from && next <= bounds.lowest).then_some(ConfigAdjustment::SetDegradation { from, to: next })
 }
 
-/// Returns one level more detail, or a shorter distance between samples, up to the setting in `home`.
+/// Returns one level more detail, or half the distance between samples, up to the setting in `home`.
 fn upgrade(knobs: &Knobs, home: &Knobs) -> Option<ConfigAdjustment> {
     let from = knobs.degradation;
     let from_shift = knobs.sampling_shift;
@@ -212,7 +215,7 @@ fn drain_sooner(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> 
     })
 }
 
-/// Returns `now` and its double, with `home` as the maximum. Returns `None` if `now` has reached `home`.
+/// Returns `now` and its double, limited to `home`. Returns `None` if `now` has reached `home`.
 fn doubled(now: u64, home: u64) -> Option<(u64, u64)> {
     (now < home).then(|| (now, now.saturating_mul(2).min(home)))
 }

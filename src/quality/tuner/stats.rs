@@ -1,4 +1,4 @@
-//! The figures by which a tuner decides.
+//! The figures on which a tuner decides.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,25 +16,25 @@ pub struct TrackingStats {
     pub completeness: f64,
     /// Numbers of events lost in the interval, by reason.
     pub lost: LossCounts,
-    /// Mean time that the events of the interval spent on the slow path, in nanoseconds, derived from timed slow paths.
-    /// 0 if no slow path was timed. The short path, which most events take, is not measured: see
+    /// Mean time that an event of the interval spent on the slow path, in nanoseconds, derived from timed slow paths. 0
+    /// if no slow path was timed. The short path, which most events take, is not measured: see
     /// [`TurnTimes`](crate::profile::TurnTimes).
     pub avg_latency_ns: f64,
-    /// Time on the slow path below which 99 of 100 events stayed, in nanoseconds, rounded up to a power of two. Events
-    /// on the short path count with 0. The figure is 0 if no slow path was timed.
+    /// 99th percentile of the time that an event spent on the slow path, in nanoseconds, rounded up to a power of two.
+    /// Events on the short path count with 0. 0 if no slow path was timed.
     pub p99_latency_ns: u64,
     /// Age of the oldest event that is not booked yet, in nanoseconds.
     pub lag_ns: u64,
-    /// Maximum number of words that waited in one ring.
+    /// Maximum number of words that waited in one ring to be booked.
     pub ring_high_water_words: u64,
-    /// Number of times in the interval that a thread booked its ring itself (helped).
+    /// Number of times in the interval that a thread booked its ring itself.
     pub folds_at_home: u64,
     /// Number of times in the interval that another thread booked a ring.
     pub folds_away: u64,
     /// Number of times in the interval that a thread with a full ring had to wait until another thread had booked the
     /// ring.
     pub waits: u64,
-    /// Number of segments taken from the overflow pool in the interval.
+    /// Number of ring segments that full rings took from the shared overflow pool in the interval.
     pub spare_segments: u64,
 }
 
@@ -62,7 +62,7 @@ impl TrackingStats {
     /// Returns the figures of the interval between two readings of the counters of a process. The second reading was at
     /// `at_ns`. Counters that decreased count as unchanged.
     ///
-    /// The ring high-water mark is an argument, because the mark of an indicator covers the whole lifetime.
+    /// `ring_high_water_words` is an argument, because the value in the counters covers the whole process.
     pub fn between(
         before: &QualityIndicator,
         now: &QualityIndicator,
@@ -91,7 +91,8 @@ impl TrackingStats {
         }
     }
 
-    /// Returns the figures that a window of a monitor has. Latencies, lag, rings and folds are zero.
+    /// Returns the figures of a monitor's window. Figures that a window lacks are zero: latencies, lag, rings and
+    /// folds.
     pub fn of_window(window: &QualityWindow) -> TrackingStats {
         TrackingStats {
             at_ns: window.end_ns,

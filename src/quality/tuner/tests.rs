@@ -18,7 +18,7 @@ fn stats(second: u64) -> TrackingStats {
     TrackingStats { at_ns: second * SECOND, events: 100_000, ..TrackingStats::default() }
 }
 
-/// Returns the decision if the same figures arrive for `CONFIRMATIONS` intervals.
+/// Returns the decision of the tuner after the same figures in `CONFIRMATIONS` intervals.
 fn confirmed(tuner: &mut AutoTuner, figures: TrackingStats) -> ConfigAdjustment {
     let start = figures.at_ns / SECOND;
     let answers: Vec<_> = (0..u64::from(CONFIRMATIONS))
@@ -191,8 +191,8 @@ fn the_log_is_bounded_and_holds_the_figures_that_led_to_each_decision() {
     assert_eq!(&serde_json::from_str::<DecisionLog>(&text).unwrap(), log, "it can be carried in an export");
 }
 
-/// A process that makes `load` events a second and is recorded with these knobs: a queue with one server. Recording
-/// takes longer if the ledger is busier. A burst that does not fit into the ring is shed if the mode sheds.
+/// A simulated process that makes `load` events a second: a queue with one server. Recording takes longer if the ledger
+/// is busier. A burst that does not fit into the ring is shed if the mode sheds.
 struct Process {
     load: f64,
     noise: u64,
@@ -331,7 +331,7 @@ proptest! {
         let bounds = KnobBounds { lowest: Degradation::Sampled, ..KnobBounds::DEFAULT };
         let mut tuner = AutoTuner::with_knobs(target, BUDGET, home, bounds).unwrap();
         let (mut at_ns, mut last_change_ns) = (0, None);
-        // Each figure is repeated several times, because otherwise no pressure would ever be confirmed.
+        // Each set of figures is repeated several times, because otherwise no pressure would ever be confirmed.
         for (figures, times) in rounds {
             for _ in 0..times {
                 at_ns += figures.at_ns;
