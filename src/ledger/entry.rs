@@ -1,11 +1,12 @@
-//! The entry of a block: 32 bytes, with the same layout in a nursery and in the shared table.
+//! The entry of a block, 32 bytes long. The layout is the same in a nursery (the young blocks of one lane) and in the
+//! table of live blocks that all lanes share.
 
 use crate::profile::LiveBlock;
 use crate::ring::event;
 
-/// Number of rows of threads. All threads without a separate row share the last row.
+/// Number of rows in the table of threads. All threads without a separate row share the last row.
 pub(crate) const ROWS_MAX: u32 = 1 << 14;
-/// The row that threads share when all other rows are taken.
+/// Number of the row that threads share when all other rows are taken.
 pub(crate) const ROW_OF_OTHERS: u32 = ROWS_MAX - 1;
 /// Maximum count of the reallocs of one block.
 pub(crate) const REALLOCS_MAX: u64 = 31;
@@ -13,12 +14,13 @@ pub(crate) const REALLOCS_MAX: u64 = 31;
 /// Maximum number of further equal frees that the entry of one waiting free represents.
 pub(crate) const MORE_MAX: u64 = 1023;
 
-/// Number of the last sampling period before the numbers start at 1 again.
+/// Highest number of a sampling period. The next period has the number 1 again.
 pub(crate) const PERIODS: u64 = 15;
-/// Position of the sampling period in the size bits of a waiting free.
+/// Position of the lowest bit of the sampling period in the size bits of a waiting free.
 const PERIOD_SHIFT: u32 = 60;
 
-/// Time error of a sampled block, in nanoseconds: the entry of such a block has no room for an individual error.
+/// Time error assumed for every sampled block, in nanoseconds. The entry of a sampled block has no room for a measured
+/// error.
 const SAMPLED_TIME_ERROR_NS: u64 = 2_000_000;
 
 /// The entry of a block, or of a free that waits for its block.
@@ -27,7 +29,8 @@ const SAMPLED_TIME_ERROR_NS: u64 = 2_000_000;
 pub(crate) struct Entry {
     /// Address of the block; 0 in an empty place.
     pub(crate) address: u64,
-    /// Size of the block in bytes. In a waiting free: the size bits that the free carried, and a sampling period.
+    /// Size of the block in bytes. In a waiting free: the size bits from the record of the free (a hash of the size, or
+    /// the whole size), and a sampling period.
     pub(crate) size: u64,
     /// Time of the block's first allocation, in nanoseconds. In a waiting free: time of the free.
     pub(crate) at_ns: u64,
@@ -50,7 +53,7 @@ impl Entry {
 }
 
 /// Returns the size bits of a free that carries its whole size: the check bits, and above them the size plus one. The
-/// size fits there because no block has 2⁴⁸ bytes.
+/// sum fits because no block has 2⁴⁸ bytes.
 pub(crate) fn with_whole_size(size: u64) -> u64 {
     without_period(event::check_bits(size) | (size + 1) << event::CHECK_BITS)
 }
@@ -63,8 +66,8 @@ pub(crate) fn whole_size(waiting: &Entry) -> Option<u64> {
     }
 }
 
-/// Returns the size bits of an unlisted free: its address was not in the sampled set in this period. See W5 of
-/// `fold::flush`.
+/// Returns the size bits of an unlisted free, to which the sampling period is added. The address of an unlisted free
+/// was not in the sampled set (`sampled`) in that period. See W5 of `fold::flush`.
 pub(crate) fn unlisted_in(period: u64, size_bits: u64) -> u64 {
     size_bits | period << PERIOD_SHIFT
 }
@@ -74,27 +77,28 @@ pub(crate) fn without_period(size_bits: u64) -> u64 {
     size_bits & ((1 << PERIOD_SHIFT) - 1)
 }
 
-/// Whether a free is unlisted and older than an internal block, so that the free cannot mean the block: W5 of
-/// `fold::flush`. This is so if the block was listed in the period in which the free was not found in the sampled
-/// set, or in the next period.
+/// Whether a free cannot be the free of an internal block, because the free is unlisted (W5 of `fold::flush`). The
+/// address of the free was not in the sampled set in some period. The free is older than the block if the block's
+/// address entered the set in that period or in the next one.
 pub(crate) fn is_unlisted(free: &Entry, block: &Entry) -> bool {
     let (period, listed) = (free.size >> PERIOD_SHIFT, block.meta.listed_in());
     period != 0 && listed != 0 && (listed + PERIODS - period) % PERIODS <= 1
 }
 
-/// The small fields of an entry, in one word. A sampled block has its rate in place of the time error, so that its end
-/// has the same weight as its birth.
+/// The small fields of an entry, in one word. A sampled block has its sampling rate in place of the time error, so that
+/// its free is weighted with the same rate as its allocation.
 ///
 /// ```text
 ///  63       62    61      57 56             52 51      50   46 45      32 31         0
 /// │ waiting │ own │ reallocs │ time_error_log2 │ sampled │ align │ thread   │ stack      │
 /// ```
 ///
-/// In place of the alignment, an internal block has the sampling period in which it was listed, or 0.
+/// In place of the alignment, an internal block has the sampling period in which it was listed (its address entered the
+/// sampled set), or 0.
 ///
-/// In place of the stack, a waiting free has the round of its arrival; in place of alignment and reallocs, it has the
-/// number of further equal frees. In the first half of a realloc, `own` is set; `sampled` is set too if heapledger made
-/// the realloc.
+/// In place of the stack, a waiting free has the round (`fold::flush`) in which it began to wait. In place of alignment
+/// and reallocs, it has the number of further equal frees. A waiting free that is the first half of a realloc has the
+/// bit `own`, and also the bit `sampled` if heapledger made the realloc.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Meta(pub(crate) u64);
@@ -147,7 +151,7 @@ impl Meta {
         Meta((align_log2 & 31) << Self::ALIGN_SHIFT)
     }
 
-    /// Whether this is a waiting free, or a block that was reallocated, is internal, or is sampled.
+    /// Whether the entry is a waiting free, or a block that is reallocated, internal or sampled.
     #[inline(always)]
     pub(crate) const fn is_unusual(self) -> bool {
         self.0 & (Self::WAITING | Self::OWN | Self::SAMPLED | REALLOCS_MAX << Self::REALLOCS_SHIFT) != 0
@@ -182,14 +186,14 @@ impl Meta {
         }
         match self.0 >> Self::TIME_ERROR_SHIFT & 31 {
             0 => 0,
-            // This and larger errors.
+            // The exponent 31 also represents all larger errors.
             31 => TIME_ERROR_NS_MAX,
             log2 => 1 << log2,
         }
     }
 
-    /// Returns the fields of a block after a realloc by the thread in `thread`, whose other fields are ignored. The
-    /// error of the time stays, because the entry keeps the time of the first allocation.
+    /// Returns the fields of a block after a realloc. The thread is taken from `thread`, whose other fields are
+    /// ignored. The time error stays, because the entry keeps the time of the first allocation.
     #[inline(always)]
     pub(crate) const fn reallocated(self, thread: Meta, stack: u32, align_log2: u64) -> Meta {
         let kept = self.0 & (Self::OWN | 31 << Self::TIME_ERROR_SHIFT | REALLOCS_MAX << Self::REALLOCS_SHIFT);
@@ -203,7 +207,7 @@ impl Meta {
         Meta(self.0 & !(31 << Self::TIME_ERROR_SHIFT) | rate << Self::TIME_ERROR_SHIFT | Self::SAMPLED)
     }
 
-    /// Returns the rate at which the block was sampled, or 0.
+    /// Returns the rate at which the block was sampled, or 0 if it was not sampled.
     pub(crate) const fn rate(self) -> u64 {
         if self.0 & Self::SAMPLED == 0 { 0 } else { self.0 >> Self::TIME_ERROR_SHIFT & 31 }
     }
@@ -233,8 +237,8 @@ impl Meta {
         Meta(self.0 & !(u32::MAX as u64) | Self::WAITING | round as u64)
     }
 
-    /// Whether a waiting free arrived before `round`. Round numbers wrap: half of them count as before `round`, the
-    /// others as after it.
+    /// Whether a waiting free arrived before `round`. Round numbers wrap: half of all numbers count as before `round`,
+    /// the other half as after it.
     pub(crate) const fn waits_since_before(self, round: u32) -> bool {
         (self.0 as u32).wrapping_sub(round) > u32::MAX / 2
     }
@@ -256,8 +260,8 @@ impl Meta {
         Meta(self.0 | Self::OWN | if internal { Self::SAMPLED } else { 0 })
     }
 
-    /// Whether a waiting free belongs to a realloc by heapledger while `block` is the program's, or to a realloc by
-    /// the program while `block` is internal. Such a free ends such a block only if it can end no other.
+    /// Whether a waiting free belongs to a realloc by heapledger while `block` is the program's, or to a realloc by the
+    /// program while `block` is internal. The free ends the block only if it fits no other block.
     pub(crate) const fn is_by_other_side(self, block: Meta) -> bool {
         self.is_by_realloc() && (self.0 & Self::SAMPLED != 0) != block.is_own()
     }
@@ -276,7 +280,7 @@ impl Meta {
 /// enough that the sum of a time and two such errors does not overflow.
 const TIME_ERROR_NS_MAX: u64 = 1 << 61;
 
-/// Returns the exponent of the next power of two, limited to 31 (more than a second).
+/// Returns the exponent of the power of two above a time error. The limit is 31, because 2³¹ ns are more than a second.
 #[inline(always)]
 const fn time_error_log2(time_error_ns: u64) -> u64 {
     let log2 = (u64::BITS - time_error_ns.leading_zeros()) as u64;

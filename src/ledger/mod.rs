@@ -1,13 +1,15 @@
-//! The ledger: tables and accounts in raw pages, into which folds book events.
+//! The ledger: tables and sums in raw pages of memory, into which events are booked. Booking the events of a thread's
+//! ring is called a fold.
 //!
-//! All state is in one region of raw pages ([`crate::sys::pages`]) that begins with [`Ledger`]; parts refer to each
-//! other by page number. No code here touches the Rust heap, so the ledger is safe inside an allocator, and a black box
-//! can consist of the same bytes in a file.
+//! All state is in one region of raw pages ([`crate::sys::pages`]) that begins with [`Ledger`]. The parts of the region
+//! refer to each other by page number, so a black box can hold the same bytes in a file. No code here uses the Rust
+//! heap, so the ledger is safe inside an allocator.
 //!
-//! The ledger has two levels. The first level lies next to each lane, and only the holder of the lane's latch accesses
-//! it: the young blocks, and sums on their way to sites (`fold_state`, `nursery`, `site_deltas`). All lanes share the
-//! second level: live blocks in 64 shards (`live`), sites, threads (`rows`), timeline and peak, each behind a separate
-//! latch or in atomics. The layer `fold` moves events from the first level to the second.
+//! The ledger has two levels. The first level belongs to one lane (a thread's ring with its counters), and only the
+//! holder of the lane's latch accesses it: the young blocks, and sums that are not yet added to the sites
+//! (`fold_state`, `nursery`, `site_deltas`). All lanes share the second level: live blocks in 64 shards (`live`),
+//! sites, threads (`rows`), timeline and peak, each behind a separate latch or in atomics. The layer `fold` moves
+//! events from the first level to the second.
 
 pub(crate) mod changes;
 pub(crate) mod curves;

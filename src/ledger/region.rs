@@ -1,4 +1,4 @@
-//! The head of the ledger's region: its parts, and access to its lanes.
+//! The head of the ledger's memory region: a struct with all parts of the ledger, and access to the lanes.
 
 use std::ptr::NonNull;
 
@@ -23,10 +23,10 @@ use crate::sys::latch::{Latch, wait};
 use crate::sys::pages::{For, PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Maximum number of steps that a new thread waits for a snapshot; about a second.
+/// Maximum number of steps that a new thread waits while a snapshot holds all lanes. The steps take about a second.
 const FROZEN_ROUNDS_MAX: u32 = 20_000;
 
-/// The head of the region. All zero bytes after `pages` are a valid start.
+/// The head of the region. All zero bytes after `pages` are a valid, empty ledger.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -37,7 +37,7 @@ pub(crate) struct Ledger {
     pub(crate) order: Latch,
     /// Whether every event carries a time stamp, so that lanes are folded in the order of the stamps.
     ordered: AtomicU32,
-    /// Number of snapshots that hold the latches of all lanes; while it is not 0, no lane is given out.
+    /// Number of snapshots that hold the latches of all lanes. While the number is not 0, no lane is given out.
     frozen: AtomicU32,
     pub(crate) booked: Booked,
     pub(crate) peak: PeakCell,
@@ -62,28 +62,29 @@ pub(crate) struct Facts {
     pub(crate) process_id: AtomicU32,
     /// Id of the parent process, if this process was forked while the parent had a ledger; otherwise 0.
     pub(crate) forked_from: AtomicU32,
-    /// Page of the store of stacks; 0 while there is none. `rules_page` is the page of the table of rules; 0 while
-    /// stacks are not walked.
+    /// Page of the store of stacks; 0 while there is none. `rules_page` is the page of the table of unwind rules; 0
+    /// while stacks are not walked.
     stacks_page: AtomicU32,
     rules_page: AtomicU32,
     /// Number of events that no lane could record, by reason, since the ledger was opened.
     pub(crate) unlaned: [AtomicU64; LossReason::COUNT],
     /// Whether the recording ended normally.
     pub(crate) ended: AtomicU32,
-    /// Page of a black box's metadata in the high half, their length in bytes in the low half; 0 while there are
-    /// none. Both are in one word, because two threads may write it, and the process may be killed at any time.
+    /// Page of the black box's metadata in the high half, length of the metadata in bytes in the low half; 0 without
+    /// metadata. One word holds both, because two threads may write them, and the process may be killed at any time.
     metadata: AtomicU64,
-    /// Page of the live page; 0 while there is none.
+    /// Page of the live page (figures for other processes); 0 while there is none.
     live_page: AtomicU32,
-    /// Pages of the program's heap that hold copies of unwind tables.
+    /// Number of pages of the program's heap that hold copies of unwind tables.
     copied_pages: AtomicU32,
 }
 
 impl Facts {
-    /// Returns the pages of the store of stacks and of the table of rules, if they exist.
+    /// Returns the pages of the store of stacks and of the table of unwind rules, if there is a store.
     #[inline(always)]
     pub(crate) fn stacks(&self) -> Option<(u32, u32)> {
-        // relaxed: a thread that takes stacks has acquired the state that says how, and with it these pages.
+        // relaxed: a thread that walks stacks has acquired the setting of how stacks are walked. The pages were stored
+        // before that setting was published.
         let store = self.stacks_page.load(Ordering::Relaxed);
         (store != 0).then(|| (store, self.rules_page.load(Ordering::Relaxed)))
     }
@@ -103,7 +104,8 @@ impl Facts {
 
     /// Publishes the live page.
     pub(crate) fn publish_live_page(&self, page: u32) {
-        // Release: pairs with the acquire in `live_page`; who sees the page sees its start.
+        // Release: pairs with the acquire in `live_page`; a reader that sees the page's number sees its initial
+        // contents.
         self.live_page.store(page, Ordering::Release);
     }
 
@@ -133,22 +135,23 @@ impl Facts {
         ]
     }
 
-    /// Returns the page of the store of stacks, if there is one. A thread that may not walk stacks may call this too.
+    /// Returns the page of the store of stacks, if there is one. Unlike [`Facts::stacks`], the function may also be
+    /// called by a thread that may not walk stacks.
     pub(crate) fn store_of_stacks(&self) -> Option<u32> {
         // Acquire: pairs with the release in `offer_store`.
         Some(self.stacks_page.load(Ordering::Acquire)).filter(|page| *page != 0)
     }
 
-    /// Publishes a store of stacks, unless there is one; returns the page of the published store.
+    /// Publishes a store of stacks, unless one is published already. Returns the page of the published store.
     pub(crate) fn offer_store(&self, store: u32) -> u32 {
         // Release, and acquire of another thread's store: see `store_of_stacks`.
         let published = self.stacks_page.compare_exchange(0, store, Ordering::AcqRel, Ordering::Acquire);
         published.map_or_else(|other| other, |_| store)
     }
 
-    /// Publishes the store of stacks and the table of rules to other threads.
+    /// Publishes the store of stacks and the table of unwind rules to other threads.
     pub(crate) fn publish_stacks(&self, store: u32, rules: u32) {
-        // relaxed, both: published with the way in which stacks are taken.
+        // relaxed, both: published with the setting of how stacks are walked.
         self.rules_page.store(rules, Ordering::Relaxed);
         self.stacks_page.store(store, Ordering::Relaxed);
     }
@@ -191,8 +194,8 @@ impl Ledger {
     /// there are too many threads or no memory.
     pub(crate) fn claim_lane(&self) -> Option<(&'static Lane, bool)> {
         for round in 0..FROZEN_ROUNDS_MAX {
-            // relaxed: a thread that misses the freeze makes a lane that the snapshot does not hold; the snapshot
-            // counts lanes twice.
+            // relaxed: a thread that misses the freeze may make a lane that the snapshot does not hold. The snapshot
+            // counts the lanes again at its end, and is then repeated.
             if self.frozen.load(Ordering::Relaxed) == 0 {
                 break;
             }
@@ -213,8 +216,8 @@ impl Ledger {
         }
     }
 
-    /// Writes the metadata of a black box to a new run, and gives the old run back. The metadata contains facts of the
-    /// process that are nowhere else in the region.
+    /// Writes the metadata of a black box to a new run of pages, and gives the old run back. The metadata contains
+    /// facts about the process that are nowhere else in the region.
     pub(crate) fn set_metadata(&self, metadata: &[u8]) {
         let pages = (metadata.len().div_ceil(PAGE_BYTES)).max(1) as u32;
         let Some(page) = self.pages.take(pages, For::Tables) else { return };
@@ -257,10 +260,11 @@ impl Ledger {
         (0..self.lanes.count()).filter_map(|index| self.lane(index))
     }
 
-    /// Notes that blocks are sampled out from now on. `begins` means that frees were recorded without their whole
-    /// size until now.
+    /// Notes that blocks may be sampled out (not recorded) from now on. `begins` is true if frees were recorded without
+    /// their whole size until now.
     pub(crate) fn use_sampling(&self, begins: bool) {
-        // An ordered fold books all lanes in the order of their stamps, so there is no transition.
+        // An ordered fold books all lanes in the order of their stamps, so it needs no transition (W3 of
+        // `fold::flush`).
         let begins = begins && !self.is_ordered();
         self.live.begin_sampling(begins.then(|| self.clock.now_ns().max(1)));
     }

@@ -1,10 +1,11 @@
-//! Sites, one for each call stack. All threads share the sites.
+//! Sites: the sums of each call stack. All threads share the sites.
 //!
 //! A site has a cell of 128 bytes, with the sums that every site needs and room for nine counts of its histograms.
-//! Rarer figures are in units, which a site takes when it first needs them: see `site_units`.
+//! Rarer figures are in units of 64 bytes (`site_units`), which a site takes when it first needs them.
 //!
-//! Invariant **S1**: a site is accessed only while its pages are accessible, and only under the latch of its stripe or
-//! under the latches of all lanes (each commit holds the latch of a lane). The run of sites is never given back.
+//! Invariant **S1**: a site is accessed only while its pages are accessible, and only under the latch of its stripe
+//! (the sites with the same number modulo 64) or under the latches of all lanes. The latches of all lanes are enough
+//! because each commit holds the latch of a lane. The run of sites is never given back.
 
 use super::curves::{CURVE_UNITS, CURVES_PER_STRIPE, Curve, Dated};
 use super::site_cell::{Directory, GROUP, GROUPS, SiteCell};
@@ -17,30 +18,31 @@ use crate::sys::sync::{AtomicU32, Ordering};
 
 /// Maximum number of sites. All further stacks share the last site. A small region has fewer sites.
 pub(crate) const SITES_MAX: u32 = 1 << 20;
-/// Divisor of the region's pages: sites may occupy one eighth of the region, and their units another.
+/// Divisor of the region's pages: sites may occupy one eighth of the region, and their units another eighth.
 const REGION_SHARE: u32 = 8;
 /// Number of latches of the sites: one for each residue of the site's number.
 const STRIPES: usize = 64;
-/// All sites. All zero bytes are a valid start; [`Sites::open`] takes the run of the sites.
+/// All sites. All zero bytes are a valid start; [`Sites::open`] takes the pages of the sites.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Sites {
     page: AtomicU32,
-    /// Number of sites for which the run has room.
+    /// Number of sites for which the pages have room.
     capacity: AtomicU32,
     /// Number of the highest site in use, plus one.
     count: AtomicU32,
     units: Units,
     stripes: [Latch; STRIPES],
-    /// First units of the curves, by stripe; 0 for a place without a curve.
+    /// Number of the first unit of each curve, by stripe; 0 in a place without a curve.
     curves: [[AtomicU32; CURVES_PER_STRIPE]; STRIPES],
 }
 
 const CELLS_PER_PAGE: u32 = (PAGE_BYTES / size_of::<SiteCell>()) as u32;
 
 impl Sites {
-    /// Takes the runs of the sites and of their units, up to their shares of the region. The runs are address space
-    /// only until the sites are used. The last site, which others share, has all its units from the start.
+    /// Takes the pages of the sites and of their units, up to their shares of the region. A page is only address space
+    /// until a site in it is used. The last site, which further stacks share, gets all its units at once. Returns
+    /// `false` if there is no memory.
     pub(crate) fn open(&self, pages: &Pages) -> bool {
         let mut capacity = SITES_MAX;
         // Runs have sizes of powers of two.
@@ -58,7 +60,7 @@ impl Sites {
         if !pages.reach(self.page_of(capacity - 1), 1) || !self.units.open(pages) {
             return false;
         }
-        // SAFETY: S1, nobody else knows of the sites yet.
+        // SAFETY: S1, no other thread can reach the sites yet.
         let cell = unsafe { &mut *self.cell(pages, capacity - 1) };
         self.rare(pages, cell).is_some() && (0..GROUPS).all(|group| self.group(pages, cell, group).is_some())
     }
@@ -69,8 +71,8 @@ impl Sites {
         self.page.load(Ordering::Relaxed) + site / CELLS_PER_PAGE
     }
 
-    /// Adds a delta to its site and empties it. `high_water_number` is the number of the lane's latest mark, and
-    /// `peak_number` is the number of the corresponding peak. `dated` is the date of the delta.
+    /// Adds a delta to its site and empties the delta. `high_water_number` is the number of the lane's latest
+    /// high-water mark, and `peak_number` is the number of the corresponding peak. `dated` is the date of the delta.
     pub(crate) fn commit(
         &self,
         pages: &Pages,
@@ -83,7 +85,7 @@ impl Sites {
         let own = (delta.stack & !IN_SCOPE).min(last);
         // Without memory for its site, a delta belongs to the last site.
         let site = if pages.reach(self.page_of(own), 1) { own } else { last };
-        // relaxed: a bound for readers, who look under the stripe's latch.
+        // relaxed: a bound for readers, who read the sites under their latches.
         if self.count.load(Ordering::Relaxed) <= site {
             self.count.fetch_max(site + 1, Ordering::Relaxed);
         }
@@ -129,7 +131,7 @@ impl Sites {
                 continue;
             }
             for (place, count) in counts.iter_mut().enumerate().filter(|(_, count)| **count != 0) {
-                // Sign-extended, for a block that was subtracted again.
+                // Sign-extended, because the count is negative if a block was subtracted again.
                 let change = i64::from(*count as i32);
                 if cell.add_few(group * GROUP + place, change) {
                     *count = 0;
@@ -146,8 +148,8 @@ impl Sites {
         is_whole
     }
 
-    /// Adds a change of a site's live bytes to its curve. A large site without a curve gets one. The latch of the
-    /// site's stripe is held.
+    /// Adds a change of a site's live bytes to the site's curve. A large site without a curve gets a curve. The caller
+    /// holds the latch of the site's stripe.
     fn add_to_curve(
         &self,
         pages: &Pages,
@@ -171,8 +173,8 @@ impl Sites {
         }
     }
 
-    /// Returns units for a new curve: unused units, or, if `site` is twice as large as the stripe's smallest site
-    /// with a curve, the units of that site.
+    /// Returns the first unit for a new curve of a site with `live` bytes. If the stripe has its maximum number of
+    /// curves, the smallest site with a curve loses its units, provided that `site` is at least twice as large.
     #[cold]
     fn curve_for(&self, pages: &Pages, site: u32, live: i64) -> Option<u32> {
         let curves = &self.curves[site as usize % STRIPES];
@@ -185,7 +187,8 @@ impl Sites {
         let held = curves.iter().filter_map(|curve| {
             let units = curve.load(Ordering::Relaxed);
             let other = self.cell(pages, self.curve(pages, units)?.site());
-            // SAFETY: S1, the site is of the same stripe. It is not the caller's, which has no curve.
+            // SAFETY: S1, the site is of the same stripe. It is not the site of the caller, because that site has no
+            // curve.
             Some((unsafe { &*other }.live().0, units, other))
         });
         let (bytes, units, other) = held.min_by_key(|(bytes, ..)| *bytes)?;
@@ -197,7 +200,8 @@ impl Sites {
         Some(units)
     }
 
-    /// Returns the curve in these units. The caller holds the latch of the curve's stripe.
+    /// Returns the curve that begins at the unit `units`, or `None` for unit 0. The caller holds the latch of the
+    /// curve's stripe.
     #[allow(clippy::mut_from_ref, reason = "the curve lies in the region, and the latch gives it to us")]
     fn curve(&self, pages: &Pages, units: u32) -> Option<&mut Curve> {
         // SAFETY: S2, the units were taken for a curve.
@@ -218,7 +222,7 @@ impl Sites {
             cell.directory = self.units.take(pages, 1)?;
         }
         let directory = self.units.at(pages, cell.directory).cast::<Directory>();
-        // SAFETY: S2, the caller has the site.
+        // SAFETY: S2, the caller holds the latch of the site's stripe.
         let unit = &mut unsafe { &mut *directory }.groups[group];
         if *unit == 0 {
             *unit = self.units.take(pages, 1)?;
@@ -264,9 +268,9 @@ impl Sites {
         (self.page.load(Ordering::Relaxed), self.capacity.load(Ordering::Relaxed), self.count())
     }
 
-    /// Returns the first units of all curves.
+    /// Returns the number of the first unit of each curve.
     pub(crate) fn curve_units(&self) -> impl Iterator<Item = u32> + '_ {
-        // relaxed: read from a file that nobody writes.
+        // relaxed: read from a file that no process writes.
         let units = self.curves.iter().flatten().map(|curve| curve.load(Ordering::Relaxed));
         units.filter(|units| *units != 0)
     }
@@ -297,7 +301,7 @@ pub(crate) struct SitesCopy {
 }
 
 impl SitesCopy {
-    /// Makes room for the present sites and for `more` others.
+    /// Makes room for the present sites and for `more` further sites.
     pub(crate) fn reserve(&mut self, sites: &Sites, more: usize) {
         self.cells.reserve(sites.count() as usize + more);
         self.units.reserve(sites.units.place().1 as usize + 2 * more);

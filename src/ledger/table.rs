@@ -1,10 +1,11 @@
-//! The table of one shard: open addressing over pages, with several entries allowed for one address.
+//! The hash table of one shard of the live table: open addressing over pages, with several entries allowed for one
+//! address.
 //!
-//! Keys are separate from the rest of the entries, so that a probe reads eight keys per cache line. A key's home is the
-//! high part of `hash × capacity`, so a table can have any capacity.
+//! Keys are separate from the rest of the entries, so that a probe reads eight keys per cache line. A search for a key
+//! begins at its *home*, the high part of `hash × capacity`, so a table can have any capacity.
 //!
-//! Invariant **L1**: the run of a table holds `capacity` keys and as many rests; at least one key is 0, so that every
-//! probe ends; the whole run is accessed under the shard's latch only.
+//! Invariant **L1**: the run of pages of a table holds `capacity` keys and as many rests (the words of an entry after
+//! its key). At least one key is 0, so that every probe ends. The whole run is accessed under the shard's latch only.
 
 use super::entry::{Entry, Meta};
 use crate::sys::compiler_barrier::compiler_barrier;
@@ -28,7 +29,7 @@ impl Table {
 
     fn key(&self, place: usize) -> u64 {
         debug_assert!(place < self.capacity);
-        // SAFETY: L1, the place lies in the table's run, which the latch gives to us.
+        // SAFETY: L1, the place lies in the table's run, and the caller holds the latch.
         unsafe { self.keys.add(place).read() }
     }
 
@@ -40,8 +41,8 @@ impl Table {
 
     pub(super) fn write(&self, place: usize, entry: Entry) {
         debug_assert!(place < self.capacity);
-        // SAFETY: L1. The key is cleared first and written last, in this order also for the compiler: the table may
-        // outlive the process in a file, and no key must be seen with the rest of another entry.
+        // SAFETY: L1. The key is cleared first and written last, and the compiler must keep this order. The table may
+        // outlive the process in a file, and a reader of the file must not see a key with the rest of another entry.
         unsafe {
             self.keys.add(place).write_volatile(0);
             self.rest.add(place).write([entry.size, entry.at_ns, entry.meta.0]);
@@ -50,7 +51,7 @@ impl Table {
         }
     }
 
-    /// Calls `visit` with every entry of this address and returns the empty place that ends the probe.
+    /// Calls `visit` with every entry of an address. Returns the empty place that ends the probe.
     pub(super) fn each_at(&self, address: u64, mut visit: impl FnMut(usize, Entry)) -> usize {
         if self.capacity == 0 {
             return 0;
@@ -66,7 +67,7 @@ impl Table {
         }
     }
 
-    /// Returns the first entry of this address.
+    /// Returns the first entry of an address, with its place.
     #[inline(always)]
     pub(super) fn first_at(&self, address: u64) -> Option<(usize, Entry)> {
         if self.capacity == 0 {
@@ -82,7 +83,7 @@ impl Table {
         }
     }
 
-    /// Removes an entry, which may have moved to another place.
+    /// Removes the entry that equals `entry`, wherever it is now: entries move when others are removed.
     pub(super) fn remove_entry(&self, entry: &Entry) {
         let mut found = None;
         self.each_at(entry.address, |place, other| {
@@ -95,7 +96,7 @@ impl Table {
         }
     }
 
-    /// Removes one of the equal frees that an entry represents.
+    /// Removes a waiting free. If its entry represents several equal frees, the entry represents one fewer afterwards.
     pub(super) fn remove_one(&self, waiting: &Entry) {
         let Some(left) = waiting.meta.more().checked_sub(1) else { return self.remove_entry(waiting) };
         let mut found = None;
@@ -116,7 +117,7 @@ impl Table {
         count
     }
 
-    /// Empties a place, and moves later entries of the row back to fill the gap, so that no probe ends early.
+    /// Empties a place. Moves later entries back to fill the gap, so that no probe ends before its entry.
     pub(super) fn remove(&self, mut hole: usize) {
         let mut place = hole;
         loop {
@@ -134,7 +135,7 @@ impl Table {
         self.write(hole, Entry::default());
     }
 
-    /// Returns the first place of the run of used places that ends at `place`.
+    /// Returns the first place of the unbroken sequence of used places that ends at `place`.
     pub(super) fn start_of_row(&self, place: usize) -> usize {
         let row = (0..place).rev().take_while(|before| self.key(*before) != 0);
         place - row.count()
@@ -153,8 +154,8 @@ pub(super) fn pages_of(capacity: u32) -> u32 {
     (capacity as usize * ENTRY_BYTES).div_ceil(PAGE_BYTES) as u32
 }
 
-/// Multiplies by the golden ratio, which places neighbouring numbers far from each other (Knuth, TAOCP volume 3,
-/// section 6.4).
+/// Returns a hash of a number: its product with 2⁶⁴ divided by the golden ratio, so neighbouring numbers get distant
+/// hashes (Knuth, TAOCP volume 3, section 6.4).
 #[inline(always)]
 pub(super) fn spread(number: u64) -> u64 {
     number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
