@@ -142,7 +142,7 @@ impl<A> HeapLedger<A> {
     }
 
     /// Sets the maximum number of bytes that heapledger uses for itself. Default: 16 GiB of address space, of which
-    /// only the used part is memory. At the limit events are lost with reason `no_memory` or `table_full`, and counted.
+    /// only the used part is memory. At the limit, events are counted as lost with reason `no_memory` or `table_full`.
     pub const fn memory_limit(mut self, bytes: u64) -> Self {
         self.options.memory_limit_bytes = bytes;
         self
@@ -189,8 +189,9 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Disables recording unless `HEAPLEDGER=always` is set. Otherwise the program runs as with `HEAPLEDGER=off`,
-    /// whatever the other variables are. Default: recording is enabled unless `HEAPLEDGER=off`.
+    /// Records only if `HEAPLEDGER=always` is set. Otherwise the program runs as with `HEAPLEDGER=off`, and all other
+    /// variables of heapledger are ignored. Default, without this method: the program records unless `HEAPLEDGER=off`
+    /// is set.
     pub const fn on_request(mut self) -> Self {
         self.options.on_request = true;
         self

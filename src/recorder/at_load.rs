@@ -1,10 +1,10 @@
 //! The opening of the ledger, and the start of heapledger's threads, when the program is loaded.
 //!
 //! No event may start a thread (see `background_thread`), and a program may never call a function of heapledger. So a
-//! constructor starts the threads that the settings ask for: the loader calls it before `main`, or when a library that
-//! contains heapledger is loaded. The settings are in the program's global allocator, which the constructor can reach
-//! only by an allocation. This allocation is internal, and opens the ledger unless an earlier allocation has opened it.
-//! If another allocator is the global one, nothing else happens.
+//! constructor starts the threads that the settings ask for. The loader calls the constructor before `main`, or when it
+//! loads a library that contains heapledger. The settings are in the program's global allocator, which the constructor
+//! can reach only by allocating. This allocation is internal, and opens the ledger unless an earlier allocation has
+//! opened it. If the program's global allocator is not heapledger, nothing is opened or started.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::hint::black_box;

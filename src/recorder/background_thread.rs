@@ -6,13 +6,13 @@
 //!
 //! | reason to start | why |
 //! | --- | --- |
-//! | a second thread of the program has recorded an event | its ring may go idle, and glibc locks anyway |
+//! | a second thread of the program has recorded an event | its ring may become idle, and glibc takes locks already |
 //! | a trace, a black box, an alarm, the tuner, triggers, signals | the background thread runs them |
-//! | `BestEffort` | no other thread folds |
-//! | sampling has ended, or code lies in no known object | the background thread checks for both |
-//! | a query | it may ask for the trend |
-//! | many windows stayed open for long | only its ticks date their events |
-//! | folding has been costly for long, and there is a second processor | the fold is offloaded |
+//! | mode `BestEffort` | no other thread folds |
+//! | sampling has ended, or a walk met code in no known object | the thread ends `AfterSampling`, lists objects |
+//! | a query | the query may ask for the trend of the completeness |
+//! | many windows stayed open for long | only clock readings of the background thread can date their events |
+//! | folding has been costly for long on a machine with two processors | the fold is offloaded |
 //! | `HeapLedger::background(true)` | explicit |
 //!
 //! # Where it is started
@@ -22,12 +22,12 @@
 //! notes that there is a reason ([`note_if_due`]), and the thread starts at the next place where the program cannot be
 //! in such a call:
 //!
-//! | place | starts |
+//! | place | threads started |
 //! | --- | --- |
-//! | the program, or the library that contains heapledger, is loaded (`at_load`) | all threads that the settings ask for |
-//! | `fork`, in the child | the same; the threads wait for the child's first event |
+//! | load of the program, or of the library with heapledger (`at_load`) | all threads that the settings ask for |
+//! | `fork`, in the child | the same threads; they wait for the child's first event |
 //! | a public function | the background thread, if an event noted a reason |
-//! | the end of a thread of the program that has a lane, before the main thread's | the same |
+//! | the end of a thread that has a lane, before the main thread ends | the background thread, if there is a reason |
 //!
 //! If no thread of a program ends, the program calls no function of heapledger, and its settings ask for no thread,
 //! then the program runs without the background thread.

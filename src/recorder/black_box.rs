@@ -1,13 +1,14 @@
-//! The black box: the ledger's region in a file, which outlives the process whatever ends it.
+//! The black box: a file that holds the ledger's memory, and that remains after the process ends in any way.
 //!
-//! The file is created at its full length when the ledger is opened, and removed after a normal end of the process with
-//! a dump. A killed process leaves the file. Opening runs in the first event of the process and must not allocate.
+//! The file is created at its full length when the ledger is opened. The file is removed after a normal end of the
+//! process with a dump; a killed process leaves it. Opening runs in the first event of the process and must not
+//! allocate.
 //!
-//! A file that an earlier process left under the same name gets the ending `.older`, and replaces an earlier file
-//! with this name. So a program that is started again after each crash leaves two files and no more.
+//! A file that an earlier process left under the same name gets the ending `.older`, and replaces an earlier file with
+//! this name. So a program that is started again after each crash leaves at most two files.
 //!
-//! A forked child must not write into its parent's file. The child gets a private copy of the parent's region. It opens
-//! a new black box if the path contains `%p`; otherwise its ledger is in memory.
+//! A forked child must not write into its parent's file, so the child gets a private copy of the parent's region. The
+//! child opens a new black box if the path contains `%p`; otherwise its ledger is in memory.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -27,7 +28,8 @@ use crate::sys::{path_pattern, platform};
 /// Granularity of the length of a black box, in bytes.
 const BOX_STEP: usize = 1 << 20;
 
-/// Opens the ledger in a file if the options ask for it; if that fails, prints the reason and returns `None`.
+/// Opens the ledger in a file if the options ask for a black box. If the file cannot be opened, prints the reason and
+/// returns `None`.
 pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
     let pattern = options.black_box_pattern()?;
     if crate::sys::platform::is_set_user_id() {
@@ -42,7 +44,7 @@ pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
         let cells = &PROCESS.black_box;
         [(&cells.path, &b""[..]), (&cells.part, b".part"), (&cells.older, b".older")]
     }
-    // SAFETY: C3, this is the thread that is opening.
+    // SAFETY: C3, this thread is opening the ledger, so no other thread accesses the cells.
     .map(|(path, ending)| unsafe { &mut *path.get() }.expand(directory, pattern, ending));
     let (Some(name), Some(part), Some(older)) = (name, part, older) else {
         warn(format_args!("no black box: its path is longer than {PATH_BYTES} bytes"));
@@ -66,7 +68,7 @@ pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
         let older = Printable(older.to_bytes());
         warn(format_args!("the black box of an earlier process was left; it is now {older}"));
     }
-    // SAFETY: C3.
+    // SAFETY: C3, this thread is opening the ledger, so no other thread accesses the cells.
     unsafe { *PROCESS.black_box.file.get() = Some(file) };
     // Release: pairs with the acquire in `current`.
     PROCESS.black_box.is_open.store(1, Ordering::Release);
@@ -79,26 +81,26 @@ fn current() -> Option<(&'static BoxFile, &'static CStr)> {
     if PROCESS.black_box.is_open.load(Ordering::Acquire) == 0 {
         return None;
     }
-    // SAFETY: C3.
+    // SAFETY: C3, `is_open` is 1, so no thread writes the cells.
     let (file, path) = unsafe { (&*PROCESS.black_box.file.get(), &*PROCESS.black_box.path.get()) };
     Some((file.as_ref()?, path.get()?))
 }
 
-/// Writes the metadata once, after the process has its first lane. Allocates, in an internal scope.
+/// Writes the metadata once, after the process has its first lane. Allocates, inside an internal scope.
 pub(super) fn write_metadata_once() {
-    // relaxed: one thread does it.
+    // relaxed: the exchange lets one thread write.
     if current().is_some() && PROCESS.black_box.has_metadata.swap(1, Ordering::Relaxed) == 0 {
         write_metadata();
     }
 }
 
-/// Requests another write of the metadata, because the method of stack walks is known only now.
+/// Requests another write of the metadata, because the method of walking stacks is known only now.
 pub(super) fn request_metadata() {
-    // relaxed: the calling thread is the next to look.
+    // relaxed: the calling thread itself is the next reader.
     PROCESS.black_box.has_metadata.store(0, Ordering::Relaxed);
 }
 
-/// Writes the metadata again after a change. Allocates, in an internal scope.
+/// Writes the metadata again after a change. Allocates, inside an internal scope.
 pub(crate) fn write_metadata() {
     if current().is_some()
         && let Some(hooks) = state::hooks()
@@ -119,8 +121,8 @@ pub(crate) fn remove() {
 /// Detaches a forked child from its parent's file.
 pub(super) fn leave_to_parent(ledger: &'static Ledger) {
     let Some((file, _)) = current() else { return };
-    // If the private copy fails, the child still writes at most one record into the parent's file: the record that the
-    // fork interrupted.
+    // If the private copy fails, the child still writes at most one record into the parent's file: the record during
+    // which the process was forked.
     file.leave_to_others(NonNull::from(ledger).cast());
     file.close();
 }

@@ -1,7 +1,7 @@
 //! Diagnostics about options and environment: one line on standard error each, formatted without allocating.
 //!
-//! They are printed when the ledger is opened, before `main`. A forked child that opens a ledger has the same options
-//! and environment and prints nothing.
+//! The lines are printed when the ledger is opened, before `main`. A forked child that opens a ledger has the same
+//! options and environment as its parent, and prints nothing.
 
 use std::fmt::{self, Write};
 
@@ -11,7 +11,8 @@ use crate::sys::platform::write_stderr;
 /// Maximum length of a line, in bytes; a longer line is truncated.
 const LINE_BYTES: usize = 256;
 
-/// Prints `heapledger: ` and the message on standard error, unless this is a forked child, whose parent has printed it.
+/// Prints `heapledger: ` and the message on standard error. Prints nothing in a forked child, whose parent has printed
+/// the message.
 pub(super) fn warn(message: fmt::Arguments<'_>) {
     if state::is_forked_child() {
         return;
@@ -23,7 +24,7 @@ pub(super) fn warn(message: fmt::Arguments<'_>) {
     write_stderr(&line.text[..line.len]);
 }
 
-/// Displays bytes from outside the program: the first 64, with `?` in place of each unprintable byte.
+/// Displays bytes that may be unprintable: the first 64, with `?` in place of each unprintable byte.
 pub(super) struct Printable<'a>(pub(super) &'a [u8]);
 
 impl fmt::Display for Printable<'_> {

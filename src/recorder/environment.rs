@@ -1,4 +1,4 @@
-//! Environment variables, which are read once, when the ledger is opened; each overrides an option of the builder.
+//! Environment variables, read once when the ledger is opened. Each variable overrides an option of the builder.
 
 use std::ffi::CStr;
 
@@ -7,7 +7,7 @@ use super::options::{DUMP_PATH_BYTES_MAX, INTERVAL_NS_MAX, INTERVAL_NS_MIN, Opti
 use crate::profile::{ClockMode, DataQualityMode, Signal, Stacks, Triggers};
 use crate::sys::platform::{is_set_user_id, with_env};
 
-/// Applies the environment to the options; returns whether the process records.
+/// Applies the environment variables to the options. Returns whether the process records.
 pub(super) fn apply(options: &mut Options) -> bool {
     if is_set_user_id() {
         return !options.on_request;
@@ -132,8 +132,8 @@ fn stacks(value: &[u8]) -> Option<Stacks> {
     })
 }
 
-/// Parses the value of `HEAPLEDGER`; returns whether to record: `off` never, `always` in any case, and `on` if
-/// `as_built`, which says whether the program was built to record without a request. Returns `None`, with a diagnostic,
+/// Parses the value of `HEAPLEDGER`, and returns whether the process records: `off` never, `always` in any case, and
+/// `on` as the program was built (`as_built`, false after `HeapLedger::on_request`). Returns `None`, with a diagnostic,
 /// for an invalid value.
 fn read_main_switch(value: &[u8], as_built: bool) -> Option<bool> {
     match value {

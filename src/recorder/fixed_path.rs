@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use crate::sys::{path_pattern, platform};
 
-/// Maximum length of a path in bytes, including its zero byte. The system accepts no longer path.
+/// Maximum length of a path in bytes, including the terminating zero byte: the limit of Linux (`PATH_MAX`).
 pub(super) const PATH_BYTES: usize = 4096;
 
 /// A path in a fixed array, terminated by a zero byte.
@@ -14,7 +14,7 @@ pub(super) struct FixedPath {
 }
 
 impl FixedPath {
-    /// Returns an array without a path.
+    /// Returns an empty path.
     pub(super) const fn empty() -> FixedPath {
         FixedPath { text: [0; PATH_BYTES], len: 0 }
     }
@@ -25,8 +25,8 @@ impl FixedPath {
         self.len = length.unwrap_or(0);
     }
 
-    /// Replaces the placeholders of `pattern` (`sys::path_pattern`), puts `directory` in front if the pattern is
-    /// relative, and appends `ending`. Returns `None` if the path is too long.
+    /// Expands `pattern` to a path and returns it: replaces the placeholders (`sys::path_pattern`), puts `directory` in
+    /// front if the pattern is relative, and appends `ending`. Returns `None` if the path is too long.
     pub(super) fn expand(&mut self, directory: &[u8], pattern: &[u8], ending: &[u8]) -> Option<&CStr> {
         self.len = 0;
         if !directory.is_empty() && pattern.first() != Some(&b'/') {
@@ -46,12 +46,12 @@ impl FixedPath {
         Some(())
     }
 
-    /// Returns the bytes of a path that was stored without a zero byte.
+    /// Returns the bytes of the path that [`FixedPath::set_working_directory`] stored, which has no zero byte.
     pub(super) fn bytes(&self) -> &[u8] {
         self.text.get(..self.len).unwrap_or(&[])
     }
 
-    /// Returns the path of the last expansion.
+    /// Returns the path that [`FixedPath::expand`] made last.
     pub(super) fn get(&self) -> Option<&CStr> {
         CStr::from_bytes_with_nul(self.text.get(..self.len)?).ok()
     }

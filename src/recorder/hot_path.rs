@@ -1,13 +1,13 @@
-//! The recording path. Its budget is about 30 instructions per event, with two stores for the words and one to publish
-//! them.
+//! The recording path of most events. Its budget is about 30 instructions per event, including two stores for the words
+//! of an allocation and one store that publishes them.
 //!
 //! The path has these steps: find the lane, close its gate, check that the record fits into the window and that the
 //! window is of the current epoch, write the words, count, publish, open the gate. All other work is in `slow_path`.
 //!
-//! An event leaves the path at the first test if the slot is not the plain address of a lane: most events of the
-//! thread are sampled out (`sampling`), nothing is recorded in this process, or the thread has no lane yet.
+//! An event leaves the path at the first test if the thread's slot is not the plain address of a lane. Then most events
+//! of the thread are sampled out (`sampling`), nothing is recorded in this process, or the thread has no lane yet.
 //!
-//! The fences order only the compiler: a signal handler of the same thread sees program order, and must find the gate
+//! The fences order only the compiler. A signal handler of the same thread sees program order, and must find the gate
 //! closed whenever the words are half written.
 
 use std::sync::atomic::compiler_fence;
@@ -20,8 +20,8 @@ use crate::ring::event::{self, Traits};
 use crate::ring::lane::{Lane, WALKS_ONLY};
 use crate::sys::sync::Ordering;
 
-/// Records a block that the inner allocator has returned. Returns the block, so that the caller's call is a tail call
-/// and no register has to be saved.
+/// Records an allocation whose block the inner allocator has returned. Returns the block, so that the caller can end in
+/// a tail call and saves no register.
 #[inline(always)]
 pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
     let lane = match slot::recording_lane() {
@@ -53,7 +53,7 @@ fn alloc_with_stack(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits
     write_alloc(lane, limit, block, size, traits, stack)
 }
 
-/// Records an allocation of a thread that is in a scope.
+/// Records an allocation of a thread that is in a scope of the program.
 #[inline(never)]
 fn alloc_in_scope(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
     let stack = stacks::stack_in_scope(lane, limit, size as u64);
@@ -74,15 +74,15 @@ fn write_alloc(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits: Tra
     block
 }
 
-/// A free that is not recorded yet: the thread has no lane, or the gate of its lane returned `limit` when closed.
+/// A free that is not recorded yet: its thread has no lane, or closing the gate of its lane returned `limit`.
 #[derive(Clone, Copy)]
 pub(super) struct Pending {
     lane: Option<&'static Lane>,
     limit: u64,
 }
 
-/// Records a block that the inner allocator is about to free, or returns the arguments of [`free_pending`]. So the
-/// calls of [`free_pending`] and of the inner allocator are tail calls, and no register has to be saved.
+/// Records a free before the inner allocator frees the block, or returns the arguments of [`free_pending`]. The caller
+/// can then end in a tail call, to [`free_pending`] or to the inner allocator, and saves no register.
 #[inline(always)]
 pub(super) fn record_free(block: *mut u8, size: usize) -> Result<(), Pending> {
     let (address, size) = (block.addr() as u64, size as u64);
@@ -112,7 +112,7 @@ pub(super) fn free_pending(pending: Pending, opener: Opener<'_>, block: *mut u8,
     }
 }
 
-/// Records the first half of a realloc, before the call of the inner allocator: during that call another thread may
+/// Records the first half of a realloc. Called before the inner allocator, because during that call another thread may
 /// get the old address.
 #[inline(always)]
 pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usize) -> FirstHalf {
@@ -174,14 +174,14 @@ fn moved_with_stack(lane: &Lane, moved: [u64; 3], traits: Traits) {
     write_moved(lane, limit, moved, traits, stack);
 }
 
-/// Writes the second half of a recorded realloc of a thread that is in a scope.
+/// Writes the second half of a recorded realloc of a thread that is in a scope of the program.
 #[inline(never)]
 fn moved_in_scope(lane: &Lane, limit: u64, moved: [u64; 3], traits: Traits) {
     let stack = stacks::stack_in_scope(lane, limit, moved[2]);
     write_moved(lane, limit, moved, traits, stack);
 }
 
-/// Writes the record of a second half, or leaves it to the slow path.
+/// Writes the record of the second half of a realloc, or leaves it to the slow path.
 #[inline(always)]
 fn write_moved(lane: &Lane, limit: u64, moved @ [old, new, size]: [u64; 3], traits: Traits, stack: u32) {
     let head = lane.head().own();
@@ -192,14 +192,15 @@ fn write_moved(lane: &Lane, limit: u64, moved @ [old, new, size]: [u64; 3], trai
     write(lane, limit, head, event::moved_words(old, new, size, traits, stack));
 }
 
-/// Returns whether a narrow record that ends at `end` suffices and fits into the current window, which must be of the
-/// current epoch.
+/// Returns whether a narrow record that ends at word `end` suffices and fits into the current window, and the window is
+/// of the current epoch.
 #[inline(always)]
 fn fits(lane: &Lane, limit: u64, end: u64, address: u64, size: u64) -> bool {
     event::is_narrow(address, size) && has_room(lane, limit, end)
 }
 
-/// Returns whether a record that ends at `end` fits into the current window, which must be of the current epoch.
+/// Returns whether a record that ends at word `end` fits into the current window, and the window is of the current
+/// epoch.
 #[inline(always)]
 fn has_room(lane: &Lane, limit: u64, end: u64) -> bool {
     end <= limit && lane.epoch() == PROCESS.epoch.now()
@@ -208,7 +209,7 @@ fn has_room(lane: &Lane, limit: u64, end: u64) -> bool {
 /// Writes a record at the head, publishes it, and opens the gate.
 #[inline(always)]
 fn write<const WORDS: usize>(lane: &Lane, limit: u64, head: u64, words: [u64; WORDS]) {
-    // SAFETY: I2, the record ends at the limit or below it, so it lies in the current segment.
+    // SAFETY: I2, the record ends at or below the limit, so it lies in the current segment.
     let places = unsafe { lane.own_words::<WORDS>(head) };
     for (place, word) in places.iter().zip(words) {
         // relaxed: published with the head.

@@ -2,7 +2,7 @@
 //!
 //! | scope | an event of the thread | for |
 //! | --- | --- | --- |
-//! | [`InternalScope`] | recorded, marked as internal, in no total of the program | queries, dumps, the background thread |
+//! | [`InternalScope`] | recorded as internal, in no total of the program | queries, dumps, the background thread |
 //! | [`RecordingPaused`] | lost, reason `reentrant` | code that holds a latch and does not allocate |
 
 use super::gate::{self, enter, leave};

@@ -1,7 +1,7 @@
-//! Timing of a sample of the window changes.
+//! Timing of window changes: one change in [`CHANGES_PER_SAMPLE`] is timed.
 //!
-//! The hot path itself is not timed: it takes a few nanoseconds, less than two clock readings. [`TurnTimes`] documents
-//! the measured quantities.
+//! The hot path is not timed, because it takes only a few nanoseconds, less than two clock readings. [`TurnTimes`]
+//! documents the measured quantities.
 
 use super::state;
 use crate::profile::TurnTimes;

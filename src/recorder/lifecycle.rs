@@ -12,9 +12,9 @@
 //!                                                       └─ policy Off ──► ChildOff
 //! ```
 //!
-//! The first event of the process opens the ledger, before `main`: usually the allocation of `at_load`. `Draining`
-//! still records: other threads may run while the dump is written. From `Stopped` on every event is lost with reason
-//! `after_shutdown`.
+//! The first event of the process opens the ledger, before `main`; usually it is the allocation of `at_load`. In
+//! `Draining` events are still recorded, because other threads may run while the dump is written. In `Stopped` every
+//! event is lost with reason `after_shutdown`.
 
 use super::options::{Background, Hooks, Options};
 use super::process::PROCESS;
@@ -28,14 +28,14 @@ use crate::sys::{copies, latch, own_threads, path_pattern, platform, tls};
 
 /// Bytes of stack for threads that write dumps or serve profiles while the process runs.
 const DUMPS_STACK_BYTES: usize = 2 << 20;
-/// Maximum number of rounds that a second thread waits for the first to open the ledger; more than a second.
+/// Maximum number of rounds in which a second thread waits for the first thread to open the ledger; more than a second.
 const OPENING_ROUNDS_MAX: u32 = 20_000;
 
-/// Opens the ledger if this thread is the first to ask; otherwise waits until the ledger is open. Returns the state.
-/// `thread_ends` is called at the end of each thread that has a lane.
+/// Opens the ledger if this thread is the first that asks for it; otherwise waits until the ledger is open. Returns the
+/// state. `thread_ends` will be called at the end of each thread that has a lane.
 pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> State {
     let opening = State::Opening as u32;
-    // Acquire and release: one thread wins; after a fork it sees what the fork hook stored.
+    // Acquire and release: one thread wins, and in a forked child it sees what the fork hook stored.
     if PROCESS
         .control
         .state
@@ -44,7 +44,7 @@ pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn())
     {
         tls::set(slot::OPENING);
         let state = open_alone(options, hooks, thread_ends);
-        // Before the slot is set: an event of a signal handler in between must not wait for this thread.
+        // The state is set before the slot: an event of a signal handler in between must not wait for this thread.
         state::set(state);
         tls::set(slot::FRESH);
         return state;
@@ -58,8 +58,8 @@ pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn())
     State::Failed
 }
 
-/// Starts the threads that the settings ask for: the thread that writes dumps, if there are signals or triggers to dump
-/// on, and the background thread, if a setting needs it. Called once in a process, and not from an event.
+/// Starts the threads that the settings ask for: the thread that writes dumps on signals and triggers, the thread of
+/// the endpoint, and the background thread. Called once in a process. Must not be called from an event.
 pub(super) fn start_threads_asked_for() {
     let options = state::options();
     let Some(hooks) = state::hooks().filter(|_| options.background != Background::Never) else { return };
@@ -84,13 +84,13 @@ pub(super) fn start_threads_asked_for() {
     }
 }
 
-/// Reads the options and the environment, opens the ledger and installs the hooks. Runs in one thread only.
+/// Reads the options and the environment, opens the ledger and installs the hooks. Only one thread runs this function.
 fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> State {
     platform::remember_stderr();
-    // SAFETY: C1, this is the thread that is opening.
+    // SAFETY: C1, this thread is opening the ledger, so no other thread accesses the options.
     let chosen = unsafe { &mut *PROCESS.chosen.options.get() };
     *chosen = *options;
-    // SAFETY: C1.
+    // SAFETY: C1, as for the options.
     unsafe { *PROCESS.chosen.hooks.get() = Some(*hooks) };
     if !environment::apply(chosen) {
         return State::Off;
@@ -109,7 +109,7 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     PROCESS.control.mode.store(chosen.mode as u32, Ordering::Relaxed);
     PROCESS.control.sampling_rate.store(estimate::rate_of(chosen.sampling_bytes) as u32, Ordering::Relaxed);
     if !state::is_forked_child() {
-        // SAFETY: C1.
+        // SAFETY: C1, as for the options.
         unsafe { &mut *PROCESS.chosen.directory.get() }.set_working_directory();
     }
     let in_file = black_box::open(chosen);
@@ -128,7 +128,7 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     if traces(chosen) {
         ledger.trace_buffer.open();
     }
-    // Release: pairs with the acquire in `ledger`.
+    // Release: pairs with the acquire in `state::ledger`.
     PROCESS.control.ledger.store(std::ptr::from_ref(ledger).cast_mut(), Ordering::Release);
     if PROCESS.are_hooks_set.set(true).is_ok() {
         tls::prepare(thread_ends);
@@ -138,21 +138,22 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     State::Running
 }
 
-/// Gives a forked child the scopes of its parent, with the same numbers, because the program's handles and guards
-/// contain the numbers.
+/// Copies the scopes of the parent into the ledger of a forked child, with the same numbers, because the program's
+/// handles and guards contain the numbers.
 fn adopt_scopes(ledger: &Ledger) {
-    // relaxed: this is the thread that is opening.
+    // relaxed: the fork hook wrote it in this thread, before the child had other threads.
     let parent = PROCESS.ledger_of_parent.load(Ordering::Relaxed);
-    // SAFETY: C2, null or a ledger, which is never released; the parent's region stays mapped in the child.
+    // SAFETY: C2, the pointer is null or comes from `Ledger::open`, whose ledgers are never released; the parent's
+    // region stays mapped in the child.
     if let Some(parent) = unsafe { parent.as_ref() } {
         ledger.scopes.adopt(&ledger.pages, &parent.scopes, &parent.pages);
     }
 }
 
-/// Returns whether a trace is written. A forked child writes a trace only if `%p` makes its path differ from its
-/// parent's.
+/// Returns whether the process writes a trace. A forked child writes a trace only if `%p` in the path makes the path
+/// differ from its parent's.
 fn traces(options: &Options) -> bool {
-    // relaxed: this is the thread that is opening.
+    // relaxed: the fork hook wrote it before the child had other threads.
     let is_child = PROCESS.forked_from.load(Ordering::Relaxed) != 0;
     options.trace_pattern().is_some_and(|pattern| !is_child || path_pattern::has_process_id(pattern))
 }
@@ -163,8 +164,8 @@ extern "C" fn at_exit() {
         return;
     }
     if tls::get() == slot::GONE {
-        // `main` has ended by `pthread_exit`, and this is the program's last thread: its end calls `exit` after its lane
-        // was retired.
+        // `main` has ended by `pthread_exit`, and this is the program's last thread: the C library calls `exit` in this
+        // thread after its lane was retired.
         tls::set(slot::FRESH);
     }
     if let Some(hooks) = state::hooks() {
@@ -178,15 +179,15 @@ extern "C" fn at_exit() {
 pub(crate) fn stop() {
     state::set(State::Stopped);
     if let Some(ledger) = state::ledger() {
-        // relaxed: read from the black box after the process's end.
+        // relaxed: only a reader of the black box reads it, after the process has ended.
         ledger.facts.ended.store(1, Ordering::Relaxed);
     }
     PROCESS.epoch.tick();
 }
 
-/// The fork hook, in the child, which has one thread. The parent's region stays mapped, in case the fork interrupted a
-/// record. The child's next event opens a new ledger, unless the fork policy forbids it. Threads that the settings ask
-/// for start here, because no event may start them, and wait for that ledger.
+/// The fork hook. It runs in the child, which has one thread. The parent's region stays mapped, in case the fork
+/// interrupted a record. The child's next event opens a new ledger, unless the fork policy forbids it. This function
+/// starts the threads that the settings ask for, because no event may start them; they wait for that ledger.
 unsafe extern "C" fn in_forked_child() {
     if let Some(ledger) = state::ledger() {
         // relaxed: there is one thread.

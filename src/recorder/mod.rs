@@ -25,7 +25,7 @@
 //! | 9 | `segments`, `lifecycle` | next segment, help, wait, drop; opening, exit and fork |
 //! | 10 | `window` | writing a record, closing and opening windows |
 //! | 11 | `sampling`, `thread` | which events are sampled; a thread's lane from its claim to its end |
-//! | 12 | `at_load`, `slow_path`, `pointer_events`, `scopes` | the start at load; records that the hot path does not write; the scope of a thread |
+//! | 12 | `at_load`, `slow_path`, `pointer_events`, `scopes` | start at load; records off the hot path; a thread's scope |
 //! | 13 | `reallocs` | the two halves of a realloc |
 //! | 14 | `hot_path` | the recording path |
 //! | 15 | `allocator` | `GlobalAlloc` and the builder |

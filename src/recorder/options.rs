@@ -66,7 +66,7 @@ pub(crate) struct Options {
     pub(crate) on_request: bool,
     /// Whether std starts all threads of the program, so that it can be asked for their names.
     pub(crate) has_std_threads: bool,
-    /// Signals on which a dump is written, one bit each.
+    /// Signals on which a dump is written, as a bit set: bit `signal as u32` for each signal.
     pub(crate) signals: u32,
     pub(crate) triggers: Triggers,
     /// Whether the inner allocator is known to be the C library's.

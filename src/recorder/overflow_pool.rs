@@ -1,9 +1,9 @@
 //! The overflow pool: a bounded pool of segments that all lanes share.
 //!
-//! If the ring of a lane is full, and another thread is folding that ring, the lane takes a segment from the pool and
-//! goes on; once the ring has room, the segment goes back. The pool is a `crossbeam_queue::ArrayQueue`, whose `push`
-//! and `pop` neither allocate nor lock. The background thread creates the queue, because that allocates; until then the
-//! pool counts as empty. If the pool is empty, the mode decides whether the lane waits or drops the event.
+//! A lane takes a segment from the pool if its ring is full and another thread is folding the ring. Once the ring has
+//! room, the segment goes back. The pool is a `crossbeam_queue::ArrayQueue`, whose `push` and `pop` neither allocate
+//! nor lock. The background thread creates the queue, because this allocates; until then the pool counts as empty. If
+//! the pool is empty, the mode decides whether the lane waits or drops the event.
 
 use std::sync::atomic::Ordering;
 
@@ -17,7 +17,7 @@ use crate::sys::pages::For;
 /// Number of segments in the pool.
 pub(crate) const POOL_SEGMENTS: usize = 64;
 
-/// Returns the pool, if it has been created.
+/// Returns the pool, or `None` if it has not been created.
 fn pool() -> Option<&'static ArrayQueue<u32>> {
     // Acquire: pairs with the release in `fill`.
     let pool = PROCESS.control.overflow_pool.load(Ordering::Acquire);
@@ -25,7 +25,7 @@ fn pool() -> Option<&'static ArrayQueue<u32>> {
     unsafe { pool.as_ref() }
 }
 
-/// Creates the pool. Allocates, so the background thread calls it, in an internal scope.
+/// Creates the pool. Allocates, so the background thread calls it, inside an internal scope.
 pub(crate) fn fill(ledger: &Ledger) {
     if pool().is_some() {
         return;
@@ -40,7 +40,7 @@ pub(crate) fn fill(ledger: &Ledger) {
     PROCESS.control.overflow_pool.store(queue, Ordering::Release);
 }
 
-/// Takes a segment from the pool; returns its page.
+/// Takes a segment from the pool. Returns the segment's page.
 pub(super) fn take() -> Option<u32> {
     pool()?.pop()
 }

@@ -1,9 +1,9 @@
 //! The process-wide state of the recorder, in one static.
 //!
-//! [`Process::reset_after_fork`] resets it in a forked child. It destructures each struct by the names of its fields,
-//! so a new field does not compile without a decision about the fork.
+//! [`Process::reset_after_fork`] resets this state in a forked child. It destructures each struct by field names, so a
+//! new field does not compile until the reset handles it.
 //!
-//! The epoch and the counters have separate cache lines, so that writes to them do not invalidate the line of
+//! The epoch and the counters have separate cache lines. So writes to them do not invalidate the cache line of
 //! [`Control`], which the recording path reads.
 
 use std::cell::UnsafeCell;
@@ -22,8 +22,8 @@ use crate::sys::box_file::BoxFile;
 use crate::sys::latch::Latch;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Maximum number of segments that a thread offloads to the background thread. With fewer, the thread would fold for
-/// itself each time the background thread waits for a processor.
+/// Maximum number of segments that a thread offloads to the background thread. With a smaller number, the thread would
+/// fold its words itself each time the background thread waits for a processor.
 pub(super) const OFFLOAD_SEGMENTS_MAX: u32 = 16;
 /// Value of [`Control::sampling_only_rate`] while the level is not `Sampled`.
 pub(super) const NOT_SAMPLING: u64 = u64::MAX;
@@ -31,7 +31,7 @@ pub(super) const NOT_SAMPLING: u64 = u64::MAX;
 /// The process-wide state of the recorder.
 pub(super) static PROCESS: Process = Process::new();
 
-/// The process-wide state, in fields with similar write rates.
+/// The process-wide state. Each field groups words that are written at similar rates.
 pub(super) struct Process {
     /// The epoch, which is read at every event and written about every millisecond.
     pub(super) epoch: Epoch,
@@ -41,9 +41,10 @@ pub(super) struct Process {
     pub(super) black_box: CurrentBox,
     /// A flag that is set after the exit and fork hooks of the process are installed.
     pub(super) are_hooks_set: OnceBool,
-    /// Id of the parent that recorded before the fork; 0 if there was none.
+    /// Id of the parent process that recorded before the fork; 0 if this process was not forked from such a parent.
     pub(super) forked_from: AtomicU32,
-    /// The scope of the thread that forked; 0 if the thread was in no scope, or its new lane has the scope.
+    /// The scope of the thread that forked; 0 if the thread was in no scope, or after its new lane has taken the scope
+    /// over.
     pub(super) scope_at_fork: AtomicU32,
     /// The ledger of the parent process, whose scopes a forked child takes over; null if the parent had no ledger.
     pub(super) ledger_of_parent: AtomicPtr<Ledger>,
@@ -68,20 +69,20 @@ impl Process {
         }
     }
 
-    /// Resets the state that a forked child does not take over. Runs in the child, which has one thread.
+    /// Resets the state that a forked child does not inherit. Runs in the child, which has one thread.
     pub(super) fn reset_after_fork(&self) {
         let Process {
-            // Only grows.
+            // Not reset, because the epoch only grows.
             epoch: _,
             control,
             counters,
-            // Kept until the next opening overwrites them: the fork policy is in the options. The directory is kept for
-            // good: the child is the same program.
+            // Not reset: the options contain the fork policy, and the next opening overwrites options and hooks. The
+            // directory stays, because the child is the same program.
             chosen: _,
             black_box,
-            // The hooks of the C library are the child's too.
+            // Not reset: the hooks of the C library exist in the child too.
             are_hooks_set: _,
-            // The fork hook itself writes these fields.
+            // Not reset: the fork hook itself writes these three fields.
             forked_from: _,
             scope_at_fork: _,
             ledger_of_parent: _,
@@ -92,27 +93,27 @@ impl Process {
     }
 }
 
-/// Settings that each event or each new window reads; written only when one of them changes.
+/// Settings that each event or each new window reads. They are written only when one of them changes.
 #[repr(align(128))]
 pub(super) struct Control {
     /// The state of the recorder: a [`State`].
     pub(super) state: AtomicU32,
-    /// The [`Level`] that was requested in addition to the mode.
+    /// The [`Level`] that was requested, besides the mode, which also determines a level.
     pub(super) level: AtomicU32,
     /// Index of the mode in `DataQualityMode::ALL`.
     pub(super) mode: AtomicU32,
     pub(super) sampling_rate: AtomicU32,
     pub(super) ledger: AtomicPtr<Ledger>,
-    /// The sampling rate while events are recorded at the level `Sampled`, else [`NOT_SAMPLING`]. The hot path thus
-    /// reads level, mode, state and rate as one word.
+    /// The sampling rate while the level is `Sampled` and events are recorded, otherwise [`NOT_SAMPLING`]. This word
+    /// saves the hot path the reads of level, mode, state and rate.
     pub(super) sampling_only_rate: AtomicU64,
     /// The table of sampled blocks while frees of all other blocks are sampled out; otherwise null.
     pub(super) sampled: AtomicPtr<SampledTable>,
-    /// Number of times that blocks outside the sampled set were noted; 0 while no such block is live.
+    /// Generation of the mark that blocks outside the sampled set may be live; 0 while no such block is live.
     pub(super) earlier_blocks: AtomicU32,
-    /// Number of times that sampled-out blocks were noted; 0 while no such block is live.
+    /// Generation of the mark that sampled-out blocks may be live; 0 while no such block is live.
     pub(super) sampled_out_blocks: AtomicU32,
-    /// Latch that is held during a change of mode, level or rate.
+    /// Latch that is held during a change of mode, level or sampling rate.
     pub(super) changing: Latch,
     /// The method of walking stacks: a constant of `stacks`; 0 before stacks are walked.
     pub(super) stack_walk: AtomicU32,
@@ -120,14 +121,14 @@ pub(super) struct Control {
     pub(super) background: AtomicU32,
     /// Whether the background thread sleeps until it is woken: a constant of `background_thread`.
     pub(super) background_sleep: AtomicU32,
-    /// Number of reasons to stamp each event at present: see `stamps`.
+    /// Number of current reasons to give each event a time stamp: see `stamps`.
     pub(super) stamps: AtomicU32,
-    /// Number of segments that each thread may offload at present.
+    /// Number of segments that each thread may offload now.
     pub(super) offload_segments: AtomicU32,
-    /// Number of segments that the tuner requested for each lane; 0 while the limits of the history decide.
+    /// Number of segments that the tuner requested for each lane; 0 if the limits of the history determine the number.
     pub(super) segments_asked: AtomicU32,
-    /// The overflow pool, made by the background thread. A forked child leaks the pool: an unfinished `push` of a
-    /// thread that does not exist in the child could make the pool's users wait for ever.
+    /// The overflow pool, made by the background thread. A forked child leaks the pool: a `push` that another thread of
+    /// the parent had not finished could make users of the pool wait for ever.
     pub(super) overflow_pool: AtomicPtr<ArrayQueue<u32>>,
 }
 
@@ -156,10 +157,10 @@ impl Control {
 
     fn reset_after_fork(&self) {
         let Control {
-            // Set last, by the fork hook: from then on an event may open a new ledger.
+            // The fork hook sets the state last: from then on an event may open a new ledger.
             state: _,
             level,
-            // Written by the next opening, not read before it.
+            // Not reset: the next opening writes them, and they are not read before.
             mode: _,
             sampling_rate: _,
             ledger,
@@ -190,7 +191,7 @@ impl Control {
         offload_segments.store(OFFLOAD_SEGMENTS_MAX, Ordering::Relaxed);
         segments_asked.store(0, Ordering::Relaxed);
         overflow_pool.store(null_mut(), Ordering::Relaxed);
-        // Last: a signal handler that finds no ledger finds the rest reset.
+        // The ledger comes last: a signal handler that finds no ledger finds everything else reset.
         ledger.store(null_mut(), Ordering::Release);
     }
 }
@@ -198,15 +199,16 @@ impl Control {
 /// Counters that any thread may write, off the recording path.
 #[repr(align(128))]
 pub(super) struct Counters {
-    /// Events of threads without a lane, by reason: each was attempted and lost at once.
+    /// Numbers of events of threads without a lane, by reason of the loss. Each such event was attempted and lost at
+    /// once.
     pub(super) lost_without_lane: [AtomicU64; LossReason::COUNT],
     /// Number of refused allocations of threads without a lane.
     pub(super) failed_without_lane: AtomicU64,
     /// Number of stacks whose frame pointers were compared with the unwind tables.
     pub(super) stack_checks: AtomicU64,
-    /// Number of comparisons in which a known hash belonged to another stack.
+    /// Number of comparisons in which a known hash belonged to a different stack.
     pub(super) stack_checks_failed: AtomicU64,
-    /// 1 after a stack walk met code that lies in no known object.
+    /// 1 after a walk of a stack met code that lies in no known object.
     pub(super) unknown_code: AtomicU32,
 }
 
@@ -227,7 +229,7 @@ impl Counters {
             failed_without_lane,
             stack_checks,
             stack_checks_failed,
-            // The child maps the objects that its parent had loaded.
+            // Not reset: the child maps the objects that its parent had loaded.
             unknown_code: _,
         } = self;
         // relaxed, all: there is one thread.
@@ -248,24 +250,26 @@ pub(super) struct Chosen {
     pub(super) directory: UnsafeCell<FixedPath>,
 }
 
-// SAFETY: C1, written by the one thread that is opening, read only after the state has been seen past `Opening`.
+// SAFETY: C1, the cells are written by the one thread that is opening, and read only by threads that have seen the
+// state past `Opening`.
 unsafe impl Sync for Chosen {}
 
 /// The black box of this process.
 pub(super) struct CurrentBox {
     pub(super) file: UnsafeCell<Option<BoxFile>>,
     pub(super) path: UnsafeCell<FixedPath>,
-    /// Names of the unfinished file, and of an earlier process's file. Only the thread that is opening uses them.
+    /// Names of the unfinished file (`part`) and of an earlier process's file (`older`). Only the thread that is
+    /// opening uses them.
     pub(super) part: UnsafeCell<FixedPath>,
     pub(super) older: UnsafeCell<FixedPath>,
-    /// 1 once file and path are written.
+    /// 1 after `file` and `path` are written.
     pub(super) is_open: AtomicU32,
-    /// 1 once the metadata is written, or about to be.
+    /// 1 after the metadata is written, or while a thread writes it.
     pub(super) has_metadata: AtomicU32,
 }
 
-// SAFETY: C3, the cells are written by the one thread that is opening, or by a forked child that has one thread, while
-// `is_open` is 0; and read only after it was seen to be 1.
+// SAFETY: C3, the cells are written only while `is_open` is 0, by the one thread that is opening or by a forked child
+// that has one thread. They are read only after `is_open` was seen to be 1.
 unsafe impl Sync for CurrentBox {}
 
 impl CurrentBox {
@@ -281,7 +285,7 @@ impl CurrentBox {
     }
 
     fn reset_after_fork(&self) {
-        // The cells are not read while the box is closed, and the next opening overwrites them.
+        // The cells stay: they are not read while the box is closed, and the next opening overwrites them.
         let CurrentBox { file: _, path: _, part: _, older: _, is_open, has_metadata } = self;
         // relaxed, both: there is one thread.
         has_metadata.store(0, Ordering::Relaxed);
@@ -317,14 +321,14 @@ impl State {
         }
     }
 
-    /// Whether events are recorded.
+    /// Returns whether events are recorded in this state.
     pub(crate) fn records(self) -> bool {
         matches!(self, State::Running | State::Draining)
     }
 }
 
-/// The amount of detail that is recorded of each event, from complete data down to totals only. The list of changes
-/// contains every change of the level.
+/// The amount of detail that is recorded of each event, from complete data down to mere totals. Every change of the
+/// level is in the list of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub(crate) enum Level {
@@ -333,17 +337,17 @@ pub(crate) enum Level {
     NoStacks = 1,
     Sampled = 2,
     CountersOnly = 3,
-    /// Every event is recorded again, but sampled-out blocks may be live: frees carry their whole size, so that the
-    /// totals stay exact.
+    /// Every event is recorded again, but sampled-out blocks may still be live. So the record of a free carries the
+    /// whole size, which keeps the totals exact.
     AfterSampling = 4,
 }
 
-/// The epoch, advanced by the aggregator about every millisecond and read at every event. It has a cache line to
-/// itself.
+/// The epoch: a counter that the aggregator advances about every millisecond and that every event reads. It has a
+/// separate cache line.
 ///
-/// Its low bits are the level, so a thread that reads an epoch reads the level that belongs to it. A thread that is
-/// given a block by another thread reads that thread's epoch or a later one: so it knows of every level at which the
-/// block may have been sampled out (W1 of `fold::flush`).
+/// The low bits of the word are the level, so a thread that reads an epoch also reads the level of that epoch. A thread
+/// that receives a block from another thread reads an epoch at least as late as the other thread's. So it knows every
+/// level at which the block may have been sampled out (W1 of `fold::flush`).
 #[repr(align(128))]
 pub(crate) struct Epoch(AtomicU64);
 
@@ -355,13 +359,14 @@ impl Epoch {
 
     #[inline(always)]
     pub(crate) fn now(&self) -> u64 {
-        // relaxed: a thread that acts on a new epoch reads it again, by `level`.
+        // relaxed: a thread that acts on a new epoch reads it again, in `level`.
         self.0.load(Ordering::Relaxed)
     }
 
     /// Returns the level in force.
     pub(super) fn level(&self) -> Level {
-        // Acquire: pairs with the release in `set_level`; a thread that sees a level sees what was done before it.
+        // Acquire: pairs with the release in `set_level`; a thread that sees a level sees every write before its
+        // change.
         match self.0.load(Ordering::Acquire) & Self::LEVEL {
             2 => Level::Sampled,
             3 => Level::CountersOnly,
@@ -370,19 +375,20 @@ impl Epoch {
         }
     }
 
-    /// Sets the level and advances the epoch, unless the level is in force already. Returns whether it was in force.
+    /// Sets the level and advances the epoch, unless the level is already in force. Returns whether it was already in
+    /// force.
     pub(super) fn set_level(&self, level: Level) -> bool {
         let next = |epoch: u64| {
             (epoch & Self::LEVEL != level as u64)
                 .then(|| (epoch & !Self::LEVEL).wrapping_add(Self::STEP) | level as u64)
         };
-        // Acquire and release: as in `level`; ticks continue the release.
+        // Acquire and release: the release pairs with the acquire in `level`; ticks continue the release sequence.
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_err()
     }
 
     /// Advances the epoch, so that every thread's next event opens a new window.
     pub(crate) fn tick(&self) {
-        // relaxed: it publishes nothing by itself.
+        // relaxed: the tick publishes no data.
         self.0.fetch_add(Self::STEP, Ordering::Relaxed);
     }
 }

@@ -23,7 +23,7 @@ pub(super) enum FirstHalf {
     Lost,
     /// The record is written to the ring.
     Recorded,
-    /// Events of the thread are sampled out: `sampling` handled the old block's free.
+    /// Events of the thread are sampled out, and so was the free of the old block.
     SampledOut,
 }
 

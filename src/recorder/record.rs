@@ -16,11 +16,11 @@ pub(super) enum RecordKind {
     /// An allocation. Its time stamp is taken after the inner allocator has returned.
     Alloc,
     Free,
-    /// The second half of a realloc, counted with its first half.
+    /// The second half of a realloc. The event was counted with its first half.
     SecondHalf,
     /// An event of a tracked pointer. If it is lost, the caller counts it.
     PointerEvent,
-    /// Start or end of a thread, which is no event and in no counter.
+    /// Start or end of a thread. It is not counted as an event.
     Control,
 }
 
@@ -32,7 +32,7 @@ impl Record {
     }
 }
 
-/// Returns the record of an allocation: two words, or a wide record for an address or size that needs more bits.
+/// Returns the record of an allocation: two words, or a wide record if the address or size does not fit.
 pub(super) fn alloc_record(address: u64, size: u64, traits: Traits, stack: u32) -> Record {
     if event::is_narrow(address, size) {
         Record::new(&event::alloc_words(address, size, traits, stack), RecordKind::Alloc)
@@ -42,7 +42,7 @@ pub(super) fn alloc_record(address: u64, size: u64, traits: Traits, stack: u32) 
     }
 }
 
-/// Returns the record of a free: one word, or a wide record for an address that needs more bits.
+/// Returns the record of a free: one word, or a wide record if the address does not fit.
 pub(super) fn free_record(address: u64, size: u64) -> Record {
     if event::is_narrow(address, 0) {
         Record::new(&[event::free_word(address, size)], RecordKind::Free)
@@ -51,8 +51,9 @@ pub(super) fn free_record(address: u64, size: u64) -> Record {
     }
 }
 
-/// Returns the record of a free with its whole size, so that a block unknown to the ledger is counted as sampled out.
-/// `period` is the sampling period in which the address is not in the sampled set, or 0.
+/// Returns the record of a free with its whole size: if the ledger does not know the block, the free is counted as that
+/// of a sampled-out block of this size. `period` is the sampling period in which the address is not in the sampled set,
+/// or 0.
 pub(super) fn whole_free_record(address: u64, size: u64, period: u64) -> Record {
     let traits = Traits::default().with_period(period);
     Record::new(&event::wide_words(Tag::Free, traits, [address, size, 0, 0]), RecordKind::Free)

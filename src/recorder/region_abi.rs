@@ -1,5 +1,6 @@
-//! The identification of a region's memory layout. A black box is read by its bytes, so its reader must have been built
-//! with the layout of its writer; the file's seal holds this number and the crate's version.
+//! The identification of the memory layout of a region, the ledger's memory. The reader of a black box interprets its
+//! raw bytes, so the reader must have been built with the layout of the writer. The seal of the file holds this hash
+//! and the crate's version.
 
 use crate::ledger::Ledger;
 use crate::ledger::curves::Curve;
@@ -13,8 +14,8 @@ use crate::ring::lane::{Cold, Folder, Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
 use crate::stack::intern::{Node, Store};
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
-/// Revision, which is incremented with every change of a region's contents that changes none of the sizes in
-/// `LAYOUT`.
+/// Revision of the layout. It is incremented with every change of a region's contents that leaves all sizes in `LAYOUT`
+/// unchanged.
 const REVISION: u64 = 18;
 
 /// Hash of the layout of this build.
@@ -49,7 +50,7 @@ pub(crate) const LAYOUT: u64 = {
     hash
 };
 
-/// The version of the crate, in the form of the seal.
+/// The version of the crate as 16 bytes, as the seal of a black box holds it.
 pub(crate) const VERSION: [u8; 16] = {
     let (text, mut version, mut at) = (env!("CARGO_PKG_VERSION").as_bytes(), [0; 16], 0);
     while at < text.len() && at < version.len() {

@@ -7,9 +7,9 @@
 //! | level | an allocation | a free |
 //! | --- | --- | --- |
 //! | `Full` | is recorded | is recorded |
-//! | `Sampled` | is recorded if it is drawn, and its address enters the sampled set | is recorded with its whole size if its address is in the set |
+//! | `Sampled` | is recorded if drawn; its address enters the sampled set | is recorded, with its size, if its address is in the set |
 //! | `CountersOnly` | is counted | is counted |
-//! | `AfterSampling` | is recorded | is recorded with its whole size, as long as sampled-out blocks are live |
+//! | `AfterSampling` | is recorded | is recorded, with its size while sampled-out blocks are live |
 //!
 //! Internal blocks enter the set at all three lower levels. A free that is recorded although its address is not in
 //! the set carries the number of the sampling period, because it cannot mean an internal block in the set: W5 of

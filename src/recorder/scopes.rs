@@ -225,14 +225,15 @@ pub(crate) fn leave_elsewhere(entry: Entry) {
     lane.set_scope(rest);
 }
 
-/// Returns the calling thread's scope with the number of its uses, and notes that other threads may enter it.
+/// Returns the calling thread's scope and the sum of the uses of its cells, for a token with which other threads may
+/// enter the scope.
 pub(crate) fn current_for_token() -> (u32, u32) {
     let scope = current();
     let Some(ledger) = state::ledger() else { return (0, 0) };
     (scope, ledger.scopes.note_token(&ledger.pages, scope))
 }
 
-/// Enters the scope of a token, unless the use of the scope for which the token was made has ended.
+/// Enters the scope of a token. Returns `None` if the use of the scope that made the token has ended.
 pub(crate) fn enter_by_token(scope: u32, uses: u32) -> Option<Entry> {
     let ledger = state::ledger()?;
     if !ledger.scopes.begin_inside(&ledger.pages, scope, uses) {

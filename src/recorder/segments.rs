@@ -1,19 +1,20 @@
 //! The choice of the next segment of a lane's ring.
 //!
 //! A thread whose segment is full *helps*: it folds its ring and reuses the oldest segment, whose words are booked by
-//! then. Where folding is costly the thread folds more often and less at a time, or offloads its words to the
-//! background thread while that thread keeps up (see [`background_thread`]).
+//! then. Where folding is costly, the thread folds more often and fewer words at a time, or leaves its words to the
+//! background thread (*offloads* them) while that thread keeps up (see [`background_thread`]).
 //!
 //! While another thread holds the lane's latch there may be no free segment. Then the mode decides:
 //!
 //! | mode | action |
 //! | --- | --- |
 //! | `PerfectAccuracy` | retry `max_retries` times, take a segment of the overflow pool, wait for the latch |
-//! | `HighAccuracy` | the same, but an allocation is dropped where a free waits |
+//! | `HighAccuracy` | as above for a free; an allocation is dropped instead of the wait for the latch |
 //! | `HighThroughput` | take a segment of the overflow pool, drop |
 //! | `BestEffort` | drop |
 //!
-//! A thread without room on its stack takes segments of the region up to [`SEGMENT_SLOTS`], then drops.
+//! A thread without enough stack for a fold takes further segments from the region, up to [`SEGMENT_SLOTS`], and then
+//! drops.
 
 use std::hint::spin_loop;
 
@@ -28,33 +29,35 @@ use crate::sys::pages::For;
 use crate::sys::sync::Ordering;
 
 /// Bytes of stack that a fold may use. A thread with less, on a small stack of a signal handler or a coroutine, does
-/// not fold: it takes further segments, and folds on a stack with room.
+/// not fold. It takes further segments instead, and folds later on a stack with enough room.
 const FOLD_STACK_BYTES: u64 = if cfg!(debug_assertions) { 32 << 10 } else { 6 << 10 };
 
-/// Maximum number of other lanes at which a thread looks for partners of its fold.
+/// Maximum number of other lanes among which a thread looks for partners: lanes in whose nurseries its frees may find
+/// blocks.
 const LANES_LOOKED_AT: u32 = 32;
-/// Maximum number of words of a partner that a thread books before its own words.
+/// Maximum number of words of a partner's ring that a thread books before the words of its own ring.
 const PARTNER_WORDS_MAX: u64 = 2 * SEGMENT_WORDS;
 
-/// Minimum number of segments of a lane: one being written, one being folded, two of history.
+/// Minimum number of segments of a lane: one that is written, one that is folded, and two of history.
 pub(crate) const SEGMENTS_HOME: u32 = 4;
 
 /// Maximum number of segments of a lane; its other slots are for segments of the overflow pool.
 pub(crate) const SEGMENTS_MAX: u32 = 48;
 
-// A lane has slots for the segments that wait for the background thread, and for the one being written.
+// Checks that a lane has slots for the segments that wait for the background thread, and for the current segment.
 const _: () = assert!(OFFLOAD_SEGMENTS_MAX < SEGMENTS_MAX);
 
-/// Minimum duration of one `spin_loop`, in nanoseconds; on many machines it takes ten times as long.
+/// Minimum duration of one `spin_loop`, in nanoseconds. On many machines `spin_loop` takes ten times as long.
 const SPIN_NS_MIN: u64 = 4;
 
 /// Number of calls of `spin_loop` between two clock readings.
 const SPINS_PER_LOOK: u64 = 8;
 
-/// Maximum delay between two retries, in nanoseconds, whatever is configured.
+/// Maximum delay between two retries, in nanoseconds; the configured delay is cut to it.
 const DELAY_NS_MAX: u64 = 100_000;
 
-/// Makes a segment current for the words from `number × SEGMENT_WORDS` on, or returns the reason to drop the record.
+/// Makes a segment the current one, for the words from `number × SEGMENT_WORDS` on. Returns an error, the reason of the
+/// loss, if the record has to be dropped.
 pub(super) fn next_segment(
     lane: &Lane,
     ledger: &Ledger,
@@ -105,7 +108,7 @@ pub(super) fn next_segment(
         if may_wait && tries < config.max_retries {
             pause(ledger, config.base_delay_ns, tries);
             tries += 1;
-            // Enough to free the oldest segment.
+            // Folds just enough words to free the oldest segment where folding is costly.
             let words = if lane.folder.is_costly() { SEGMENT_WORDS } else { u64::MAX };
             ledger.try_fold(lane, Part::of_words(words));
             continue;
@@ -126,7 +129,7 @@ pub(super) fn next_segment(
     }
 }
 
-/// Makes a further segment of the region current, on a thread without the stack that a fold needs.
+/// Makes a further segment of the region the current one, for a thread that has too little stack to fold.
 fn further_segment(lane: &Lane, ledger: &Ledger, number: u64, held: u32) -> Result<(), LossReason> {
     let has_slot = u64::from(held) < SEGMENT_SLOTS - 1;
     let page = has_slot
@@ -139,8 +142,8 @@ fn further_segment(lane: &Lane, ledger: &Ledger, number: u64, held: u32) -> Resu
 /// Returns the mode in force for a record of this kind.
 fn mode_for(kind: RecordKind) -> DataQualityMode {
     match kind {
-        // Never dropped: without the record of a thread's end its events would count as the next thread's. A thread
-        // that starts or ends has waited for the latch anyway.
+        // Never dropped: without the record of a thread's end, its events would be counted for the next thread. The
+        // wait is acceptable, because a thread that starts or ends has waited for the latch anyway.
         RecordKind::Control => DataQualityMode::PerfectAccuracy,
         RecordKind::Alloc | RecordKind::Free | RecordKind::SecondHalf | RecordKind::PointerEvent => {
             state::mode()
@@ -148,8 +151,8 @@ fn mode_for(kind: RecordKind) -> DataQualityMode {
     }
 }
 
-/// Returns whether the lane's thread has to fold its ring now: at the end of a segment, when enough words wait, or when
-/// too many words wait for the background thread.
+/// Returns whether the lane's thread has to fold its ring now. Without offloading, it has to at the end of a segment,
+/// or when enough words wait. With offloading, it has to when too many words wait for the background thread.
 pub(super) fn is_to_help(lane: &Lane, ledger: &Ledger, head: u64) -> bool {
     let waiting = head - lane.folder.tail.observe();
     let is_at_end = head.is_multiple_of(SEGMENT_WORDS);
@@ -160,8 +163,8 @@ pub(super) fn is_to_help(lane: &Lane, ledger: &Ledger, head: u64) -> bool {
     }
 }
 
-/// Folds the lane's ring unless another thread is folding it or the mode forbids it; folds only a part where folding is
-/// costly.
+/// Folds the lane's ring unless another thread is folding it or the mode forbids it. Where folding is costly, folds
+/// only a part.
 pub(super) fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
     if matches!(mode, DataQualityMode::BestEffort) || !has_room_to_fold(lane) {
         return;
@@ -179,27 +182,28 @@ pub(super) fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
     }
 }
 
-/// Returns the lanes, among the next [`LANES_LOOKED_AT`], whose blocks the lane's thread may have freed.
+/// Returns the lanes, among the next [`LANES_LOOKED_AT`], that may have allocated blocks that the lane's thread has
+/// freed.
 fn possible_partners<'a>(lane: &'a Lane, ledger: &'a Ledger) -> impl Iterator<Item = &'a Lane> {
     let (own, count) = (lane.cold.index.load(Ordering::Relaxed), ledger.lanes.count());
     let others = (1..count.min(LANES_LOOKED_AT + 1)).map(move |distance| (own + distance) % count);
     others.filter_map(|index| ledger.lane(index)).filter(|other| other.folder.gives_blocks())
 }
 
-/// Whether the thread has the stack that a fold needs.
+/// Returns whether the thread has enough free stack for a fold.
 fn has_room_to_fold(lane: &Lane) -> bool {
     stack_bounds::has_room(&lane.cold.walker, FOLD_STACK_BYTES)
 }
 
-/// Makes the segment at `page` current for the words of segment `number`; the lane then holds `held` segments.
+/// Makes the segment at `page` the current one, for the words of segment `number`. The lane then holds `held` segments.
 fn enter(lane: &Lane, ledger: &Ledger, number: u64, page: u32, held: u32) -> Result<(), LossReason> {
     lane.enter_segment(&ledger.pages, number, page);
     lane.cold.segments_held.store(held, Ordering::Relaxed);
     Ok(())
 }
 
-/// Returns the number of segments that a lane keeps: the number set by [`ask_for_segments`], or the builder's number,
-/// or enough for the lane's share of the history.
+/// Returns the number of segments that a lane keeps: the number set by [`ask_for_segments`] if there is one, otherwise
+/// the larger of the builder's number and the number that holds the lane's share of the history.
 pub(crate) fn segments_home() -> u32 {
     let asked = PROCESS.control.segments_asked.load(Ordering::Relaxed);
     if asked != 0 {
@@ -214,15 +218,15 @@ pub(crate) fn segments_home() -> u32 {
     segments.clamp(u64::from(SEGMENTS_HOME), u64::from(SEGMENTS_MAX)) as u32
 }
 
-/// Sets the number of segments of each lane. A lane adapts when it next needs a segment: it takes more, or gives back
-/// booked ones.
+/// Sets the number of segments of each lane. A lane adapts when it next needs a segment: it takes more segments, or
+/// gives booked segments back.
 pub(crate) fn ask_for_segments(segments: u32) {
-    // relaxed: each lane follows at its next segment.
+    // relaxed: each lane reads it at its next segment.
     PROCESS.control.segments_asked.store(segments.clamp(SEGMENTS_HOME, SEGMENTS_MAX), Ordering::Relaxed);
 }
 
 /// Spins for `base_ns` nanoseconds, doubled with each retry up to [`DELAY_NS_MAX`]. The number of rounds is bounded
-/// too, in case the clock stops.
+/// too, in case the clock does not advance.
 fn pause(ledger: &Ledger, base_ns: u64, tries: u32) {
     let delay_ns = base_ns.saturating_mul(1 << tries.min(20)).min(DELAY_NS_MAX);
     let began_ns = ledger.clock.now_ns();

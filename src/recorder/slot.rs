@@ -1,16 +1,16 @@
-//! The thread-local slot: the address of the thread's lane, or a number that tells why the thread has none.
+//! The thread-local slot: the address of the thread's lane, or a number that tells why the thread has no lane.
 //!
-//! | slot | meaning | an event is |
+//! | slot | meaning | treatment of an event |
 //! | --- | --- | --- |
-//! | `FRESH` | no event yet | the one that claims a lane |
-//! | `OPENING` | the thread is opening the ledger or claiming its lane | a signal handler's: lost, `reentrant` |
+//! | `FRESH` | the thread has recorded no event | claims a lane |
+//! | `OPENING` | the thread is opening the ledger or claiming its lane | comes from a signal handler: lost, `reentrant` |
 //! | `GONE` | the lane was retired: the thread's last destructor has run | lost, `tls_teardown` |
 //! | `REFUSED` | there was no memory for a lane | lost, `no_memory` |
-//! | `OFF` | nothing is recorded in this process | ignored |
-//! | `LOADING` | the thread runs `at_load` | the allocation of `at_load`: the one that claims a lane, internal |
+//! | `OFF` | the process records nothing | ignored |
+//! | `LOADING` | the thread runs `at_load` | the internal allocation of `at_load`: claims a lane |
 //!
 //! The address carries a mark bit ([`SAMPLES_OUT`]) while events of the thread are sampled out. Only an address without
-//! the bit is a multiple of the lane's alignment, so the hot path needs a single test of the slot.
+//! the bit is a multiple of the lane's alignment, so the hot path needs only one test of the slot.
 
 use std::ptr::without_provenance;
 use std::sync::atomic::compiler_fence;
@@ -32,13 +32,13 @@ pub(super) const OFF: *const () = without_provenance(5);
 
 pub(super) const LOADING: *const () = without_provenance(6);
 
-/// Upper bound of the slot values that are no addresses.
+/// Upper bound of the slot values that are not addresses.
 const SLOTS_BOUND: usize = 7;
 
 /// Mark bit in the address of a lane whose events are sampled out: see `sampling`.
 const SAMPLES_OUT: usize = 32;
 
-/// Alignment of lanes. Slot values below it are no addresses.
+/// Alignment of lanes. Slot values below this number are not addresses.
 const LANE_ALIGN: usize = align_of::<Lane>();
 
 const _: () =
@@ -51,8 +51,8 @@ pub(super) fn recording_lane() -> Result<&'static Lane, *const ()> {
     if !slot.addr().is_multiple_of(LANE_ALIGN) {
         return Err(slot);
     }
-    // SAFETY: T1, only the address of a lane without a mark, stored by `claim`, is such a multiple; lanes are never
-    // released.
+    // SAFETY: T1, the only slot values that are multiples of the alignment are addresses of lanes without the mark bit,
+    // stored by `claim`; lanes are never released.
     Ok(unsafe { &*slot.cast::<Lane>() })
 }
 
@@ -62,24 +62,23 @@ pub(super) fn sampling_lane(slot: *const ()) -> Option<&'static Lane> {
     if slot.addr() & SAMPLES_OUT == 0 {
         return None;
     }
-    // SAFETY: T1, the address of a lane, and the mark.
+    // SAFETY: T1, a slot value with the mark bit is the address of a lane plus the bit.
     Some(unsafe { &*slot.byte_sub(SAMPLES_OUT).cast::<Lane>() })
 }
 
-/// Returns the lane in a slot, with or without the mark bit; `None` for any other value.
+/// Returns the lane in a slot, with or without the mark bit; `None` if the slot holds no address.
 #[inline(always)]
 pub(super) fn lane_of_slot(slot: *const ()) -> Option<&'static Lane> {
     if slot.addr() < LANE_ALIGN {
         return None;
     }
-    // SAFETY: T1, any other value is the address of a lane, stored by `claim`, with or without a mark; lanes are never
-    // released.
+    // SAFETY: T1, every value from the alignment on is the address of a lane, stored by `claim`, with or without the
+    // mark bit; lanes are never released.
     Some(unsafe { &*slot.map_addr(|address| address & !SAMPLES_OUT).cast::<Lane>() })
 }
 
-/// Sets or clears the mark bit in the slot of the calling thread, whose lane this is. A signal handler may have forked
-/// before this call, or may fork during it: the lane then belongs to the parent's ledger, and the slot becomes
-/// [`FRESH`].
+/// Sets or clears the mark bit in the slot of the calling thread, whose lane is `lane`. A signal handler may fork
+/// before or during this call. In the child the lane belongs to the parent's ledger, and the slot becomes [`FRESH`].
 pub(super) fn mark_slot(lane: &Lane, passes: bool) {
     let ledger = || state::ledger().map(std::ptr::from_ref);
     let (before, slot) = (ledger(), tls::get());
@@ -94,7 +93,7 @@ pub(super) fn mark_slot(lane: &Lane, passes: bool) {
     }
 }
 
-/// Returns the slot's value for a lane, without the mark bit.
+/// Returns the slot value of a lane, without the mark bit.
 pub(super) fn slot_of(lane: &Lane) -> *const () {
     std::ptr::from_ref(lane).cast()
 }

@@ -17,8 +17,8 @@ use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
 use crate::sys::tls;
 
-/// Records an allocation, or samples it out, if its thread has no lane yet or is at a level at which events are sampled
-/// out. Returns `block`, so that the caller's call is a tail call.
+/// Records an allocation or samples it out, for a thread that has no lane yet or whose events are sampled out. Returns
+/// `block`, so that the caller can end in a tail call.
 #[cold]
 pub(super) fn alloc_slow(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
     if let Some(lane) = lane(opener) {
@@ -28,7 +28,7 @@ pub(super) fn alloc_slow(opener: Opener<'_>, block: *mut u8, size: usize, traits
     block
 }
 
-/// Records a free, or samples it out, if its thread has no lane yet or is at a level at which events are sampled out.
+/// Records a free or samples it out, for a thread that has no lane yet or whose events are sampled out.
 #[cold]
 pub(super) fn free_slow(opener: Opener<'_>, address: u64, size: u64) {
     if let Some(lane) = lane(opener) {
@@ -42,10 +42,11 @@ pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Tr
     match admit(lane, limit) {
         Admission::SampledOut => sampling::alloc(lane, address, size, traits),
         Admission::Recorded(admitted) => {
-            // The level is full again as of this event: its stack was not taken, because the gate was closed.
+            // This is the first event after the return to the full level. Its stack was not taken, because the gate was
+            // closed.
             let is_first = limit == 0 && admitted != 0;
             let stack = if is_first { stack_on_sampling_lane(lane, size) } else { stack };
-            // Before the record, whose traits say that the block is in the sampled set.
+            // Done before the record, whose traits say that the block is in the sampled set.
             let period = sampling::note_internal_alloc(lane, address);
             let traits = with_internal_mark(lane, traits, period);
             if !write(lane, admitted, &alloc_record(address, size, traits, stack)) {
@@ -62,7 +63,7 @@ pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
         Admission::SampledOut => sampling::free(lane, address, size),
         Admission::Recorded(limit) => {
             sampling::note_internal_free(lane, address);
-            // An internal free may be of a sampled-out block of the program, such as one that a callback replaces.
+            // The freed block may be a sampled-out block of the program, for example a block that a callback replaces.
             let is_whole = is_internal(lane);
             let record =
                 if is_whole { whole_free_record(address, size, 0) } else { free_record(address, size) };
@@ -71,13 +72,13 @@ pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
     }
 }
 
-/// Returns the calling thread's lane; claims one if the thread has none.
+/// Returns the calling thread's lane. Claims a lane if the thread has none.
 pub(super) fn lane(opener: Opener<'_>) -> Option<&'static Lane> {
     slot::lane_of_slot(tls::get()).or_else(|| thread::lane_for_event(opener))
 }
 
-/// Returns the traits of an allocation. If the thread is in an internal scope, they have the internal mark and the
-/// sampling period in which the block is in the sampled set.
+/// Returns the traits of an allocation. In an internal scope they get the internal mark and `period`, the sampling
+/// period in which the block is in the sampled set.
 pub(super) fn with_internal_mark(lane: &Lane, traits: Traits, period: u64) -> Traits {
     if is_internal(lane) { traits.as_own().with_period(period) } else { traits }
 }
@@ -90,17 +91,17 @@ pub(super) enum Admission {
     SampledOut,
 }
 
-/// Decides whether an event is recorded, by the level in force. Reads the level again while events are sampled out, and
-/// after a change of the epoch: the freed block may be one whose allocation another thread has sampled out already. The
-/// level is not read while the thread writes a record or is in a scope.
+/// Decides by the level in force whether an event is recorded. The level is read again if events of the lane are
+/// sampled out, and after a change of the epoch, because another thread may already have sampled out the allocation of
+/// the freed block. The level is not read again while the thread writes a record or is in a scope of `internal`.
 pub(super) fn admit(lane: &Lane, limit: u64) -> Admission {
-    // If the gate is closed on a lane at the full level, this event interrupts another event.
+    // A closed gate on a lane at the full level means that this event interrupts another event.
     let may_have_changed = limit != 0 && lane.epoch() != PROCESS.epoch.now();
     if !(sampling::samples_out(lane) || may_have_changed) || !is_idle(lane) {
         return Admission::Recorded(limit);
     }
     if !sampling::update_level(lane) {
-        // Back at the full level: the window counts as full.
+        // The level is full again, so the window counts as full.
         return Admission::Recorded(limit.max(1));
     }
     gate::open_if_due(lane);

@@ -1,10 +1,10 @@
 //! The call stack of an allocation: walked before its record is written, with the lane's gate closed.
 //!
-//! A thread walks stacks while `Lane::walks` is set. A call stack that is known to the thread costs the walk and one
-//! lookup in the thread's cache. A new call stack enters the store of all stacks (`learn`). With `Stacks::Auto`, it
-//! is first compared with the call stack that the unwind tables give.
+//! A thread walks stacks while `Lane::walks` returns true. A call stack that the thread knows costs the walk and one
+//! lookup in the thread's cache. A new call stack enters the store of all stacks (`learn`). With `Stacks::Auto`, a new
+//! call stack is first compared with the stack that the unwind tables give.
 //!
-//! An event whose stack cannot be walked is recorded with stack 0, and the failure is counted.
+//! An event whose stack cannot be walked is recorded with stack 0, and the failed walk is counted.
 
 use super::black_box;
 use super::gate::while_writing;
@@ -28,36 +28,38 @@ use crate::sys::latch::Patience;
 use crate::sys::pages::For;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Maximum number of outer frames that a walk by frame pointers may lack: the C library's frames that start a thread.
+/// Maximum number of outer frames that may be missing from a walk by frame pointers: the C library's frames that start
+/// a thread.
 const OUTER_FRAMES: usize = 4;
 
 /// Factor that makes stacks of different scopes differ in a thread's cache.
 const SCOPE_SALT: u64 = 0x9E37_79B9_7F4A_7C15;
-/// Number of walks of known stacks per walk that is checked again.
+/// Number of walks of known stacks per walk that is compared with the unwind tables again.
 const CHECKED_AGAIN: u64 = 256;
-/// Number of walks of a thread before its last walk is kept for replay: most short-lived threads make fewer.
+/// Number of a thread's walks before its last walk is kept for `stack::replay`. Most short-lived threads make fewer
+/// walks.
 const WALKS_BEFORE_REPLAY: u64 = 32;
 
 /// Bytes of stack that `learn` may use, mostly for the frames of one or two walks.
 const LEARNING_STACK_BYTES: u64 = if cfg!(debug_assertions) { 32 << 10 } else { 8 << 10 };
 
-/// State: stacks are not walked, or not yet.
+/// State: stacks are not walked, or not walked yet.
 const CLOSED: u32 = 0;
 /// State: a thread is preparing the walk.
 const OPENING: u32 = 1;
-/// Method: by frame pointers, with a check of each new stack.
+/// Method: by frame pointers; each new stack is compared with the unwind tables.
 const CHECKED: u32 = 2;
-/// Method: by frame pointers, as requested by the options.
+/// Method: by frame pointers without comparison, as requested by the options.
 const FRAME_POINTERS: u32 = 3;
-/// Method: by unwind rules.
+/// Method: by unwind rules, which come from the unwind tables (`stack::rules`).
 const RULES: u32 = 4;
 
-/// Clears what the lane holds of its previous thread's stack. Called before signal handlers of the new thread can find
-/// the lane: they would walk within the bounds of the other stack.
+/// Removes the stack bounds and the last walk of the lane's previous thread. Called before signal handlers of the new
+/// thread can find the lane, because they would walk within the bounds of the old stack.
 pub(super) fn forget_stack(lane: &Lane) {
     lane.set_walks(false);
     let walker = &lane.cold.walker;
-    // relaxed, all: only the lane's thread uses them.
+    // relaxed, all: only the lane's thread uses these words.
     for word in [&walker.low, &walker.high, &walker.floor, &walker.tries] {
         word.store(0, Ordering::Relaxed);
     }
@@ -68,13 +70,13 @@ pub(super) fn forget_stack(lane: &Lane) {
     }
 }
 
-/// Prepares the walk for the process, in the first thread that claims a lane. Every thread finds its stack when it
-/// opens its first window.
+/// Prepares the walking of stacks for the process; only the first thread that claims a lane does this. Every thread
+/// looks for its stack when it opens its first window.
 pub(super) fn prepare(lane: &'static Lane) {
     if !frame::SUPPORTED || state::options().stacks == Stacks::Off {
         return;
     }
-    // relaxed: one of several threads opens; the others look again at each new window.
+    // relaxed: one of several threads wins the exchange; the others look again at each new window.
     if PROCESS
         .control
         .stack_walk
@@ -86,7 +88,7 @@ pub(super) fn prepare(lane: &'static Lane) {
     }
 }
 
-/// Prepares the walk for the process. Allocates, in an internal scope.
+/// Prepares the walking of stacks for the process. Allocates, inside an internal scope.
 fn open(lane: &'static Lane) {
     let Some(ledger) = state::ledger() else { return };
     let _own = InternalScope::on(lane);
@@ -101,14 +103,15 @@ fn open(lane: &'static Lane) {
         Stacks::Dwarf => RULES,
     };
     ledger.facts.publish_stacks(store, rules);
-    // Release: pairs with the acquire in `update_walking`; a thread that sees the method sees the pages it needs.
+    // Release: pairs with the acquire in `update_walking`; a thread that sees the method sees the pages that it needs.
     PROCESS.control.stack_walk.store(way, Ordering::Release);
     request_scan_until_found();
-    // Another thread may have written the metadata during this function, without a list of objects.
+    // Another thread may have written the metadata during this function, when the list of objects was missing.
     black_box::request_metadata();
 }
 
-/// Returns the page of the store of stacks. Scopes need the store even where stacks are not walked.
+/// Returns the page of the store of stacks; opens the store if necessary. Scopes need the store even where stacks are
+/// not walked.
 fn store(ledger: &Ledger) -> Option<u32> {
     ledger
         .facts
@@ -116,11 +119,12 @@ fn store(ledger: &Ledger) -> Option<u32> {
         .or_else(|| Store::open(&ledger.pages).map(|made| ledger.facts.offer_store(made)))
 }
 
-/// Stores in the lane whether its thread walks stacks at the requested level.
+/// Stores in the lane whether its thread walks stacks at the requested level. Also brings cache and stack bounds up to
+/// date.
 pub(super) fn update_walking(lane: &Lane) {
     // Acquire: pairs with the release in `open`.
     let is_open = PROCESS.control.stack_walk.load(Ordering::Acquire) > OPENING;
-    // Uses the requested level, because all other code treats the first two levels as equal.
+    // The requested level decides, because the level in force is the same for `Full` and `NoStacks`.
     let is_given_up = matches!(state::asked_level(), Level::NoStacks | Level::CountersOnly);
     lane.set_walks(is_open && !is_given_up);
     forget_if_reused(lane);
@@ -134,14 +138,15 @@ pub(super) fn update_walking(lane: &Lane) {
 /// Time between two checks for unloaded objects, in nanoseconds.
 pub(crate) const WATCH_NS: u64 = 16_000_000;
 
-/// Whether any object was loaded after the start. Such an object may be unloaded.
+/// Returns whether any object was loaded after the start of the program. Only such an object is checked for being
+/// unloaded.
 pub(crate) fn watches_objects() -> bool {
     unwind::reused() != 0
 }
 
-/// Scans the loaded objects again if a walk met unknown code, or if an object was unloaded; returns whether the
-/// objects changed. The check for unloaded objects is made every [`WATCH_NS`]; `watched_ns` is the time of the last
-/// check. Allocates, so it is called in an internal scope.
+/// Scans the loaded objects again if a walk met unknown code, or if an object was unloaded. Returns whether the objects
+/// changed. The check for unloaded objects is made once per [`WATCH_NS`]; `watched_ns` is the time of the last check in
+/// nanoseconds. Allocates, so it is called inside an internal scope.
 pub(crate) fn refresh(ledger: &Ledger, watched_ns: &mut u64) -> bool {
     // relaxed: a hint.
     let is_open = PROCESS.control.stack_walk.load(Ordering::Relaxed) > OPENING;
@@ -158,11 +163,11 @@ pub(crate) fn refresh(ledger: &Ledger, watched_ns: &mut u64) -> bool {
     have_changed
 }
 
-/// Empties the thread's cache if an object was found at addresses that earlier stacks may contain. Returns whether
-/// it did.
+/// Empties the thread's cache if a newly found object has addresses that earlier stacks may contain. Returns whether it
+/// was emptied.
 fn forget_if_reused(lane: &Lane) -> bool {
     let (walker, reused) = (&lane.cold.walker, unwind::reused());
-    // relaxed, both: only the lane's thread uses it.
+    // relaxed, both: only the lane's thread uses the word.
     let has_changed = walker.reused.load(Ordering::Relaxed) != reused;
     if has_changed {
         walker.reused.store(reused, Ordering::Relaxed);
@@ -171,12 +176,12 @@ fn forget_if_reused(lane: &Lane) -> bool {
     has_changed
 }
 
-/// Returns the stack of an allocation that opens a window. `stack` was walked before the window was opened. Walks
-/// again if the meaning of its addresses may have changed.
+/// Returns the stack of an allocation that opens a window. `stack` was walked before the window was opened. The stack
+/// is walked again if its addresses may mean different code now.
 #[cold]
 #[inline(never)]
 pub(super) fn at_new_window(lane: &Lane, stack: u32) -> u32 {
-    // A stack is drawn once: if it was sampled out, it must not be walked now.
+    // Excludes sampled stacks: a stack is drawn only once, and a stack that was sampled out must not be walked now.
     let is_walked = lane.walks() && !matches!(state::options().stacks, Stacks::Sampled { .. });
     if stack == 0 || !forget_if_reused(lane) || !is_walked {
         return stack;
@@ -184,14 +189,14 @@ pub(super) fn at_new_window(lane: &Lane, stack: u32) -> u32 {
     state::ledger().map_or(0, |ledger| walked(lane, ledger, lane.scope()))
 }
 
-/// Whether a walk met code that lies in no known object.
+/// Returns whether a walk met code that lies in no known object.
 pub(super) fn has_unknown_code() -> bool {
     // relaxed: a hint.
     PROCESS.counters.unknown_code.load(Ordering::Relaxed) != 0
 }
 
-/// Requests another scan if no object is known: the system had no memory or no file descriptor for the scan, and stacks
-/// cannot be walked without objects.
+/// Requests another scan if no object is known, because stacks cannot be walked without objects. Then the system had no
+/// memory or no file descriptor for the scan.
 fn request_scan_until_found() {
     if !unwind::knows_objects() {
         // relaxed: a hint.
@@ -199,14 +204,14 @@ fn request_scan_until_found() {
     }
 }
 
-/// Lists the loaded objects, with their unwind tables; returns whether they changed.
+/// Lists the loaded objects with their unwind tables. Returns whether the objects changed.
 fn list_objects(ledger: &Ledger) -> bool {
     let have_changed = unwind::refresh(ledger.clock.now_ns());
     ledger.facts.set_copied_bytes(unwind::copied_bytes());
     have_changed
 }
 
-/// Scans the loaded objects; returns whether they changed. Allocates, so it is called in an internal scope.
+/// Scans the loaded objects. Returns whether they changed. Allocates, so it is called inside an internal scope.
 pub(crate) fn rescan_objects(ledger: &Ledger) -> bool {
     let have_changed = list_objects(ledger);
     if have_changed && let Some((_, rules)) = ledger.facts.stacks().filter(|(_, rules)| *rules != 0) {
@@ -215,9 +220,10 @@ pub(crate) fn rescan_objects(ledger: &Ledger) -> bool {
     have_changed
 }
 
-/// Walks the stack of an allocation of `size` bytes in `scope`, which is 0 outside scopes. Returns the stack's number;
-/// if the walk gives no stack, the number of the scope's frames alone. The lane's gate is closed. The function is
-/// inlined into its caller, which saves the walk one frame, and saves a caller outside scopes the code for scopes.
+/// Walks the stack of an allocation of `size` bytes in `scope`, and returns the number of the stack. `scope` is 0
+/// outside scopes. If the walk gives no stack, returns the number of the stack that has only the scope's frames. The
+/// lane's gate is closed during the call. Inlining saves the walk one frame, and saves a caller outside scopes the code
+/// for scopes.
 #[inline(always)]
 pub(super) fn take(lane: &Lane, size: u64, scope: u32) -> u32 {
     let Some(ledger) = state::ledger() else { return 0 };
@@ -235,7 +241,7 @@ fn without_frames(ledger: &Ledger, scope: u32) -> u32 {
     if scope == 0 { 0 } else { bare_stack(ledger, scope) }
 }
 
-/// Walks the stack of the caller and returns its number, as [`take`] does for a stack that is not sampled out.
+/// Walks the stack of the caller and returns the stack's number, like [`take`] for a stack that is not sampled out.
 #[inline(always)]
 fn walked(lane: &Lane, ledger: &Ledger, scope: u32) -> u32 {
     let start = frame::registers();
@@ -245,19 +251,19 @@ fn walked(lane: &Lane, ledger: &Ledger, scope: u32) -> u32 {
     }
 }
 
-/// Returns the number of the stack if the thread's cache has it, and the walk needs no full rule and no check;
-/// otherwise 0.
+/// Returns the number of the stack if the thread's cache has it and the walk needs neither a full rule nor a comparison
+/// with the unwind tables. Otherwise returns 0.
 #[inline(always)]
 fn known_number(walker: &Walker, start: Registers, scope: u32) -> u32 {
     let Some(bounds) = known_bounds(walker, start.sp) else { return 0 };
-    // relaxed, all: the method changes once, and only the lane's thread writes the other words.
+    // relaxed, all: the method changes at most once, and only the lane's thread writes the other words.
     let way = PROCESS.control.stack_walk.load(Ordering::Relaxed);
     let Walked { hash, end } = if way == RULES {
         let replay = walker.replay.load(Ordering::Relaxed);
         if replay == 0 {
             return 0;
         }
-        // SAFETY: R1, the lane belongs to this thread, and while its gate is closed no signal handler comes here.
+        // SAFETY: R1, the lane belongs to this thread, and no signal handler uses the walk while the gate is closed.
         match unsafe { Replay::at(replay) }.walk_near(start) {
             Some(walked) => walked,
             None => return 0,
@@ -283,8 +289,8 @@ fn salted(hash: u64, scope: u32) -> u64 {
     hash ^ u64::from(scope).wrapping_mul(SCOPE_SALT)
 }
 
-/// Walks the stack from the registers of the caller, and returns its number. Because `start` is a reference, the
-/// caller's frame exists until the return: the call cannot be a tail call.
+/// Walks the stack from the registers of the caller, and returns the stack's number. `start` is a reference, so the
+/// call cannot be a tail call, and the caller's frame exists until the return.
 #[cold]
 #[inline(never)]
 fn walked_in_full(lane: &Lane, ledger: &Ledger, scope: u32, start: &Registers) -> u32 {
@@ -322,20 +328,20 @@ fn walked_in_full(lane: &Lane, ledger: &Ledger, scope: u32, start: &Registers) -
     if forget_if_reused(lane) {
         return number;
     }
-    // The same frame pointers meant another stack before: blocks may be booked to the wrong one.
+    // The same frame pointers gave a different stack before, so blocks may be booked to the wrong stack.
     // relaxed: reporting only.
     PROCESS.counters.stack_checks_failed.fetch_add(1, Ordering::Relaxed);
     give_up_frame_pointers();
     number
 }
 
-/// Draws whether the stack is sampled out, in `Stacks::Sampled`.
+/// Draws whether the stack is sampled out. Always returns false except with `Stacks::Sampled`.
 #[inline(always)]
 fn is_sampled_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
     let Stacks::Sampled { bytes } = state::options().stacks else { return false };
     // relaxed, all: only the lane's thread writes them.
     let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
-    // The rate is constant for the life of the process.
+    // The rate is constant during the life of the process.
     let rate = rate_of(bytes);
     let mut sampler = Sampler { distance: load(&walker.distance), random: load(&walker.random), rate };
     let taken = sampler.takes(size, rate, || state::seed(ledger));
@@ -344,8 +350,8 @@ fn is_sampled_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
     !taken
 }
 
-/// The arguments of one walk, passed by value. In memory, words that were stored one by one would be loaded together,
-/// and that load would wait for all the stores.
+/// The arguments of one walk, passed by value. Passed in memory, they would be stored one by one and loaded together,
+/// and such a load waits for all the stores.
 #[derive(Clone, Copy)]
 struct Look<'a> {
     ledger: &'a Ledger,
@@ -371,13 +377,15 @@ impl<'a> Look<'a> {
         Some(Walked { hash: hash.finish(), end })
     }
 
-    /// Returns the thread's last walk, which is kept after [`WALKS_BEFORE_REPLAY`] walks or a multiple of it.
+    /// Returns the thread's last walk. If none is kept, makes room for it after each [`WALKS_BEFORE_REPLAY`] walks, and
+    /// returns `None`.
     #[inline(always)]
     fn replay(self) -> Option<&'a mut Replay> {
         // relaxed, all: only the lane's thread writes them.
         let replay = self.walker.replay.load(Ordering::Relaxed);
         if replay != 0 {
-            // SAFETY: R1, the lane belongs to this thread, and while its gate is closed no signal handler comes here.
+            // SAFETY: R1, the lane belongs to this thread, and no signal handler uses the walk while the gate is
+            // closed.
             return Some(unsafe { Replay::at(replay) });
         }
         if self.walker.taken.load(Ordering::Relaxed).is_multiple_of(WALKS_BEFORE_REPLAY) {
@@ -392,8 +400,8 @@ impl<'a> Look<'a> {
         self.rules.walk(self.start, self.bounds, |address| self.discover(address), visit)
     }
 
-    /// Finds the unwind rule for an address that is not in the table. Returns `None` if the mode does not allow the
-    /// wait for it.
+    /// Finds the unwind rule for an address that is not in the table of rules. Returns `None` if the latch was not free
+    /// within the wait that the mode allows.
     #[cold]
     #[inline(never)]
     fn discover(self, address: u64) -> Option<Rule> {
@@ -407,7 +415,7 @@ impl<'a> Look<'a> {
         Some(known.rule)
     }
 
-    /// Interns a stack as [`Look::learn`] does, unless the thread has too little stack for that.
+    /// Interns a stack, as [`Look::learn`] does, unless too little stack memory is free for that.
     #[cold]
     #[inline(never)]
     fn learn_in_room(self, store: &Store, way: u32, hash: u64) -> Option<u32> {
@@ -418,7 +426,8 @@ impl<'a> Look<'a> {
         self.learn(store, way, hash)
     }
 
-    /// Interns a stack that is new to the thread and returns its number. Counts the reason if the stack gets no number.
+    /// Interns a stack that is new to the thread, and returns its number. If the stack gets no number, counts the
+    /// reason.
     #[cold]
     #[inline(never)]
     fn learn(self, store: &Store, way: u32, hash: u64) -> Option<u32> {
@@ -463,7 +472,7 @@ impl<'a> Look<'a> {
     }
 
     /// Returns whether the frame pointers give the same stack as the unwind tables. Outer frames of the C library's
-    /// code that starts a thread may be missing.
+    /// code that starts a thread may be missing. Returns `None` if a latch was not free in time.
     fn agrees(self, frames: &Frames, end: End) -> Option<bool> {
         let mut chain = Frames::new();
         walk::walk(self.start, self.bounds, |address| chain.push(address));
@@ -477,7 +486,7 @@ impl<'a> Look<'a> {
         if common < chained.len() || rest.len() > OUTER_FRAMES {
             return Some(false);
         }
-        // A truncated stack agrees only if the chain ends at the same place.
+        // A truncated stack agrees only if the frame pointers end at the same frame.
         let lacking = rest.get(..rest.len().saturating_sub(1)).unwrap_or(&[]);
         let lacks_ours = !lacking.is_empty() && unwind::any_in_our_object(lacking, patience())?;
         Some(!lacks_ours && (end == End::Outermost || rest.is_empty()))
@@ -486,11 +495,11 @@ impl<'a> Look<'a> {
 
 /// Switches to walks by unwind rules.
 fn give_up_frame_pointers() {
-    // relaxed: each thread follows at its next walk.
+    // relaxed: each thread reads it at its next walk.
     PROCESS.control.stack_walk.store(RULES, Ordering::Relaxed);
 }
 
-/// Returns the time that the mode allows for the wait for a shared latch of the stack tables: none in the modes that
+/// Returns how long the mode lets a thread wait for a shared latch of the stack tables: not at all in the modes that
 /// never wait.
 fn patience() -> Patience {
     match state::mode() {
@@ -527,7 +536,7 @@ fn scope_frames(ledger: &Ledger, scope: u32) -> ([u64; SCOPE_DEPTH_MAX], usize) 
     (chain.map(scope_address), depth)
 }
 
-/// Returns the number of the stack that consists of the frames of a scope alone.
+/// Returns the number of the stack that consists of the frames of a scope alone; interns that stack the first time.
 #[inline]
 fn bare_stack(ledger: &Ledger, scope: u32) -> u32 {
     let Some(place) = ledger.scopes.stack_of_scope(&ledger.pages, scope) else { return 0 };
@@ -557,19 +566,20 @@ fn intern_bare(ledger: &Ledger, scope: u32, place: &AtomicU32) -> u32 {
     number
 }
 
-/// Makes the stack of a scope known before an allocation needs it.
+/// Interns the stack of a scope's frames before an allocation needs it.
 pub(super) fn prepare_scope(ledger: &Ledger, scope: u32) {
     bare_stack(ledger, scope);
 }
 
-/// Returns the stack of an allocation if the thread walks stacks and is in no scope. `limit` is what closing the gate
-/// returned. An event that finds the gate closed has no stack: it belongs to a signal handler, or is internal.
+/// Returns the stack of an allocation, for a thread that walks stacks and is in no scope of the program. `limit` is the
+/// value that closing the gate returned. An event that finds the gate closed gets stack 0, because the event belongs to
+/// a signal handler or is internal.
 #[inline(always)]
 pub(super) fn stack_outside_scopes(lane: &Lane, limit: u64, size: u64) -> u32 {
     if limit != 0 { take(lane, size, 0) } else { 0 }
 }
 
-/// Returns the stack of an allocation, including the frames of the thread's scope. Otherwise it works as
+/// Returns the stack of an allocation, including the frames of the thread's scope. `limit` has the same effect as in
 /// [`stack_outside_scopes`].
 #[inline(always)]
 pub(super) fn stack_in_scope(lane: &Lane, limit: u64, size: u64) -> u32 {
@@ -582,15 +592,15 @@ pub(super) fn stack_in_scope(lane: &Lane, limit: u64, size: u64) -> u32 {
     }
 }
 
-/// Returns the stack as [`stack_in_scope`] does, for the slow path. It is not inlined, so that the walk is compiled
-/// once for all its callers.
+/// Returns the stack of an allocation on the slow path, like [`stack_in_scope`]. It is not inlined, so that the walk is
+/// compiled once for all its callers.
 #[inline(never)]
 pub(super) fn stack_slow(lane: &Lane, limit: u64, size: u64) -> u32 {
     if limit == 0 { 0 } else { stack_on_sampling_lane(lane, size) }
 }
 
-/// Returns the stack of an allocation whose thread may have events sampled out. The gate is closed in that case, so
-/// `writing` keeps signal handlers from walking during the walk.
+/// Returns the stack of an allocation on a lane whose events may be sampled out. The gate is then closed in any case,
+/// so the flag `writing` keeps signal handlers from walking during this walk.
 pub(super) fn stack_on_sampling_lane(lane: &Lane, size: u64) -> u32 {
     if lane.stack_needs() == 0 {
         return 0;

@@ -1,13 +1,13 @@
-//! A time stamp for each event, while a measurement is under way.
+//! A separate time stamp for each event, while a measurement is under way.
 //!
 //! Usually the events of a window share one time mark. If an address passes from thread to thread within a window, the
-//! times of its blocks and frees overlap, and a free that is booked before its block can end another block at the
-//! address. All sums over the process are right nevertheless, but a measurement of a part of the process would not be.
-//! So while a measurement is under way, each event opens a window: its time is exact.
+//! times of its blocks and frees overlap. A free that is booked before its block can then end another block at the
+//! address. Sums over the whole process are right nevertheless, but a measurement of a part of the process would be
+//! wrong. So while a measurement is under way, each event opens a window, and its time is exact.
 //!
-//! Every event of a block of the measurement has a stamp: the thread that makes the block, or that receives its
-//! address, finds the epoch of [`EachEventStamped::begin`] or a later one, closes its window, and finds the number
-//! above 0.
+//! Every event of a block of the measurement has such a stamp. The thread that allocates the block, or that receives
+//! its address, finds the epoch of [`EachEventStamped::begin`] or a later one. So it closes its window, and then finds
+//! the number of measurements above 0.
 
 use super::process::PROCESS;
 use super::state;
@@ -15,17 +15,18 @@ use crate::ledger::Ledger;
 use crate::profile::ClockMode;
 use crate::sys::sync::{Ordering, fence};
 
-/// While a value of this type lives, every event has its own time stamp. A forked child ends all values of its parent.
+/// A guard: while a value of this type exists, every event has a separate time stamp. A forked child ends all values of
+/// its parent.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct EachEventStamped(&'static Ledger);
 
 impl EachEventStamped {
-    /// Gives each event a stamp from now on. `ledger` is the ledger in force.
+    /// Gives each event a stamp from now on. `ledger` is the current ledger.
     pub(crate) fn begin(ledger: &'static Ledger) -> EachEventStamped {
-        // relaxed: the fence publishes it.
+        // relaxed: the fence publishes the number.
         PROCESS.control.stamps.fetch_add(1, Ordering::Relaxed);
-        // Release: pairs with the acquire in `window`, which follows the read of the epoch.
+        // Release: pairs with the acquire fence in `window`, which follows the read of the epoch.
         fence(Ordering::Release);
         state::tick();
         EachEventStamped(ledger)
@@ -34,7 +35,7 @@ impl EachEventStamped {
 
 impl Drop for EachEventStamped {
     fn drop(&mut self) {
-        // In a forked child the number is 0, and the ledger another one.
+        // In a forked child the number was reset to 0, and the ledger is a different one.
         if state::ledger().is_some_and(|now| std::ptr::eq(now, self.0)) {
             // relaxed: a window that finds it late is short.
             PROCESS.control.stamps.fetch_sub(1, Ordering::Relaxed);
@@ -42,17 +43,18 @@ impl Drop for EachEventStamped {
     }
 }
 
-/// Returns whether each event has its own time stamp. Asked when a window is opened, after the epoch. While the program has
-/// had one thread, the order of its events is known without.
+/// Returns whether each event has a separate time stamp. Called when a window is opened, after the read of the epoch.
+/// As long as the program has had only one thread, the ring gives the order of its events, so no stamps are needed.
 pub(super) fn is_each_event_stamped(has_had_other_threads: bool) -> bool {
-    // relaxed: see the fence in `window`.
+    // relaxed: the acquire fence in `window` orders it.
     let is_asked_for = || PROCESS.control.stamps.load(Ordering::Relaxed) > 0;
     state::options().clock == ClockMode::PerEvent || has_had_other_threads && is_asked_for()
 }
 
-/// Ends the windows of all threads after a lane was claimed: from now on the program has several threads.
+/// Ends the windows of all threads. Called after a lane was claimed, because the program may have several threads from
+/// now on.
 pub(super) fn note_claimed_lane() {
-    // Release: pairs with the acquire in `window`.
+    // Release: pairs with the acquire fence in `window`.
     fence(Ordering::Release);
     state::tick();
 }

@@ -1,4 +1,4 @@
-//! Access to the process-wide state: its life cycle, mode, level and sampling rate, and the ledger.
+//! Access to the process-wide state: state of the recorder, mode, level, sampling rate, and ledger.
 
 use std::ptr::null;
 
@@ -12,7 +12,7 @@ use crate::profile::{DataQualityMode, LossCounts, LossReason};
 use crate::sys::errno::KeptErrno;
 use crate::sys::sync::{AtomicU32, Ordering, fence};
 
-/// Maximum number of rounds that a change of a setting waits for another change to end; about a second.
+/// Maximum number of rounds in which a change of a setting waits for another change to end; about a second.
 const CHANGING_ROUNDS_MAX: u32 = 20_000;
 
 /// Returns the state of the recorder.
@@ -30,28 +30,28 @@ pub(super) fn set(state: State) {
 
 /// Returns the ledger of this process, if it has been opened.
 pub(crate) fn ledger() -> Option<&'static Ledger> {
-    // Acquire: pairs with the release in `open`.
+    // Acquire: pairs with the release in `lifecycle::open_alone`.
     let ledger = PROCESS.control.ledger.load(Ordering::Acquire);
-    // SAFETY: C2, the pointer is null or came from `Ledger::open`, whose ledgers are never released.
+    // SAFETY: C2, the pointer is null or comes from `Ledger::open`, whose ledgers are never released.
     unsafe { ledger.as_ref() }
 }
 
 /// Returns the options in force, which are valid once the state is past `Opening`.
 pub(crate) fn options() -> &'static Options {
-    // SAFETY: C1.
+    // SAFETY: C1, the state is past `Opening`, so no thread writes the options.
     unsafe { &*PROCESS.chosen.options.get() }
 }
 
-/// Returns the directory in which the program started; relative paths of the options start there. Empty if it is
-/// unknown. Set once the state is past `Opening`.
+/// Returns the directory in which the program started, or an empty slice if it is unknown. Relative paths of the
+/// options start there. Valid once the state is past `Opening`.
 pub(crate) fn start_directory() -> &'static [u8] {
-    // SAFETY: C1.
+    // SAFETY: C1, the state is past `Opening`, so no thread writes the directory.
     unsafe { &*PROCESS.chosen.directory.get() }.bytes()
 }
 
-/// Returns the functions of upper layers, which are set once the state is past `Opening`.
+/// Returns the hooks: functions of upper layers, which are set once the state is past `Opening`.
 pub(crate) fn hooks() -> Option<Hooks> {
-    // SAFETY: C1.
+    // SAFETY: C1, the state is past `Opening`, so no thread writes the hooks.
     unsafe { *PROCESS.chosen.hooks.get() }
 }
 
@@ -61,12 +61,12 @@ pub(crate) fn mode() -> DataQualityMode {
     DataQualityMode::ALL[PROCESS.control.mode.load(Ordering::Relaxed) as usize % DataQualityMode::ALL.len()]
 }
 
-/// Returns the level in force, by which threads record.
+/// Returns the level in force: the level at which threads record.
 pub(crate) fn level() -> Level {
     PROCESS.epoch.level()
 }
 
-/// Returns the level that follows from the settings: the mode's level, or a lower level set by [`set_level`].
+/// Returns the level that follows from the level set by [`set_level`] (`asked`) and from the mode.
 fn level_of(asked: u32, mode: u32) -> Level {
     if asked == Level::CountersOnly as u32 {
         Level::CountersOnly
@@ -81,19 +81,19 @@ fn level_of(asked: u32, mode: u32) -> Level {
 
 /// Returns the level that follows from the settings in force.
 pub(super) fn wanted_level() -> Level {
-    // relaxed, both: `refresh_sampling` is called after each change.
+    // relaxed, both: every change of them is followed by a call of `refresh_sampling`, which reads them again.
     let control = &PROCESS.control;
     level_of(control.level.load(Ordering::Relaxed), control.mode.load(Ordering::Relaxed))
 }
 
-/// Whether every event is recorded at a level.
+/// Returns whether every event is recorded at a level.
 fn records_all(level: Level) -> bool {
     matches!(level, Level::Full | Level::AfterSampling)
 }
 
-/// Returns the level set by [`set_level`], whatever the mode.
+/// Returns the level that was set by [`set_level`]; the mode has no effect on it.
 pub(crate) fn asked_level() -> Level {
-    // relaxed: as above.
+    // relaxed: every change is followed by a call of `refresh_sampling`.
     match PROCESS.control.level.load(Ordering::Relaxed) {
         1 => Level::NoStacks,
         2 => Level::Sampled,
@@ -104,23 +104,23 @@ pub(crate) fn asked_level() -> Level {
 
 /// Returns the rate at which blocks are sampled.
 pub(crate) fn sampling_rate() -> u64 {
-    // relaxed: each block carries the rate that it was sampled at.
+    // relaxed: each block carries the rate at which it was sampled.
     u64::from(PROCESS.control.sampling_rate.load(Ordering::Relaxed))
 }
 
-/// Returns whether events are recorded, and the level is `Sampled` at this rate.
+/// Returns whether events are recorded at the level `Sampled` with this rate.
 #[inline(always)]
 pub(super) fn only_samples_at(rate: u64) -> bool {
-    // relaxed: as for the level.
+    // relaxed: a thread that sees a change late acts on the previous setting, which `sampling` allows for.
     PROCESS.control.sampling_only_rate.load(Ordering::Relaxed) == rate
 }
 
-/// Returns the table of sampled blocks, if frees of all other blocks are sampled out now.
+/// Returns the table of sampled blocks if frees of all other blocks are sampled out now; otherwise `None`.
 #[inline(always)]
 pub(super) fn sampled_table() -> Option<&'static SampledTable> {
     // Acquire: pairs with the exchange in `refresh_sampling`.
     let table = PROCESS.control.sampled.load(Ordering::Acquire);
-    // SAFETY: C2, null or the table of a ledger, which is never released.
+    // SAFETY: C2, the pointer is null or the table of a ledger, and ledgers are never released.
     unsafe { table.as_ref() }
 }
 
@@ -134,7 +134,7 @@ pub(super) fn refresh_sampling() {
         let set = ledger().filter(|_| samples && !has_earlier_blocks());
         let table =
             set.and_then(|ledger| ledger.sampled.table(&ledger.pages)).map_or(null(), std::ptr::from_ref);
-        // Acquire and release: of two concurrent callers the later one sees the change of the other.
+        // Acquire and release: of two concurrent callers, the later one sees the other's change.
         let was_rate = PROCESS.control.sampling_only_rate.swap(rate, Ordering::AcqRel);
         let was_table = PROCESS.control.sampled.swap(table.cast_mut(), Ordering::AcqRel);
         let was_level = PROCESS.epoch.set_level(level);
@@ -162,7 +162,8 @@ pub(crate) fn set_sampling_rate(rate: u64) {
 /// Stores a new value of a setting, prepares sampling for it, and adds it to the list of changes.
 fn change(subject: Subject, value: &AtomicU32, to: u32) {
     let Some(ledger) = ledger() else { return };
-    // Goes on without the latch after a while: this may be a signal handler that interrupted a change.
+    // After a bounded wait the change proceeds without the latch, because this may be a signal handler that interrupted
+    // a change.
     let _taken = PROCESS.control.changing.take_in_rounds(CHANGING_ROUNDS_MAX);
     // relaxed, all of the settings: the latch orders them.
     if value.load(Ordering::Relaxed) == to {
@@ -177,7 +178,8 @@ fn change(subject: Subject, value: &AtomicU32, to: u32) {
     };
     ledger.sampled.open(&ledger.pages);
     if records_all(wanted_level()) && !records_all(next) {
-        // Blocks recorded so far are not in the sampled set. All of this is done before a thread sees the level.
+        // Blocks recorded so far are not in the sampled set. All of this is done before any thread can see the new
+        // level.
         mark_earlier_blocks();
         ledger.sampled.clear(&ledger.pages);
         ledger.use_sampling(level() == Level::Full);
@@ -191,7 +193,7 @@ fn change(subject: Subject, value: &AtomicU32, to: u32) {
 
 /// Returns whether this process was forked from a process that had opened a ledger.
 pub(super) fn is_forked_child() -> bool {
-    // The hooks are set by the first ledger of the process, and a forked child inherits the flag.
+    // The hooks are installed with the first ledger of a process, and a forked child inherits the flag.
     PROCESS.are_hooks_set.get().is_some()
 }
 
@@ -223,15 +225,16 @@ pub(super) fn mark_earlier_blocks() {
 }
 
 fn mark(mark: &AtomicU32) {
-    // Acquire and release: pairs with the exchange in `Marks`. The number is never 0 afterwards.
+    // Acquire and release: pairs with the accesses in `Marks`. The number is never 0 after this.
     let _ =
         mark.fetch_update(Ordering::AcqRel, Ordering::Acquire, |number| Some(number.wrapping_add(1).max(1)));
 }
 
-/// Notes a block that a thread has just sampled out, if the level is full by now: the block's free carries its whole
-/// size.
+/// Notes a block that a thread has just sampled out although the level is full by now. The block's free then carries
+/// its whole size.
 pub(super) fn mark_late_sampled_out_block() {
-    // SeqCst: pairs with the fence in `Marks::clear_sampled_out_blocks`. One of the two sees what the other did.
+    // SeqCst: pairs with the fence in `Marks::clear_sampled_out_blocks`. At least one of the two threads sees the
+    // other's write.
     fence(Ordering::SeqCst);
     if level() == Level::Full {
         mark_sampled_out_blocks();
@@ -239,9 +242,10 @@ pub(super) fn mark_late_sampled_out_block() {
     }
 }
 
-/// Notes a block that a thread has just recorded in full, if blocks are sampled by now.
+/// Notes a block that a thread has just recorded in full although blocks are sampled by now.
 pub(super) fn mark_late_earlier_block() {
-    // SeqCst: pairs with the fence in `Marks::clear_earlier_blocks`.
+    // SeqCst: pairs with the fence in `Marks::clear_earlier_blocks`. At least one of the two threads sees the other's
+    // write.
     fence(Ordering::SeqCst);
     if !records_all(level()) {
         mark_earlier_blocks();
@@ -251,17 +255,17 @@ pub(super) fn mark_late_earlier_block() {
 
 /// Returns whether sampled-out blocks may be live.
 pub(super) fn has_sampled_out_blocks() -> bool {
-    // relaxed: `refresh_sampling` is called after each change.
+    // relaxed: every change is followed by a call of `refresh_sampling`.
     PROCESS.control.sampled_out_blocks.load(Ordering::Relaxed) != 0
 }
 
 /// Returns whether blocks recorded before sampling began may be live.
 pub(crate) fn has_earlier_blocks() -> bool {
-    // relaxed: a thread that sees it late records a free that could be sampled out.
+    // relaxed: a thread that sees the clearing late records a free that could be sampled out.
     PROCESS.control.earlier_blocks.load(Ordering::Relaxed) != 0
 }
 
-/// The level and the marks of blocks at one moment, before a flush. A mark that is newer is not cleared.
+/// The level and the marks of blocks, as read before a flush. A mark that was set after this reading is not cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Marks {
     pub(crate) level: Level,
@@ -280,13 +284,14 @@ impl Marks {
         }
     }
 
-    /// Notes that no sampled-out block is live and every event is recorded, so that threads return to the hot path.
-    /// `are_all_freed` is asked again afterwards.
+    /// Clears the mark of sampled-out blocks after a flush has found that none is live and every event is recorded;
+    /// threads then return to the hot path. `are_all_freed` is called afterwards, and the mark is set again if it
+    /// returns false.
     pub(crate) fn clear_sampled_out_blocks(self, are_all_freed: impl Fn() -> bool) {
         if !clear(&PROCESS.control.sampled_out_blocks, self.sampled_out_blocks) {
             return;
         }
-        // SeqCst: see `mark_late_sampled_out_block`.
+        // SeqCst: pairs with the fence in `mark_late_sampled_out_block`.
         fence(Ordering::SeqCst);
         if !are_all_freed() {
             mark_sampled_out_blocks();
@@ -294,12 +299,13 @@ impl Marks {
         }
     }
 
-    /// Notes that no block recorded before sampling began is live. `are_all_freed` is asked again afterwards.
+    /// Clears the mark of blocks recorded before sampling began, after a flush has found that none is live.
+    /// `are_all_freed` is called afterwards, and the mark is set again if it returns false.
     pub(crate) fn clear_earlier_blocks(self, are_all_freed: impl Fn() -> bool) {
         if !clear(&PROCESS.control.earlier_blocks, self.earlier_blocks) {
             return;
         }
-        // SeqCst: see `mark_late_earlier_block`.
+        // SeqCst: pairs with the fence in `mark_late_earlier_block`.
         fence(Ordering::SeqCst);
         if !are_all_freed() {
             mark_earlier_blocks();
@@ -308,7 +314,7 @@ impl Marks {
     }
 }
 
-/// Clears a mark, unless it is newer than `number`. Returns whether it did.
+/// Clears a mark, unless it was set again since it was read as `number`. Returns whether it was cleared.
 fn clear(mark: &AtomicU32, number: u32) -> bool {
     // Acquire and release: pairs with `mark`.
     let is_cleared = mark.compare_exchange(number, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok();

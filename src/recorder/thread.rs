@@ -1,6 +1,6 @@
 //! The lane of a thread, claimed at the thread's first event and retired at its end.
 //!
-//! [`slot`](super::slot) documents the values of the thread-local slot during that time.
+//! [`slot`](super::slot) documents the values of the thread-local slot in the life of a thread.
 
 use super::gate::{enter, is_idle, while_writing};
 use super::internal::InternalScope;
@@ -23,11 +23,12 @@ use crate::sys::latch::wait;
 use crate::sys::sync::Ordering;
 use crate::sys::{own_threads, platform, tls};
 
-/// Maximum number of rounds that an ending thread waits for events of other threads; about a second.
+/// Maximum number of rounds in which an ending thread waits for events of other threads; about a second.
 const ENDING_ROUNDS_MAX: u32 = 20_000;
 
 /// Claims a lane for a thread that has none, and opens the ledger first if necessary. If the thread gets no lane, the
-/// event is counted as lost, unless nothing is recorded in this process or the event may be heapledger's own.
+/// event is counted as lost. It is not counted if nothing is recorded in this process, or if the event may come from
+/// heapledger itself.
 #[cold]
 pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
     let slot = tls::get();
@@ -58,7 +59,7 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
             if slot == LOADING
                 && let Some(lane) = lane
             {
-                // `at_load` leaves the scope.
+                // The function `at_load` leaves this scope.
                 enter(lane, &lane.cold.own_depth);
             }
             black_box::write_metadata_once();
@@ -80,7 +81,7 @@ fn lose<T>(reason: LossReason) -> Option<T> {
     None
 }
 
-/// Returns the calling thread's lane; claims one if events are recorded and the thread has none.
+/// Returns the calling thread's lane. Claims a lane if events are recorded and the thread has none.
 pub(crate) fn lane_or_claim() -> Option<&'static Lane> {
     match tls::get() {
         FRESH if state::current().records() => claim(),
@@ -95,7 +96,7 @@ impl InternalScope {
     }
 }
 
-/// Claims a lane for the calling thread and writes the thread-start record.
+/// Claims a lane for the calling thread, and writes the record of the thread's start.
 fn claim() -> Option<&'static Lane> {
     let _errno = KeptErrno::keep();
     let ledger = state::ledger()?;
@@ -111,17 +112,18 @@ fn claim() -> Option<&'static Lane> {
     }
     forget_thread(lane);
     tls::set_lane(slot_of(lane), lane.scope_word());
-    // No window is open yet; with limit 1 it counts as full, not as closed.
+    // No window is open yet. With limit 1 the window counts as full, not as closed.
     write(lane, 1, &Record::new(&[event::thread_word(true, row)], RecordKind::Control));
     stacks::prepare(lane);
     Some(lane)
 }
 
-/// Assigns the thread a row of the thread table and stores the lane's figures at its start.
+/// Assigns the thread a row of the thread table, and stores the current figures of its lane, from which the thread
+/// starts.
 fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     let number = ledger.rows.next(&ledger.pages);
     let row = ledger.rows.get(&ledger.pages, number);
-    // relaxed, all of them: reporting only; the row is found through the lane's books, which the latch protects.
+    // relaxed, all: reporting only; the row is found through the lane's fold state, which the latch protects.
     name_row(row);
     row.os_id.store(platform::thread_id(), Ordering::Relaxed);
     row.started_ns.store(ledger.clock.now_ns(), Ordering::Relaxed);
@@ -146,7 +148,7 @@ fn name_row(row: &Row) {
     if is_whole || !state::options().has_std_threads || own_threads::is_main_thread() {
         return;
     }
-    // std sets its name before the thread's first allocation.
+    // std sets its name before the first allocation of the thread.
     let thread = std::thread::current();
     if let Some(whole) = thread.name().filter(|whole| whole.as_bytes().starts_with(&name[..name.len() - 1])) {
         row.set_name(whole.as_bytes());
@@ -160,7 +162,7 @@ fn system_name() -> [u8; 16] {
     name
 }
 
-/// Stores the name of the thread of the lane.
+/// Stores `name` as the name of the lane's thread.
 pub(crate) fn set_name(ledger: &Ledger, lane: &Lane, name: &str) {
     let _taken = lane.folder.latch.take();
     // SAFETY: B3, the latch is held.
@@ -168,7 +170,7 @@ pub(crate) fn set_name(ledger: &Ledger, lane: &Lane, name: &str) {
     ledger.rows.get(&ledger.pages, row).set_name(name.as_bytes());
 }
 
-/// Ends the calling thread's use of its lane: folds the ring to its end, empties the nursery, and retires the lane for
+/// Ends the calling thread's use of its lane: folds the ring to its end, empties the nursery, and releases the lane for
 /// the next thread.
 fn end() {
     let _errno = KeptErrno::keep();
@@ -199,25 +201,25 @@ fn end() {
     let row = ledger.rows.get(&ledger.pages, state.row);
     let figures = LaneFigures::read(lane);
     row.figures.add(&figures.since(&state.inherited));
-    // Threads of the C library, and those of pools, name themselves after their first event.
+    // Threads of the C library and of thread pools set their name after their first event.
     row.set_system_name(&system_name());
     // relaxed: reporting only.
     row.ended_ns.store(ledger.clock.now_ns().max(1), Ordering::Relaxed);
     state.inherited = figures;
     state.row = crate::ledger::entry::ROW_OF_OTHERS;
-    // Reallocs whose second halves were lost.
+    // Drops first halves of reallocs whose second halves were lost.
     state.under_way.fill(Default::default());
     drop(taken);
     // No record of this thread is under way, and the next thread reads the level at its first event.
     lane.store_level(|| Level::AfterSampling as u32);
-    // relaxed: the retiring exchange publishes it.
+    // relaxed: the exchange in `retire` publishes it.
     ledger.lanes.retire(lane.cold.index.load(Ordering::Relaxed));
     background_thread::start_at_thread_end(ledger);
 }
 
 /// Folds an ending thread's words in the order of their stamps. The fold stops at the stamp of an event that another
-/// thread has begun and not ended, so it may take several rounds. Out of order, a free of another lane's block could be
-/// unmatched.
+/// thread has begun and not finished, so several rounds may be necessary. If the words were folded out of order, a free
+/// of another lane's block could stay unmatched.
 fn fold_to_the_end_in_order(ledger: &Ledger, lane: &Lane) {
     for round in 0..ENDING_ROUNDS_MAX {
         ledger.fold_in_order();
@@ -239,26 +241,27 @@ pub(crate) fn mark_background(lane: &Lane) {
 }
 
 /// Clears the state that the lane's previous thread left; that thread may have ended inside a scope. Signal handlers of
-/// the new thread find the lane afterwards: its gate is closed, and at the full level their events are counted as
-/// `reentrant`.
+/// the new thread find the lane only afterwards. Its gate is then closed, so at the full level their events are counted
+/// as `reentrant`.
 fn forget_thread(lane: &Lane) {
     // relaxed, all: only the lane's thread writes them.
     lane.cold.writing.store(0, Ordering::Relaxed);
     lane.cold.own_depth.store(0, Ordering::Relaxed);
     lane.cold.paused_depth.store(0, Ordering::Relaxed);
-    // The thread that forked stays in its scope.
+    // In a forked child, the thread that forked stays in its scope.
     lane.set_scope(PROCESS.scope_at_fork.swap(0, Ordering::Relaxed));
     lane.cold.level.store(Level::Full as u32, Ordering::Relaxed);
     stacks::forget_stack(lane);
-    // The thread's first record opens a window, at which the thread finds its stack.
+    // The first record of the thread opens a window, and then the thread looks for its stack.
     lane.cold.window_end.store(lane.head().own(), Ordering::Relaxed);
 }
 
-/// Writes the thread-end record.
+/// Writes the record of the thread's end.
 fn thread_ends(lane: &Lane) {
-    // Closed before the latch is taken: an event of a signal handler that finds the ring full would wait for it.
+    // The gate is closed before the latch is taken: otherwise an event of a signal handler that finds the ring full
+    // would wait for the latch.
     let limit = match lane.close_gate() {
-        // Closed only because events are sampled out.
+        // The gate was closed only because events are sampled out.
         0 if is_idle(lane) => 1,
         limit => limit,
     };
@@ -266,8 +269,8 @@ fn thread_ends(lane: &Lane) {
     write(lane, limit, &Record::new(&[event::thread_word(false, row)], RecordKind::Control));
 }
 
-/// Returns the thread's row in the lane's books. Events of signal handlers are refused during the call, because they
-/// would wait for the latch.
+/// Returns the thread's row in the thread table. Meanwhile events of signal handlers are lost, because they would wait
+/// for the latch.
 fn row_of(lane: &Lane) -> u32 {
     while_writing(lane, || {
         let _taken = lane.folder.latch.take();

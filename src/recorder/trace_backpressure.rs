@@ -1,7 +1,7 @@
 //! Backpressure of the trace: a thread waits for the trace's writer before it folds its ring.
 //!
-//! This is the only place where a thread waits for the trace. During the wait the thread holds no latch, and its gate
-//! is closed. The mode bounds the wait:
+//! A thread waits for the trace only here. During the wait the thread holds no latch, and its gate is closed. The mode
+//! bounds the wait:
 //!
 //! | mode | waits |
 //! | --- | --- |
@@ -9,9 +9,9 @@
 //! | `HighAccuracy` | a millisecond |
 //! | others | not at all |
 //!
-//! After the wait the thread goes on. Events for which no chunk is free are in the ledger but not in the trace, and
-//! are counted as lost for the trace. After a second without progress no thread waits again until the writer has
-//! freed a chunk. Each wait is counted.
+//! After the wait the thread folds. Events for which no chunk of the trace buffer is free are in the ledger but not in
+//! the trace, and are counted as lost for the trace. After a second without progress of the writer, no thread waits
+//! again until the writer has freed a chunk. Each wait is counted.
 
 use super::state;
 use crate::ledger::Ledger;
@@ -25,7 +25,7 @@ const STALL_NS_MAX: u64 = 1_000_000_000;
 /// Maximum wait in `HighAccuracy`, in nanoseconds.
 const BRIEF_NS_MAX: u64 = 1_000_000;
 
-/// Waits while the trace is short of chunks, within the bound of the mode.
+/// Waits, within the bound of the mode, while the trace buffer has too few free chunks.
 #[inline]
 pub(super) fn wait_for_trace(ledger: &Ledger, lane: &Lane, mode: DataQualityMode) {
     if ledger.trace_buffer.is_open() && ledger.trace_buffer.is_short(ledger.lanes.count()) {

@@ -1,8 +1,8 @@
 //! Validation of the builder's options.
 //!
-//! A `static` cannot fail to be built, so options are validated when the ledger is opened: an invalid option is
-//! replaced with its default, with a diagnostic. `HeapLedger::validate` reports the same as a typed error; a test
-//! checks that both agree.
+//! The builder of a `static` cannot return an error, so options are validated when the ledger is opened. An invalid
+//! option is replaced with its default, and a diagnostic is printed. `HeapLedger::validate` reports the same as a typed
+//! error; a test checks that both functions agree.
 
 use super::diagnostic::warn;
 use super::options::{INTERVAL_NS_MAX, INTERVAL_NS_MIN, Options};
@@ -42,7 +42,7 @@ pub(super) fn replace_invalid(options: &mut Options) {
 
 /// Replaces a value outside of 0 to 1 with its default.
 fn share(setting: &str, value: &mut f64, default: f64) {
-    // False for NaN too.
+    // The condition is also false for NaN.
     if *value >= 0.0 && *value <= 1.0 {
         return;
     }

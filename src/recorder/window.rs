@@ -1,8 +1,8 @@
 //! Writing of records into a lane's window, and the change from one window to the next.
 //!
 //! A window is a run of words behind one time mark. It ends when it is full, when the epoch has changed, or when a wide
-//! record does not fit. Usually it ends because it is full, after some eighty events. Closing a window stores its
-//! length in its mark. Opening the next window takes the time and, when the segment is full too, gets another segment
+//! record does not fit. Most windows end because they are full, after some eighty events. Closing a window stores its
+//! length in its mark. Opening the next window takes the time. If the segment is full too, it also gets another segment
 //! from [`segments`](super::segments).
 
 use std::sync::atomic::compiler_fence;
@@ -21,7 +21,7 @@ use crate::sys::sync::{Ordering, fence};
 /// Value of `mark_index` while no window is open.
 const NO_MARK: u64 = u64::MAX;
 
-/// Writes a record on a lane whose gate is closed only because events are sampled out.
+/// Writes a record on a lane whose gate is closed only because events are sampled out. Returns whether it was written.
 pub(super) fn write_open(lane: &Lane, record: &Record) -> bool {
     write(lane, 1, record)
 }
@@ -40,7 +40,7 @@ pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
         return false;
     }
     if is_internal && !state::current().records() {
-        // An event of heapledger itself after the end of recording is not a loss of the program.
+        // An event of heapledger itself after the end of recording is not counted as lost.
         return false;
     }
     let _errno = KeptErrno::keep();
@@ -64,7 +64,8 @@ pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     written
 }
 
-/// Copies a record into the current window, or into a new one if it does not fit, and publishes it.
+/// Publishes a record in the current window. Opens a new window first if the record does not fit or the epoch has
+/// changed.
 fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
     let mut head = lane.head().own();
     let fits = head + record.len <= lane.cold.window_end.load(Ordering::Relaxed);
@@ -104,14 +105,15 @@ fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
         help(lane, ledger, state::mode());
     }
     let epoch = PROCESS.epoch.now();
-    // Acquire: pairs with the release in `stamps`; a window of this epoch finds each change made before the epoch.
+    // Acquire: pairs with the release fences in `stamps`; a window of this epoch sees each change made before the
+    // epoch.
     fence(Ordering::Acquire);
     if ledger.is_ordered() {
         lane.stamping().begin();
     }
     let now_ns = match record.kind {
-        // Where each event has a stamp, the stamp of a free must not precede the loads that brought the address from the
-        // allocating thread: that thread's stamp would then be the later one.
+        // Where each event has a stamp, the stamp of a free must be later than the stamp of the allocation. So the
+        // clock is read only after the loads that brought the address from the allocating thread.
         RecordKind::Alloc | RecordKind::SecondHalf | RecordKind::Free => ledger.clock.now_after_loads_ns(),
         RecordKind::PointerEvent | RecordKind::Control => ledger.clock.now_ns(),
     };
