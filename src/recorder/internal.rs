@@ -10,21 +10,21 @@ use super::slot;
 use crate::ring::lane::Lane;
 use crate::sys::tls;
 
-/// A scope that marks the thread's events as internal until it is dropped. Scopes nest.
+/// A scope in which the thread's events are marked as internal, until the scope is dropped. Scopes nest.
 #[derive(Debug)]
 pub(crate) struct InternalScope {
     lane: Option<&'static Lane>,
 }
 
-/// A scope that pauses recording in a thread that holds a latch, until it is dropped. Only signal handlers may allocate
-/// in this scope; their events are counted as `reentrant`.
+/// A scope in which recording is paused, in a thread that holds a latch, until the scope is dropped. Only signal
+/// handlers may allocate in this scope; their events are counted as `reentrant`.
 #[derive(Debug)]
 pub(crate) struct RecordingPaused {
     lane: Option<&'static Lane>,
 }
 
-/// Returns whether the calling thread works for heapledger: its allocations are in no total of the program. An inner
-/// allocator with counters can tell these calls from the program's.
+/// Returns whether the calling thread works for heapledger, so that its allocations are in no total of the program. An
+/// inner allocator that counts calls can use this to tell heapledger's calls from the program's.
 #[doc(hidden)]
 pub fn is_internal() -> bool {
     let slot = tls::get();
@@ -50,7 +50,7 @@ impl InternalScope {
 }
 
 impl RecordingPaused {
-    /// Pauses recording inside an internal scope.
+    /// Pauses recording in the thread of an internal scope.
     pub(crate) fn enter(own: &InternalScope) -> RecordingPaused {
         if let Some(lane) = own.lane {
             enter(lane, &lane.cold.paused_depth);

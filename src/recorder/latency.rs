@@ -8,8 +8,8 @@ use crate::profile::TurnTimes;
 use crate::ring::lane::{Lane, SEGMENT_WORDS, SLOW_PATH_BUCKETS, WINDOW_WORDS, add, bump};
 use crate::sys::sync::Ordering;
 
-/// Number of window changes per timed change. It is a prime that does not divide the number of windows of a segment:
-/// otherwise the change that folds the ring would always, or never, be in the sample.
+/// Number of window changes per timed change: a prime that does not divide the number of windows of a segment. With
+/// another number, either all or none of the changes that fold the ring could be timed.
 const CHANGES_PER_SAMPLE: u64 = 13;
 
 // A prime that does not divide a number is coprime to it.

@@ -1,4 +1,5 @@
-//! The recorder: the code that runs inside the program's `malloc`.
+//! The recorder: the code that runs inside the program's `malloc`. The crate's documentation explains *lane*, *window*,
+//! *mark*, *fold*, *nursery* and *help* in its section "Words".
 //!
 //! ```text
 //!  alloc/dealloc ──► hot_path ──fits──► two words, one release store
@@ -10,7 +11,7 @@
 //!
 //! # Order of the files
 //!
-//! A file uses only files of rows with lower numbers.
+//! A file uses only files from rows with lower numbers.
 //!
 //! | row | files | contents |
 //! | --- | --- | --- |
@@ -25,7 +26,7 @@
 //! | 9 | `segments`, `lifecycle` | next segment, help, wait, drop; opening, exit and fork |
 //! | 10 | `window` | writing a record, closing and opening windows |
 //! | 11 | `sampling`, `thread` | which events are sampled; a thread's lane from its claim to its end |
-//! | 12 | `at_load`, `slow_path`, `pointer_events`, `scopes` | start at load; records off the hot path; a thread's scope |
+//! | 12 | `at_load`, `slow_path`, `pointer_events`, `scopes` | start at load; slow records; a thread's scope |
 //! | 13 | `reallocs` | the two halves of a realloc |
 //! | 14 | `hot_path` | the recording path |
 //! | 15 | `allocator` | `GlobalAlloc` and the builder |
@@ -34,28 +35,30 @@
 //!
 //! The recording path does not allocate, format, panic, do I/O, take a lock that the program could hold, loop without a
 //! bound, or write a cache line that another thread writes. It waits only while a ring is full, and the mode bounds
-//! that wait. It passes arguments and results of the inner allocator on unchanged. At the first window after a pause of
-//! more than 32 ms in the whole program it makes one system call, which wakes the background thread and does not wait.
+//! that wait. The arguments and results of the inner allocator are passed on unchanged. At the first window after a
+//! pause of more than 32 ms in the whole program, the path makes one system call, which wakes the background thread and
+//! does not wait.
 //!
 //! # Stack
 //!
-//! A signal handler may allocate on a stack of a few kilobytes. Without a fold, recording needs some 1,000 bytes of
-//! stack in an optimised build (`docs/LIMITS.md` has all figures). A fold, and the interning of a new call stack,
-//! need more: a thread does neither unless that much stack is free (`stack_bounds::has_room`). On its own stack, the
-//! thread knows this without a system call. On another stack, it asks the system for the bounds of the alternate
-//! stack, or reads the pages below the stack pointer. It walks no call stack there.
+//! A signal handler may allocate on a stack of a few kilobytes. Recording without a fold needs about 1,000 bytes of
+//! stack in an optimised build (`docs/LIMITS.md` has all figures). A fold needs more stack, and so does the interning
+//! of a new call stack: a thread does both only if enough stack is free (`stack_bounds::has_room`). On its regular
+//! stack, a thread knows the free space without a system call. On another stack, such as a signal handler's, the thread
+//! asks the system for the bounds of the alternate stack, or reads the pages below the stack pointer. No call stack is
+//! walked there.
 //!
 //! # Order within a call
 //!
 //! * `alloc`: the inner allocator is called first, then the event is recorded. A refused allocation is only counted.
 //! * `dealloc`: the event is recorded first, because after the inner call another thread may own the address.
-//! * `realloc`: the event is recorded in two halves, the old address before the call and the new one after it. After a
-//!   refusal the old block stays live.
+//! * `realloc`: the event is recorded in two halves, the old address before the call and the new address after the
+//!   call. If the inner allocator refuses the realloc, the old block stays live.
 //!
 //! # The gate
 //!
-//! A lane's `limit` is its gate. It is closed (0) while a record is written, while the thread is in a scope of
-//! heapledger, and while events are sampled out. An event that finds it closed goes to the slow path:
+//! A lane's `limit` is its gate. The gate is closed (0) while a record is written, while the thread works for
+//! heapledger, and while events are sampled out. An event that finds the gate closed goes to the slow path:
 //!
 //! | reason | result |
 //! | --- | --- |

@@ -1,4 +1,5 @@
-//! The options that the builder of [`HeapLedger`](super::allocator::HeapLedger) sets, and the hooks of upper layers.
+//! The options that the builder of [`HeapLedger`](super::allocator::HeapLedger) sets, and the functions of upper layers
+//! that the recorder calls (*hooks*).
 
 use crate::profile::{
     ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, QualityIndicator,
@@ -19,7 +20,8 @@ pub(crate) const INTERVAL_NS_MAX: u64 = 1_000_000_000;
 /// them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hooks {
-    /// Writes the metadata of a black box: process, settings and loaded objects, which are not in the ledger.
+    /// Writes the metadata of a black box: process, settings and loaded objects. The ledger itself does not contain
+    /// them.
     pub(crate) write_metadata: fn(),
     /// Folds everything and writes the dump; called once, at the end of the process.
     pub(crate) at_exit: fn(),
@@ -64,7 +66,7 @@ pub(crate) struct Options {
     pub(crate) on_quality: Option<fn(&QualityIndicator)>,
     pub(crate) warn: bool,
     pub(crate) on_request: bool,
-    /// Whether std starts all threads of the program, so that it can be asked for their names.
+    /// Whether std starts all threads of the program, so that std can be asked for the name of each thread.
     pub(crate) has_std_threads: bool,
     /// Signals on which a dump is written, as a bit set: bit `signal as u32` for each signal.
     pub(crate) signals: u32,
@@ -139,8 +141,8 @@ impl Options {
         }
     }
 
-    /// Returns the path pattern of the live page's separate file, or `None` if there is none. `1` means the default
-    /// path.
+    /// Returns the path pattern of the live page's separate file, or `None` if there is no such file. The pattern `1`
+    /// is the default path.
     pub(crate) fn live_pattern(&self) -> Option<&[u8]> {
         match (self.live_override.get(), self.live) {
             (Some(b"off" | b"0"), _) | (None, None) => None,
@@ -163,7 +165,7 @@ impl Options {
 /// The policy for the background thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Background {
-    /// The thread is started when there is a reason to: see `background_thread`.
+    /// The thread is started when there is a reason: see `background_thread`.
     AsNeeded,
     Always,
     Never,
@@ -180,7 +182,7 @@ pub(crate) struct StoredPath {
 impl StoredPath {
     pub(crate) const NONE: StoredPath = StoredPath { bytes: [0; DUMP_PATH_BYTES_MAX], len: 0, set: false };
 
-    /// Copies a path; returns `None` if it is empty or too long.
+    /// Copies a path. Returns `None` if the path is empty or too long.
     pub(crate) fn new(path: &[u8]) -> Option<StoredPath> {
         if path.is_empty() || path.len() > DUMP_PATH_BYTES_MAX {
             return None;
@@ -190,7 +192,7 @@ impl StoredPath {
         Some(stored)
     }
 
-    /// Returns the path, if one was stored.
+    /// Returns the path, or `None` if no path was stored.
     pub(crate) fn get(&self) -> Option<&[u8]> {
         self.set.then(|| &self.bytes[..usize::from(self.len)])
     }
@@ -202,7 +204,7 @@ impl std::fmt::Debug for StoredPath {
     }
 }
 
-/// Arguments of the first event of a process, which opens the ledger.
+/// Options and hooks with which the first event of a process opens the ledger.
 #[derive(Clone, Copy)]
 pub(crate) struct Opener<'a> {
     pub(crate) options: &'a Options,

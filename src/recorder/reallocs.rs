@@ -1,8 +1,8 @@
 //! The two halves of a realloc, off the hot path.
 //!
-//! The first half is recorded before the inner allocator's call, because from then on another thread may get the old
-//! address. The event is counted with the first half. The second half records the result. In between the level may
-//! have changed, or a signal handler may have forked: the second half of a recorded event is never sampled out, and
+//! The first half is recorded before the call of the inner allocator, because from then on another thread may get the
+//! old address. The event is counted with the first half; the second half records the result. Between the halves the
+//! level may change, or a signal handler may fork. So the second half of a recorded event is never sampled out, and is
 //! never written by a forked child.
 
 use super::gate::{is_idle, is_internal};
@@ -19,7 +19,7 @@ use crate::sys::tls;
 /// The result of the first half of a realloc, which the second half needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FirstHalf {
-    /// The event is lost, or nothing is recorded.
+    /// The event is lost, or the process records nothing.
     Lost,
     /// The record is written to the ring.
     Recorded,
@@ -27,13 +27,13 @@ pub(super) enum FirstHalf {
     SampledOut,
 }
 
-/// Records the first half for a thread that has no lane yet, or whose events are sampled out.
+/// Records the first half of a realloc for a thread that has no lane yet, or whose events are sampled out.
 #[cold]
 pub(super) fn begin_slow(opener: Opener<'_>, address: u64, size: u64) -> FirstHalf {
     lane(opener).map_or(FirstHalf::Lost, |lane| begin(lane, lane.close_gate(), address, size))
 }
 
-/// Records the first half: the free of the old block is recorded or sampled out.
+/// Records the first half of a realloc, or samples out the free of the old block.
 #[cold]
 pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> FirstHalf {
     let limit = match admit(lane, limit) {
@@ -44,7 +44,7 @@ pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> FirstHa
         Admission::Recorded(limit) => limit,
     };
     sampling::note_internal_free(lane, address);
-    // In an internal scope the record carries the whole size, as the record of a free does.
+    // In an internal scope the record carries the whole size, as every internal free does.
     let record = if event::is_narrow(address, 0) && !is_internal(lane) {
         Record::new(&[event::begin_word(address, size)], RecordKind::Free)
     } else {
@@ -79,14 +79,14 @@ pub(super) fn refused(begun: FirstHalf, address: u64, size: u64, traits: Traits)
     }
 }
 
-/// Returns the limit for the second half of a recorded realloc. If the gate was closed only because events are sampled
-/// out since the first half, the window counts as full: the second half is always recorded.
+/// Returns the limit for the second half of a recorded realloc. If the gate is closed only because events are sampled
+/// out since the first half, returns 1, at which the window counts as full: the second half is always recorded.
 fn limit_of_second_half(lane: &Lane, limit: u64) -> u64 {
     if limit == 0 && is_idle(lane) && sampling::samples_out(lane) { 1 } else { limit }
 }
 
-/// Records the second half off the hot path: the thread has no lane, or its events are sampled out now or were at the
-/// first half.
+/// Records the second half of a realloc off the hot path: the thread has no lane, or its events are sampled out now, or
+/// were sampled out at the first half.
 #[cold]
 pub(super) fn end_slow(
     opener: Opener<'_>,
@@ -107,7 +107,8 @@ pub(super) fn end_slow(
     }
 }
 
-/// Records the second half of a successful realloc: the block is now at `new`. The first half left `old`.
+/// Records the second half of a successful realloc. The block is now at `new`; the first half recorded the old address
+/// `old`.
 #[cold]
 pub(super) fn end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: Traits, stack: u32) {
     let traits = with_internal_mark(lane, traits, sampling::note_internal_alloc(lane, new));
@@ -122,9 +123,9 @@ pub(super) fn end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: T
     }
 }
 
-/// Returns the lane for the second half of a realloc. If the first half was recorded and the thread has no lane now,
-/// the process was forked between the two halves: the old block is in the parent's ledger, and the child records
-/// nothing.
+/// Returns the lane for the second half of a realloc. Returns `None` if the first half was recorded and the thread has
+/// no lane now. Then the process was forked between the two halves: the old block is in the parent's ledger, and the
+/// child records nothing.
 fn lane_of_begun(opener: Opener<'_>, begun: FirstHalf) -> Option<&'static Lane> {
     match begun {
         FirstHalf::Recorded => slot::lane_of_slot(tls::get()),

@@ -1,33 +1,33 @@
-//! Sampling, and counting without recording: the treatment of events that are sampled out.
+//! Sampling and counting: the treatment of events that are *sampled out*, which are counted but not recorded.
 //!
-//! Below the full level a lane's gate stays closed and the slot of its thread carries a mark bit. Most events are then
-//! sampled out at once ([`samples_out_alloc`], [`samples_out_free`]: some ten instructions); the others reach this
+//! Below the full level a lane's gate stays closed, and the slot of its thread carries a mark bit. Most events are then
+//! sampled out at once, in some ten instructions ([`samples_out_alloc`], [`samples_out_free`]); the others reach this
 //! module through the slow path. At the full level sampling costs nothing.
 //!
 //! | level | an allocation | a free |
 //! | --- | --- | --- |
 //! | `Full` | is recorded | is recorded |
-//! | `Sampled` | is recorded if drawn; its address enters the sampled set | is recorded, with its size, if its address is in the set |
+//! | `Sampled` | is recorded if drawn; its address enters the set | is recorded, with its size, if in the set |
 //! | `CountersOnly` | is counted | is counted |
 //! | `AfterSampling` | is recorded | is recorded, with its size while sampled-out blocks are live |
 //!
-//! Internal blocks enter the set at all three lower levels. A free that is recorded although its address is not in
-//! the set carries the number of the sampling period, because it cannot mean an internal block in the set: W5 of
-//! `fold::flush`.
+//! Internal blocks enter the sampled set at all three lower levels. A free whose address is not in the set may be
+//! recorded too. Such a free carries the number of the sampling period, because it cannot be the free of an internal
+//! block in the set (W5 of `fold::flush`).
 //!
-//! A sampled-out event is counted with its size, so the totals stay exact at every level; its stack and its time are
-//! lost. Every free that is recorded below the full level carries its whole size, and the level is a part of the epoch:
-//! `fold::flush` states the invariant (W) under which no sum can be wrong, although a free may end another block of the
+//! A sampled-out event is counted with its size, so the totals stay exact at every level; the event's stack and time
+//! are lost. Every free that is recorded below the full level carries its whole size. The level is a part of the epoch.
+//! `fold::flush` states the invariant (W) under which every sum is right, even where a free ends another block of the
 //! same size at its address.
 //!
-//! A thread reads the level before it acts, so it may act on a level that is no longer in force. So it counts a block
-//! as sampled out first, and then reads the level again. Either the thread that ends the level finds the block in the
-//! sums, or this thread finds the new level and treats the block accordingly.
+//! A thread reads the level before it acts, so it may act on a level that is no longer in force. So the thread first
+//! counts a block as sampled out, and then reads the level again. Either the thread that ends the level finds the block
+//! in the sums, or the counting thread finds the new level and treats the block accordingly.
 //!
-//! Blocks recorded before sampling began are not in the sampled set. As long as such a block is live, a free whose
-//! address is not in the set is recorded too, and the ledger looks the block up. A realloc of a sampled block is a free
-//! and an allocation: the new block is drawn anew by its size. If the realloc is refused, the block stays live and
-//! [`count_restored`] takes the free and the allocation out of the totals.
+//! Blocks recorded before sampling began are not in the sampled set. While such a block is live, a free whose address
+//! is not in the set is recorded too, and the ledger looks the block up. A realloc of a sampled block is a free and an
+//! allocation: the new block is drawn anew by its size. If the realloc is refused, the block stays live, and
+//! [`count_restored`] subtracts the free and the allocation from the totals.
 
 use std::sync::atomic::compiler_fence;
 
@@ -44,13 +44,13 @@ use crate::ring::event::Traits;
 use crate::ring::lane::{Lane, SampledOut};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Whether events of the lane are sampled out at the level that its thread has read last.
+/// Returns whether events of the lane are sampled out at the level that its thread has read last.
 pub(super) fn samples_out(lane: &Lane) -> bool {
     // relaxed, here and below: only the lane's thread writes these words.
     lane.cold.level.load(Ordering::Relaxed) != Level::Full as u32
 }
 
-/// Stores the level in force in the lane; returns whether its events are still sampled out.
+/// Stores the level in force in the lane. Returns whether events of the lane are still sampled out.
 pub(super) fn update_level(lane: &Lane) -> bool {
     lane.store_level(|| state::level() as u32);
     samples_out(lane) && state::current().records()
@@ -65,8 +65,8 @@ fn level_of(lane: &Lane) -> Level {
     }
 }
 
-/// Samples out an allocation if its block is not drawn, or if nothing is recorded in this process; returns whether it
-/// did. Called for a thread whose slot is not the plain address of a lane.
+/// Samples out an allocation if its block is not drawn, or if nothing is recorded in this process. Returns whether the
+/// allocation was sampled out. Called for a thread whose slot is not the plain address of a lane.
 #[inline(always)]
 pub(super) fn samples_out_alloc(slot: *const (), size: u64) -> bool {
     let Some(lane) = slot::sampling_lane(slot) else { return slot == slot::OFF };
@@ -86,8 +86,8 @@ pub(super) fn samples_out_alloc(slot: *const (), size: u64) -> bool {
     true
 }
 
-/// Samples out a free if its block is not in the sampled set, or if nothing is recorded in this process; returns
-/// whether it did.
+/// Samples out a free if its block is not in the sampled set, or if nothing is recorded in this process. Returns
+/// whether the free was sampled out.
 #[inline(always)]
 pub(super) fn samples_out_free(slot: *const (), address: u64, size: u64) -> bool {
     let Some(lane) = slot::sampling_lane(slot) else { return slot == slot::OFF };
@@ -100,8 +100,8 @@ pub(super) fn samples_out_free(slot: *const (), address: u64, size: u64) -> bool
 }
 
 /// Returns whether the event belongs to a signal handler that interrupted a record. The slow path counts such an event
-/// as lost. If it were sampled out instead, the block's other event could be lost, and the totals would be wrong by
-/// that block.
+/// as lost. If the event were sampled out instead, the other event of its block could be lost, and the totals would be
+/// wrong by that block.
 #[inline(always)]
 fn interrupts_a_record(lane: &Lane) -> bool {
     // relaxed: only the lane's thread writes it.
@@ -115,7 +115,8 @@ fn sampler(lane: &Lane) -> Sampler {
     Sampler { distance: load(&cold.distance), random: load(&cold.random), rate: load(&cold.rate) }
 }
 
-/// Records an allocation of a thread whose events are sampled out, if its block is drawn; otherwise counts it.
+/// Handles an allocation of a thread whose events are sampled out: records it if its block is drawn, otherwise counts
+/// it.
 pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
     let taken = match (level_of(lane), state::ledger()) {
         (Level::AfterSampling, _) => {
@@ -142,7 +143,8 @@ pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
     }
 }
 
-/// Draws whether a block is sampled; if so, enters its address in the sampled set and returns the rate.
+/// Draws whether a block is sampled. If it is, enters its address in the sampled set and returns the sampling rate, or
+/// an error if the set is full.
 fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<u64, LossReason>> {
     let rate = state::sampling_rate();
     let mut sampler = sampler(lane);
@@ -157,8 +159,8 @@ fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<
     Some(if noted { Ok(rate) } else { Err(LossReason::TableFull) })
 }
 
-/// Records a free of a thread whose events are sampled out, if its block was sampled or may be an earlier block;
-/// otherwise counts it.
+/// Handles a free of a thread whose events are sampled out: records it if its block was sampled or may have been
+/// recorded before sampling began, otherwise counts it.
 pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     let Some(ledger) = state::ledger() else { return };
     let unlisted = ledger.sampled.remove_or_period(&ledger.pages, address).err();
@@ -169,35 +171,37 @@ pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     }
 }
 
-/// Enters an internal block in the sampled set. A later free of the block by the program, for example of a query's
-/// result, is then recorded, and does not count as the free of a program's block. Returns the sampling period in which
-/// the block is in the set, or 0.
+/// Enters an internal block in the sampled set. If the program later frees the block, for example a query's result, the
+/// free is then recorded, and is not counted as the free of a program's block. Returns the sampling period in which the
+/// block is in the set, or 0.
 pub(super) fn note_internal_alloc(lane: &Lane, address: u64) -> u64 {
     // Without room in the set, the free of the block counts as the program's.
     ledger_for_internal(lane).map_or(0, |ledger| ledger.sampled.insert_in_period(&ledger.pages, address))
 }
 
-/// Removes a block that heapledger frees from the sampled set: internal frees are always recorded.
+/// Removes a block that heapledger frees from the sampled set. Internal frees are recorded in any case.
 pub(super) fn note_internal_free(lane: &Lane, address: u64) {
     if let Some(ledger) = ledger_for_internal(lane) {
         ledger.sampled.remove(&ledger.pages, address);
     }
 }
 
-/// Returns the ledger, if the thread is in an internal scope while frees are looked up in the sampled set.
+/// Returns the ledger if the thread is in an internal scope and the level is one at which frees are looked up in the
+/// sampled set.
 fn ledger_for_internal(lane: &Lane) -> Option<&'static Ledger> {
     let is_by_set = is_internal(lane)
         && matches!(state::level(), Level::Sampled | Level::CountersOnly | Level::AfterSampling);
     state::ledger().filter(|_| is_by_set)
 }
 
-/// Counts the block of a refused realloc. Only the counters contain a free and an allocation of this block; the
-/// totals subtract both.
+/// Counts the block of a refused realloc. The counters of sampled-out events contain a free and an allocation of this
+/// block; the totals subtract both.
 pub(super) fn count_restored(lane: &Lane, size: u64) {
     lane.cold.sampled_out.restored.count(size);
 }
 
-/// Counts a sampled-out event. A signal handler may count during the call, because each count is one instruction.
+/// Counts a sampled-out event. A signal handler may interrupt the call and count too, because each count is one
+/// instruction.
 #[inline(always)]
 fn count(sampled_out: &SampledOut, size: u64, is_alloc: bool) {
     if is_alloc { sampled_out.allocs.count(size) } else { sampled_out.frees.count(size) }

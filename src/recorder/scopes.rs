@@ -1,8 +1,9 @@
-//! The scope in which a thread is: one number in its lane, which the thread alone writes.
+//! The scope in which a thread is: the number of a *cell*, stored in the thread's lane and written by the thread alone.
 //!
-//! Entering a scope inside another scope finds the cell of that path, and makes it the first time. Entering a scope
-//! inside itself changes nothing. If there is no cell, the thread stays in its scope, or enters the cell `(others)`
-//! if it is in no scope. Each such entry is counted as without a cell.
+//! A cell holds the figures of one scope inside one chain of outer scopes. Entering a scope inside another scope finds
+//! the cell of this chain, and makes it the first time. Entering a scope inside itself changes nothing. If there is no
+//! room for a cell, the thread stays in its scope, or enters the cell `(others)` if it is in no scope; each such entry
+//! is counted.
 
 use super::internal::{InternalScope, RecordingPaused};
 use super::{slot, stacks, state, thread};
@@ -12,17 +13,17 @@ use crate::ring::lane::Lane;
 use crate::sys::sync::{AtomicU32, Ordering};
 use crate::sys::tls;
 
-/// A scope as the program holds it.
+/// A scope as the program's handle holds it: the hash of its name, and its cell inside one parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// The scope around `cell`. `cell` is valid only for a thread in that scope.
+    /// The scope around `cell`. Only a thread in this scope may enter `cell` directly.
     pub(crate) parent: u32,
     pub(crate) cell: u32,
     /// Hash of the name.
     pub(crate) name: u64,
 }
 
-/// Value of [`Named::parent`] that equals no scope.
+/// Value of [`Named::parent`] that is the number of no scope.
 const NO_PARENT: u32 = u32::MAX;
 
 /// The change of a thread's scope that a guard undoes.
@@ -32,7 +33,7 @@ pub(crate) struct Entry {
     pub(crate) before: u32,
 }
 
-/// Returns the scope with this name inside the calling thread's scope. Without a ledger the scope has cell 0.
+/// Returns the scope with this name inside the calling thread's scope. Without a ledger, the cell is 0.
 pub(crate) fn named(name: &[u8]) -> Named {
     let name_hash = crate::ledger::scopes::hash_of(name);
     let none = Named { parent: NO_PARENT, cell: 0, name: name_hash };
@@ -48,13 +49,13 @@ pub(crate) fn named(name: &[u8]) -> Named {
     }
 }
 
-/// Returns the scope with this name: `scope` itself, or one around it.
+/// Returns the scope with this name among `scope` and the scopes around it.
 fn in_chain(ledger: &Ledger, scope: u32, name: u64) -> Option<u32> {
     let chain = ledger.scopes.chain(&ledger.pages, scope);
     chain.into_iter().find(|number| is_named(ledger, *number, name))
 }
 
-/// Returns the cell with this key, and makes it if there is none.
+/// Returns the cell with this key; makes it if there is none. Returns `None` if there is no room.
 pub(crate) fn cell(lane: &'static Lane, ledger: &Ledger, key: ScopeKey, name: &[u8]) -> Option<u32> {
     match ledger.scopes.find(&ledger.pages, key) {
         0 => {}
@@ -73,15 +74,16 @@ pub(crate) fn cell(lane: &'static Lane, ledger: &Ledger, key: ScopeKey, name: &[
     made
 }
 
-/// The thread's scope: a word of its lane, or a number that is no scope's.
+/// Returns the word that holds the thread's scope: a word of its lane, or a constant that is the number of no scope.
 #[inline(always)]
 fn word() -> &'static AtomicU32 {
-    // SAFETY: the word is the thread's lane's, and lanes are never released; or it is a constant, which is only read,
-    // because it equals no scope.
+    // SAFETY: the word lies in the thread's lane, and lanes are never released; or it is a constant, which is only
+    // read, because it is the number of no scope.
     unsafe { &*tls::scope_word().cast::<AtomicU32>() }
 }
 
-/// Makes `to` the thread's scope if its scope is `from`. Returns the previous scope.
+/// Sets the thread's scope to `to` if it is `from`. Returns the previous scope, as an error if the scope was not
+/// `from`.
 #[inline(always)]
 fn replace(from: u32, to: u32) -> Result<u32, u32> {
     let word = word();
@@ -94,14 +96,14 @@ fn replace(from: u32, to: u32) -> Result<u32, u32> {
     Ok(before)
 }
 
-/// Enters a scope whose parent is the thread's current scope. Returns `None` if the thread is in another scope.
+/// Enters a scope whose parent is the thread's current scope. Returns `None` if the thread is in a different scope.
 #[inline(always)]
 pub(crate) fn enter(scope: &Named) -> Option<Entry> {
     let before = replace(scope.parent, scope.cell).ok()?;
     Some(Entry { scope: scope.cell, before })
 }
 
-/// Enters a scope that [`enter`] did not enter.
+/// Enters a scope for which [`enter`] has returned `None`.
 #[cold]
 pub(crate) fn enter_elsewhere(scope: &Named) -> Entry {
     let (Some(lane), Some(ledger)) = (thread::lane_or_claim(), state::ledger()) else {
@@ -117,7 +119,7 @@ pub(crate) fn enter_elsewhere(scope: &Named) -> Entry {
     Entry { scope: entered, before }
 }
 
-/// Returns the cell with the name of `scope` inside `parent`.
+/// Returns the cell inside `parent` that has the name of `scope`.
 fn nested(lane: &'static Lane, ledger: &Ledger, parent: u32, scope: Named) -> Option<u32> {
     let (mut name, mut length) = ([0; SCOPE_NAME_BYTES_MAX], 0);
     ledger.scopes.with_name(&ledger.pages, scope.cell, |known| {
@@ -134,7 +136,7 @@ pub(crate) fn current() -> u32 {
     slot::lane_of_slot(tls::get()).map_or(0, Lane::scope)
 }
 
-/// Makes exactly this cell the thread's scope, and returns the previous scope.
+/// Sets the thread's scope to exactly this cell. Returns the previous scope.
 #[cfg(any(feature = "tracing", all(feature = "tokio", tokio_unstable)))]
 #[inline]
 pub(crate) fn replace_current(scope: u32) -> u32 {
@@ -148,8 +150,8 @@ pub(crate) fn replace_current(scope: u32) -> u32 {
     }
 }
 
-/// Returns the cell with this name inside `parent`; `parent` itself if it has the name, or lies in a scope with the
-/// name. If there is no room, returns `parent`, or `(others)` outside scopes. Returns 0 without a ledger.
+/// Returns the cell with this name inside `parent`; `parent` itself if it or a scope around it has this name. Without
+/// room for a cell, returns `parent`, or `(others)` outside scopes. Without a ledger, returns 0.
 #[cfg(any(feature = "tracing", all(feature = "tokio", tokio_unstable)))]
 pub(crate) fn cell_inside(parent: u32, name: &[u8]) -> u32 {
     let (Some(lane), Some(ledger)) = (thread::lane_or_claim(), state::ledger()) else { return 0 };
@@ -161,7 +163,7 @@ pub(crate) fn cell_inside(parent: u32, name: &[u8]) -> u32 {
     cell(lane, ledger, key, name).unwrap_or(if parent == 0 { OTHERS } else { parent })
 }
 
-/// Returns the scope around a scope.
+/// Returns the scope around `scope`.
 #[cfg(feature = "tracing")]
 pub(crate) fn parent_of(scope: u32) -> u32 {
     state::ledger().map_or(0, |ledger| ledger.scopes.parent_of(&ledger.pages, scope))
@@ -184,7 +186,7 @@ pub(crate) fn note_out_of_order() {
     }
 }
 
-/// Makes exactly this cell the thread's scope.
+/// Sets the thread's scope to exactly this cell. Returns the change, which a guard undoes.
 pub(crate) fn enter_cell(scope: u32) -> Entry {
     let Some(lane) = thread::lane_or_claim() else { return Entry::default() };
     let before = lane.scope();
@@ -192,14 +194,14 @@ pub(crate) fn enter_cell(scope: u32) -> Entry {
     Entry { scope, before }
 }
 
-/// Leaves a scope if it is the thread's current scope. Returns `false` if the thread is in another scope.
+/// Leaves a scope if it is the thread's current scope. Returns `false` if the thread is in a different scope.
 #[inline(always)]
 pub(crate) fn leave(entry: Entry) -> bool {
     replace(entry.scope, entry.before).is_ok()
 }
 
-/// Leaves a scope that [`leave`] did not leave. If guards are not dropped in the reverse order of their creation,
-/// takes the scope out of the thread's nested scopes.
+/// Leaves a scope for which [`leave`] has returned `false`: guards were not dropped in the reverse order of their
+/// creation. Removes the scope from the thread's nested scopes.
 #[cold]
 pub(crate) fn leave_elsewhere(entry: Entry) {
     let (Some(lane), Some(ledger)) = (slot::lane_of_slot(tls::get()), state::ledger()) else { return };
@@ -216,7 +218,7 @@ pub(crate) fn leave_elsewhere(entry: Entry) {
     let mut rest = ledger.scopes.parent_of(&ledger.pages, removed);
     let chain = ledger.scopes.chain(&ledger.pages, now);
     let inside = chain.iter().position(|number| *number == removed).unwrap_or(0);
-    // The scopes that were entered inside the removed scope, outermost first.
+    // Enters the inner scopes again, outermost first: those that were entered inside the removed scope.
     for inner in chain[..inside].iter().rev().copied() {
         let Some(key) = ledger.scopes.key_of(&ledger.pages, inner) else { continue };
         let named = Named { parent: NO_PARENT, cell: inner, name: key.name };
@@ -254,7 +256,7 @@ pub(crate) fn is_named(ledger: &Ledger, scope: u32, name: u64) -> bool {
     ledger.scopes.key_of(&ledger.pages, scope).is_some_and(|key| key.name == name)
 }
 
-/// Returns whether a scope has this name, or lies in a scope with this name.
+/// Returns whether a scope, or a scope around it, has this name.
 pub(crate) fn is_inside(ledger: &Ledger, scope: u32, name: u64) -> bool {
     in_chain(ledger, scope, name).is_some()
 }

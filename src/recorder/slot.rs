@@ -3,7 +3,7 @@
 //! | slot | meaning | treatment of an event |
 //! | --- | --- | --- |
 //! | `FRESH` | the thread has recorded no event | claims a lane |
-//! | `OPENING` | the thread is opening the ledger or claiming its lane | comes from a signal handler: lost, `reentrant` |
+//! | `OPENING` | the thread opens the ledger or claims its lane | comes from a signal handler: lost, `reentrant` |
 //! | `GONE` | the lane was retired: the thread's last destructor has run | lost, `tls_teardown` |
 //! | `REFUSED` | there was no memory for a lane | lost, `no_memory` |
 //! | `OFF` | the process records nothing | ignored |

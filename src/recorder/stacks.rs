@@ -540,7 +540,7 @@ fn scope_frames(ledger: &Ledger, scope: u32) -> ([u64; SCOPE_DEPTH_MAX], usize) 
 #[inline]
 fn bare_stack(ledger: &Ledger, scope: u32) -> u32 {
     let Some(place) = ledger.scopes.stack_of_scope(&ledger.pages, scope) else { return 0 };
-    // relaxed: only the number is read, and its scope was noted before the number could reach another thread.
+    // relaxed: only the number is read, and its scope was noted before any other thread could get the number.
     match place.load(Ordering::Relaxed) {
         0 => intern_bare(ledger, scope, place),
         number => number,

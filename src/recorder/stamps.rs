@@ -37,7 +37,7 @@ impl Drop for EachEventStamped {
     fn drop(&mut self) {
         // In a forked child the number was reset to 0, and the ledger is a different one.
         if state::ledger().is_some_and(|now| std::ptr::eq(now, self.0)) {
-            // relaxed: a window that finds it late is short.
+            // relaxed: a thread that sees the old number only opens a short window.
             PROCESS.control.stamps.fetch_sub(1, Ordering::Relaxed);
         }
     }

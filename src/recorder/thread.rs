@@ -137,10 +137,10 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     number
 }
 
-/// Stores the name of the calling thread. The system keeps only the first bytes of a long name. std has the whole
-/// name, but only of threads that it has started. So std is asked only in a program all of whose threads std starts
-/// (`HEAPLEDGER_STD_THREADS`, which `cargo heapledger test` sets): for any other thread it allocates, and after the
-/// thread's local data is gone it panics.
+/// Stores the name of the calling thread. The system keeps only the first 15 bytes of a name. std has the whole name,
+/// but only for threads that it has started; for any other thread std allocates, and panics after the thread's local
+/// data is gone. So std is asked only in a program in which std starts all threads (`HEAPLEDGER_STD_THREADS`, which
+/// `cargo heapledger test` sets).
 fn name_row(row: &Row) {
     let name = system_name();
     row.set_name(&name);
