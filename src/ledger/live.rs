@@ -1,17 +1,18 @@
-//! The shared side of the ledger: blocks that outlived their thread's nursery, and frees that wait for their block.
+//! The table of live blocks that all lanes share. It holds blocks that have left the nursery of their lane (the ring of
+//! one thread), and frees that wait because their block is not booked yet.
 //!
-//! The table has 64 shards by address. Each shard is an open-addressed table of 32-byte entries behind a separate latch
-//! (see `table`). A shard grows by a quarter, and its load stays between 65 and 81 %: 39 to 49 bytes per block,
-//! including the entry itself.
+//! The table has 64 shards; the address of a block chooses the shard. Each shard is an open-addressed table of 32-byte
+//! entries behind a separate latch (see `table`). A shard grows by a quarter, so between 65 and 81 % of its places are
+//! used. A block therefore takes 39 to 49 bytes, including its entry.
 //!
-//! Threads book at different times, so an address can be in the table more than once for a while: with a block that
-//! was just allocated there, and with an older block whose free is still in another thread's ring.
+//! Threads book their events at different times, so the table can hold several blocks of one address for a while. For
+//! example, one was just allocated, and the free of an older one is still in another thread's ring.
 //!
-//! [`LiveTable::free`] decides by time which block a free means, and counts the free as ambiguous where the clocks do
-//! not decide. The size bits of the free must agree with the block's size. If they differ, most likely one event is not
-//! booked yet: the allocation of the free's block, or the free of the block in the table. So the free waits. A free
-//! that still waits after a flush carried a different size, or its block was sampled out
-//! ([`LiveTable::take_left_over`]).
+//! [`LiveTable::free`] decides by time which block a free means. If the clocks do not decide, the pairing is counted as
+//! ambiguous. The size bits in the record of the free must agree with the block's size. If they differ, most likely one
+//! event is not booked yet: the allocation of the free's block, or the free of the block in the table. So the free
+//! waits. If a free still waits after a flush, the program freed the block with a wrong size, or the block was sampled
+//! out ([`LiveTable::take_left_over`]).
 
 mod doubts;
 
@@ -27,15 +28,16 @@ use doubts::{Doubt, Doubts};
 
 /// Number of shards of the table; a power of two.
 pub(crate) const SHARDS: usize = 64;
-/// Bits of an address within the 64 KiB that share a shard.
+/// Number of low bits of an address that do not choose the shard: all blocks in the same 64 KiB are in one shard.
 const SHARD_SHIFT: u32 = 16;
 /// Number of entries of a shard's first table, which fills one page.
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
-/// Distance between the two prefetched entries of `Table::rest`: a cache line or a little more.
+/// Distance between the two prefetched entries of `Table::rest`, in entries of 24 bytes: a little more than a cache
+/// line.
 const REST_AHEAD: usize = 3;
-/// Time after a change of the level, in nanoseconds. When it has passed, every thread sees the change, and sees the
-/// words that any thread wrote before that thread saw the change. A processor takes less than a microsecond for each
-/// of the two.
+/// Time after which a change of the level (how much is recorded) is visible everywhere, in nanoseconds. After this
+/// time, every thread sees the change, and also sees the words that another thread wrote before it saw the change. A
+/// processor needs less than a microsecond to make each of these stores visible.
 pub(crate) const SEEN_NS: u64 = 1_000_000;
 /// Maximum number of frees that wait in one shard; further frees are counted as unmatched at once.
 const WAITING_MAX: u32 = 1 << 16;
@@ -45,7 +47,7 @@ const WAITING_MAX: u32 = 1 << 16;
 pub(crate) enum Placed {
     /// The block is live.
     Live,
-    /// A free was already waiting for the block.
+    /// The block was already freed, by this free, which was waiting for it.
     FreedBy(Entry),
     /// The table has reached its limit.
     Full,
@@ -62,7 +64,7 @@ pub(crate) enum Freed {
     Full,
 }
 
-/// Counters of wrong or doubtful pairings. They are rarely written.
+/// Counters of wrong and of ambiguous pairings of frees with blocks. They are rarely written.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct PairingAnomalies {
@@ -73,7 +75,7 @@ pub(crate) struct PairingAnomalies {
     pub(crate) sampled_out_freed_bytes: AtomicU64,
     /// Number of frees without a block, and of frees that found no room to wait.
     pub(crate) unmatched: AtomicU64,
-    /// The last ambiguous pairings. A measurement looks for its blocks in them.
+    /// The last ambiguous pairings. A measurement checks whether one of its blocks is among them.
     pub(crate) doubts: Doubts,
 }
 
@@ -82,11 +84,13 @@ pub(crate) struct PairingAnomalies {
 #[derive(Debug)]
 pub(crate) struct LiveTable {
     shards: [Shard; SHARDS],
-    /// Number of rounds over all lanes that flushes have begun. A waiting free notes the round of its arrival.
+    /// Number of rounds over all lanes that flushes have begun. A waiting free notes the number of the round in which
+    /// it began to wait.
     round: AtomicU32,
     /// Whether any block was ever sampled out.
     sampling_used: AtomicU32,
-    /// Time at which sampling began; 0 as soon as every free that was recorded without its whole size is booked.
+    /// Time at which sampling began, in nanoseconds; 0 as soon as every free that was recorded without its whole size
+    /// is booked.
     transition_since_ns: AtomicU64,
     pub(crate) anomalies: PairingAnomalies,
 }
@@ -96,18 +100,18 @@ pub(crate) struct LiveTable {
 struct Shard {
     latch: Latch,
     len: AtomicU32,
-    /// Page of the table in the lower half, its capacity in the upper half. They are in one word, so that they match
-    /// in a file that is read after the end of the process.
+    /// Page of the table in the lower half, its capacity in the upper half. One word holds both, so that they match in
+    /// a file that is read after the end of the process.
     table: AtomicU64,
-    /// Number of waiting frees. One entry can represent several equal frees; `waiting` and `len` count each of them.
+    /// Number of waiting frees. If an entry represents several equal frees, `waiting` and `len` count each free.
     waiting: AtomicU32,
-    /// Number of blocks that were stored at an address at which the shard already had a block.
+    /// Number of blocks in the shard beyond the first block at their address.
     overlaps: AtomicU32,
 }
 
 impl LiveTable {
-    /// Books an allocation: pairs it with a waiting free, or stores it. A waiting free without its whole size is
-    /// paired before a waiting free with its whole size (W3 of `fold::flush`).
+    /// Books an allocation: pairs the block with a waiting free, or stores the block. Waiting frees without their whole
+    /// size are paired first (W3 of `fold::flush`).
     pub(crate) fn place(&self, pages: &Pages, block: Entry) -> Placed {
         let shard = self.shard(block.address);
         let _taken = shard.latch.take();
@@ -128,7 +132,8 @@ impl LiveTable {
             }
         });
         if let Some(free) = waiting {
-            // The free means none of the other blocks, or it would not wait. It may mean one that is not booked yet.
+            // The free fits none of the other blocks, because otherwise it would not wait. But it may mean a block that
+            // is not booked yet.
             let is_ambiguous = others > 0 && free.at_ns < block.at_ns;
             self.count_if_ambiguous(is_ambiguous, Doubt::with_unknown(&block));
             table.remove_one(&free);
@@ -142,7 +147,8 @@ impl LiveTable {
         Placed::Live
     }
 
-    /// Books a free: pairs it with its block, or makes it wait. `free.size` holds the size bits of the free.
+    /// Books a free: pairs the free with its block, or makes the free wait. `free.size` holds the size bits of the
+    /// free.
     pub(crate) fn free(&self, pages: &Pages, free: Entry) -> Freed {
         let shard = self.shard(free.address);
         let _taken = shard.latch.take();
@@ -181,7 +187,7 @@ impl LiveTable {
         );
         table.remove(place);
         add(&shard.len, -1);
-        // There is one block fewer at the address, whichever was chosen.
+        // The address has one block fewer, whichever block was chosen.
         add(&shard.overlaps, -i32::from(blocks > 1));
         Freed::Block(block)
     }
@@ -189,7 +195,7 @@ impl LiveTable {
     /// Whether the shard of an address has neither a block nor a waiting free.
     #[inline(always)]
     pub(crate) fn is_empty_around(&self, address: u64) -> bool {
-        // relaxed: an entry that is added meanwhile counts as one that is added later.
+        // relaxed: an entry that is added during the call may be missed, as if it were added after the call.
         self.shard(address).len.load(Ordering::Relaxed) == 0
     }
 
@@ -229,7 +235,7 @@ impl LiveTable {
             }
         });
         match equal {
-            // The later time is kept, because a free ends only blocks that were born before it.
+            // The later time is kept, because a free ends only blocks that were allocated before it.
             Some((place, first)) => {
                 table.write(place, Entry { meta: free.meta.with_more(first.meta.more() + 1), ..free });
             }
@@ -248,14 +254,15 @@ impl LiveTable {
         if table.capacity > 0 {
             let home = home_of(address, table.capacity);
             prefetch(table.keys.wrapping_add(home));
-            // Most entries lie a little after their home, and their rest in one of two lines.
+            // Most entries are at their home or a little after it, so the rest of the entry is in one of these two
+            // cache lines.
             prefetch(table.rest.wrapping_add(home));
             prefetch(table.rest.wrapping_add(home + REST_AHEAD));
         }
     }
 
-    /// Calls `visit` with the blocks of one shard, unless there are more than `room`; returns the number of blocks.
-    /// `visit` runs under the shard's latch and must not allocate.
+    /// Calls `visit` with the blocks of one shard, unless the shard has more than `room` blocks. Returns the number of
+    /// blocks. `visit` runs under the shard's latch and must not allocate.
     pub(crate) fn blocks_of_shard(
         &self,
         pages: &Pages,
@@ -280,7 +287,7 @@ impl LiveTable {
     }
 
     /// Removes each free that has waited since before `round`, together with the oldest block at its address that
-    /// `fits` the free, and stores the pair in `found`. A free without such a block stays. See `fold::flush`.
+    /// `fits` the free, and stores the pair in `found`. A free without a fitting block stays. See `fold::flush`.
     pub(crate) fn take_left_over(
         &self,
         pages: &Pages,
@@ -318,7 +325,7 @@ impl LiveTable {
                 place += 1;
                 continue;
             };
-            // A removal may move other entries of the same row without a gap to an earlier place.
+            // A removal may move entries of the same unbroken sequence of used places to earlier places.
             let again_from = table.start_of_row(place);
             table.remove_entry(&block);
             table.remove_one(&free);
@@ -335,8 +342,8 @@ impl LiveTable {
         }
     }
 
-    /// Counts a waiting free and the block that was left over for it as an anomaly, unless the free carries its whole
-    /// size and can end the block.
+    /// Counts the pairing of a waiting free with the block that remains for it as an anomaly, unless the free carries
+    /// its whole size and can end the block.
     fn count_left_over(&self, block: &Entry, free: &Entry) {
         let anomaly = match agrees(block, free) {
             true if whole_size(free).is_some() && can_be_end(free, block) => return,
@@ -347,21 +354,22 @@ impl LiveTable {
         anomaly.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Drops the frees that carry their whole size and have waited since before a round: their blocks were sampled out.
+    /// Drops the frees that carry their whole size and have waited since before a round, because their blocks were
+    /// sampled out.
     pub(crate) fn drop_sampled_out(&self, pages: &Pages, round: u32) {
         self.remove_waiting(pages, round, |free| whole_size(free).is_some(), |free| self.dismiss(free));
     }
 
-    /// Drops all frees that have waited since before a round: their blocks were lost. Otherwise, every flush would
-    /// search for their blocks again.
+    /// Drops all frees that have waited since before a round, because their blocks were lost. If the frees stayed,
+    /// every flush would search for their blocks again.
     pub(crate) fn give_up_waiting(&self, pages: &Pages, round: u32) {
         self.remove_waiting(pages, round, |_| true, |free| self.dismiss(free));
     }
 
-    /// Counts a free that is paired with no block. Counts it as the free of a sampled-out block if it carries its whole
-    /// size and blocks were sampled out, otherwise as unmatched.
+    /// Counts a free that is paired with no block. If the free carries its whole size and blocks were sampled out, it
+    /// counts as the free of a sampled-out block, otherwise as unmatched.
     fn dismiss(&self, free: &Entry) {
-        // relaxed, all: counts for people, and a flag that is set before the first such free is recorded.
+        // relaxed, all: counts for people, and a flag that is set before the first free with a whole size is recorded.
         match whole_size(free).filter(|_| self.sampling_used.load(Ordering::Relaxed) != 0) {
             Some(size) => {
                 self.anomalies.sampled_out_frees.fetch_add(1, Ordering::Relaxed);
@@ -373,8 +381,8 @@ impl LiveTable {
         }
     }
 
-    /// Whether the free must not end the block: the free carries its whole size, and a free of the block without its
-    /// whole size may not be booked yet (W3 of `fold::flush`).
+    /// Whether a free must not end a block yet (W3 of `fold::flush`). This is the case if the free carries its whole
+    /// size, and another free of the block, without its whole size, may be in a ring.
     pub(crate) fn is_kept_from(&self, block: &Entry, free: &Entry) -> bool {
         whole_size(free).is_some()
             && self.transition_since_ns().is_some_and(|since_ns| {
@@ -382,7 +390,8 @@ impl LiveTable {
             })
     }
 
-    /// Notes that blocks are sampled out from now on. If a transition begins, `transition_since_ns` is its time.
+    /// Notes that blocks are sampled out from now on. `transition_since_ns` is the time at which a transition (W3 of
+    /// `fold::flush`) begins, if one begins.
     pub(crate) fn begin_sampling(&self, transition_since_ns: Option<u64>) {
         if let Some(since_ns) = transition_since_ns {
             // relaxed: published by the next store.
@@ -392,13 +401,14 @@ impl LiveTable {
         self.sampling_used.store(1, Ordering::Release);
     }
 
-    /// Whether blocks were ever sampled out, so that a free without a block is no anomaly if it carries its whole size.
+    /// Whether blocks were ever sampled out. If so, a free without a block is no anomaly if it carries its whole size.
     pub(crate) fn is_sampling_used(&self) -> bool {
-        // relaxed: read when a flush has brought everything together.
+        // relaxed: the flag never returns to 0, and a flush reads it after it has taken the latches of all lanes.
         self.sampling_used.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether blocks are sampled out and frees without their whole size may not be booked yet: the transition.
+    /// Whether the transition is under way: blocks are sampled out, and frees without their whole size may still be in
+    /// a ring.
     pub(crate) fn is_in_transition(&self) -> bool {
         self.transition_since_ns().is_some()
     }
@@ -409,9 +419,11 @@ impl LiveTable {
         Some(self.transition_since_ns.load(Ordering::Acquire)).filter(|since_ns| *since_ns != 0)
     }
 
-    /// Notes that every free without its whole size is booked, unless sampling has begun anew since `since_ns`.
+    /// Ends the transition that began at `since_ns`, because every free without its whole size is booked. Does nothing
+    /// if sampling has begun anew since then.
     pub(crate) fn end_transition(&self, since_ns: u64) {
-        // Release: the folds before this call are seen by a thread that sees its result.
+        // Release: pairs with the acquire in `transition_since_ns`. A thread that sees the 0 sees the folds before this
+        // call.
         let _ = self.transition_since_ns.compare_exchange(since_ns, 0, Ordering::Release, Ordering::Relaxed);
     }
 
@@ -457,7 +469,7 @@ impl LiveTable {
         self.shards.iter().map(|shard| u64::from(shard.waiting.load(Ordering::Relaxed))).sum()
     }
 
-    /// Returns the number of blocks that were stored at an address at which the table already had a block.
+    /// Returns the number of blocks in the table beyond the first block at their address.
     pub(crate) fn overlaps(&self) -> u64 {
         // relaxed: as above.
         self.shards.iter().map(|shard| u64::from(shard.overlaps.load(Ordering::Relaxed))).sum()
@@ -478,13 +490,15 @@ impl LiveTable {
     }
 }
 
-/// Whether a free can be the end of a block, judged by its size bits and its time within the time error.
+/// Whether a free can be the free of a block: the size bits agree, and the free is not older than the block by more
+/// than the time error.
 fn can_be_end(free: &Entry, block: &Entry) -> bool {
     agrees(block, free) && free.at_ns + time_error(free, block) >= block.at_ns
 }
 
-/// Returns the maximum error of the time from the block to the free, in nanoseconds. It is 0 if one thread made both,
-/// because the order of its events is known. A reallocated block is an exception: another thread may have allocated it.
+/// Returns the maximum error of the time from the block to the free, in nanoseconds. The error is 0 if one thread made
+/// both, because the order of its events is known. A reallocated block is an exception, because another thread may have
+/// allocated it.
 pub(crate) fn time_error(free: &Entry, block: &Entry) -> u64 {
     let thread = block.meta.thread();
     if thread == free.meta.thread() && thread != ROW_OF_OTHERS && block.meta.reallocs() == 0 {
@@ -493,8 +507,8 @@ pub(crate) fn time_error(free: &Entry, block: &Entry) -> u64 {
     free.meta.time_error_ns() + block.meta.time_error_ns()
 }
 
-/// Whether two waiting frees differ in nothing but their times. One entry then represents both frees, so that a search
-/// does not pass many frees of one address.
+/// Whether two waiting frees are equal except for their times. One entry then represents both frees, which shortens the
+/// search at addresses with many frees.
 fn is_equal_free(entry: &Entry, free: &Entry) -> bool {
     let same = |meta: Meta| (meta.thread(), meta.stack(), meta.is_by_realloc());
     entry.meta.is_waiting()
@@ -503,14 +517,16 @@ fn is_equal_free(entry: &Entry, free: &Entry) -> bool {
         && !free.meta.is_by_realloc()
 }
 
-/// The rank of a waiting free for a block that has just been booked. The free with the lowest rank is paired.
+/// Returns the rank of a waiting free for a block that has just been booked. The free with the lowest rank is paired
+/// with the block.
 fn rank_of_free(free: &Entry, block: &Entry) -> (bool, bool, u64) {
     (whole_size(free).is_some(), free.meta.is_by_other_side(block.meta), free.at_ns)
 }
 
-/// Whether `a` is a better match for the free than `b`. If heapledger made the free's realloc, an internal block is
-/// better; if the program made it, a block of the program. Otherwise, the youngest block born before the free is the
-/// best; without one, the oldest block that seems to be born after the free.
+/// Whether `a` is a better match for the free than `b`. If the free is part of a realloc by heapledger, an internal
+/// block is better. If it is part of a realloc by the program, a block of the program is better. Otherwise, the
+/// youngest block allocated before the free is the best. If there is none, the oldest block whose time is after the
+/// free is the best.
 fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
     let by_others = |block: &Entry| free.meta.is_by_other_side(block.meta);
     if by_others(a) != by_others(b) {
@@ -545,7 +561,7 @@ impl Shard {
             if capacity < 8 * CAPACITY_MIN { (capacity * 2).max(CAPACITY_MIN) } else { capacity / 4 * 5 };
         let wanted = wanted.next_multiple_of(CAPACITY_MIN);
         let Some(page) = pages.take_to_scatter(pages_of(wanted), For::LiveBlocks) else {
-            // The table is full before its last places are taken, because only an empty place ends a probe.
+            // Some places must stay empty, because only an empty place ends a probe.
             return len + CAPACITY_MIN / 16 < capacity;
         };
         let new = Table::at(pages, page, wanted);
@@ -558,7 +574,7 @@ impl Shard {
                 }
             }
         }
-        // The new table is complete before it is published, and published before the old one is given back.
+        // The new table is complete before it is published, and it is published before the old table is given back.
         compiler_barrier();
         self.table.store(both(page, wanted), Ordering::Relaxed);
         compiler_barrier();
@@ -578,7 +594,8 @@ impl Shard {
     /// Returns the page and the capacity of the table.
     #[inline(always)]
     fn place(&self) -> (u32, u32) {
-        // relaxed: the latch orders it, if it is held. Nobody writes to a file that is read.
+        // relaxed: the latch orders it. A caller without the latch only prefetches, or reads a file that no process
+        // writes.
         halves(self.table.load(Ordering::Relaxed))
     }
 

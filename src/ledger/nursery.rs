@@ -1,21 +1,23 @@
-//! The nursery of a lane: blocks that its thread has allocated and will most likely free soon.
+//! The nursery of a lane (the ring of one thread): young blocks, which the thread has allocated and will most likely
+//! free soon.
 //!
 //! The nursery is a hash table that only the holder of the lane's latch accesses. An address has two places, side by
-//! side in one cache line. Most blocks die young on the thread that made them, so most frees find their block here and
-//! access no shared state. If both places of a new block are taken, the older of the two blocks there is pushed out to
-//! the shared table.
+//! side in one cache line. Most blocks are freed soon by the thread that allocated them, so most frees find their block
+//! here and access no shared state. If both places of a new block are taken, the older of the two blocks there is
+//! pushed out to the shared table (`live`).
 //!
-//! Neighbours in memory are neighbours in the table. Blocks that are allocated one after the other often lie side by
-//! side, and are freed in the same order, so the processor prefetches their places. The table covers a stretch of
-//! memory of 16 bytes for each entry. Each further stretch begins at a pseudo-random place of the table, so that
+//! Adjacent blocks of memory have adjacent places in the table. Blocks that are allocated one after the other are often
+//! adjacent and freed in the same order, so the processor prefetches their places. The whole table corresponds to one
+//! stretch of memory, with 16 bytes for each entry. Each stretch begins at a pseudo-random place of the table, so that
 //! blocks at equal distances do not collide.
 //!
-//! The table starts inside the lane's pages and grows when many blocks are pushed out, up to 32,768 entries. If a
-//! table of that size still pushes most blocks out, because far more blocks are live than fit, the table is made
-//! small again for a while: a table that fits the processor's cache costs such a program less.
+//! The table starts inside the lane's pages and grows when many blocks are pushed out, up to 32,768 entries. If a table
+//! of that size still pushes most blocks out, because far more blocks are live than fit, the table is made small again
+//! for a while: a table that fits into the processor's cache costs such a program less.
 //!
 //! In a nursery, the low 32 bits of `Entry::size` hold the size, and the high 32 bits hold the running number of the
-//! allocation. At the free, that number tells how many allocations the thread has made since.
+//! allocation. At the free of the block, the difference to the current number is the number of allocations that the
+//! thread has made since.
 //!
 //! Invariant **N1**: the index of a place is less than the number of entries, which is a power of two; the table is
 //! accessed under the latch of its lane only. **N2**: an address is in the table no more than once.
@@ -29,54 +31,56 @@ use crate::sys::prefetch::prefetch;
 pub(crate) const YOUNGEST: usize = 64;
 /// Number of entries of the largest nursery.
 const ENTRIES_MAX: u32 = 32_768;
-/// Bytes of memory for each place, as a power of two: few allocators place blocks closer together.
+/// Bytes of memory for each place, as the exponent of a power of two. Few allocators place blocks closer together than
+/// 16 bytes.
 const GRAIN_SHIFT: u32 = 4;
 /// The factor by which the table grows.
 const GROWTH: u32 = 8;
 /// Number of entries of a nursery that was made small again.
 const ENTRIES_SMALL: u32 = 512;
-/// Number of entries from which on the places of a window are prefetched: more than the second-level cache has room
-/// for.
+/// Minimum number of entries at which the places of a window's addresses are prefetched. Smaller tables fit into the
+/// second-level cache.
 const ENTRIES_FAR: u64 = 8192;
 /// Bytes of an entry.
 const ENTRY_BYTES: u64 = size_of::<Entry>() as u64;
-/// Factor by which stretches of memory begin at pseudo-random places. It fits into the constant operand of a
-/// multiplication. With this factor, blocks at equal distances push no other block out: tested for twelve distances
-/// from 16 bytes to 2 MiB, and for all sizes of the table. Of 69 factors that were tried, no other has this property.
+/// Factor that gives each stretch of memory its pseudo-random first place. It fits into the constant operand of a
+/// multiplication instruction. With this factor, blocks at equal distances push no other block out. This was tested for
+/// twelve distances from 16 bytes to 2 MiB, and for all sizes of the table. Of 69 factors that were tried, no other has
+/// this property.
 const SPREAD: u64 = 0x3C51_1AFB;
 const STRETCH_SHIFT: u32 = 27;
-/// Number of allocations per entry between two checks of the size.
+/// Number of allocations per entry between two checks of the table's size.
 const ALLOCS_SEEN: u32 = 8;
 /// The table grows if one in this many allocations between two checks pushes a block out.
 const CROWDED_SHARE: u32 = 32;
-/// Number of checks before a nursery that was made small may grow again. It may grow earlier if it pushes fewer blocks
-/// out.
+/// Number of checks before a nursery that was made small may grow again. The nursery may grow earlier if it pushes
+/// fewer blocks out.
 const CHECKS_SMALL: u32 = 32;
 
-/// Place and size of a lane's nursery. All zero bytes mean the first nursery.
+/// Place and size of a lane's nursery. All zero bytes mean the first nursery, which is inside the lane's fold state.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Nursery {
-    /// Lower half: page of the table, or 0 for the first nursery, which is inside the fold state. Upper half: number of
-    /// entries. Both are in one word, so that they match in a file that is read after the end of the process.
+    /// Page of the table in the lower half (0 for the first nursery), number of entries in the upper half. One word
+    /// holds both, so that they match in a file that is read after the end of the process.
     run: u64,
     /// Number of blocks pushed out since the last check of the size.
     pub(crate) pushed_out: u32,
     /// Running number of the allocation at the last check.
     seen_at: u32,
-    /// Number of checks before the table may grow.
+    /// Number of further checks before the table may grow.
     checks_small: u32,
-    /// Number of blocks that folds of other lanes have taken since the lane's last fold.
+    /// Number of blocks that folds of other lanes have taken from the nursery since the lane's last fold.
     pub(crate) taken: u32,
 }
 
-/// The places of a nursery, for a fold.
+/// Access to the places of a nursery, for a fold.
 #[derive(Clone, Copy)]
 pub(crate) struct Places {
     start: *mut Entry,
     /// Mask of the offsets of places, in bytes: the number of entries minus one, times the bytes of an entry.
     offsets: u64,
-    /// Mask of the bits of an address that number its stretch of memory.
+    /// Mask of the bits of an address that are the number of its stretch of memory.
     stretches: u64,
 }
 
@@ -98,8 +102,8 @@ impl Nursery {
         Places::new(start, entries)
     }
 
-    /// Checks the size if enough allocations have passed since the last check. Returns the new number of entries if
-    /// the table must change its size. `allocs` is the running number of the last allocation.
+    /// Checks the size of the table if enough allocations were made since the last check. Returns the new number of
+    /// entries if the size must change. `allocs` is the running number of the last allocation.
     #[inline]
     pub(crate) fn look(&mut self, allocs: u32) -> Option<u32> {
         let (page, entries) = self.place();
@@ -122,9 +126,9 @@ impl Nursery {
         pushes_most_out.then_some(ENTRIES_SMALL)
     }
 
-    /// Copies the blocks to a table of another size, and returns that table. If both new places of a block are taken,
-    /// the older of the two blocks there goes to `push_out`. The old table stays unchanged, so that each block is in
-    /// one of the two tables at any time.
+    /// Copies the blocks to a new table of `wanted` entries, and returns the new table, or `None` if there is no
+    /// memory. If both new places of a block are taken, the older of the two blocks there goes to `push_out`. The old
+    /// table stays unchanged, so that each block is in one of the two tables at any time.
     pub(crate) fn resized(
         &self,
         pages: &Pages,
@@ -144,15 +148,15 @@ impl Nursery {
         Some(resized)
     }
 
-    /// Replaces the table by another complete table.
+    /// Replaces the table by `other`, which must be complete.
     pub(crate) fn replace_by(&mut self, other: Nursery) {
         compiler_barrier();
-        // SAFETY: a field of ours. Volatile: one store.
+        // SAFETY: the field belongs to `self`. Volatile, so that one store writes it.
         unsafe { (&raw mut self.run).write_volatile(other.run) };
         compiler_barrier();
     }
 
-    /// Gives back the memory of a replaced table.
+    /// Gives back the memory of a replaced table. A first nursery is emptied instead.
     pub(crate) fn give_up(self, pages: &Pages, first: *mut [Entry; YOUNGEST]) {
         match self.place() {
             // SAFETY: N1.
@@ -201,7 +205,8 @@ impl Places {
         if second.entry().address == address { Some(second) } else { None }
     }
 
-    /// Returns a free place for a new block, if there is one and the table has no block of this address.
+    /// Returns a free place for a new block. Returns `None` if both places are taken, or the table already has a block
+    /// of this address.
     #[inline(always)]
     pub(crate) fn vacancy(&self, address: u64) -> Option<Place> {
         let [first, second] = self.places_of(address);
@@ -213,7 +218,7 @@ impl Places {
         if beside == address { None } else { Some(first) }
     }
 
-    /// Whether the table exceeds the second-level cache, so that prefetching its places is worth its cost.
+    /// Whether the table exceeds the second-level cache, so that prefetching its places saves time.
     #[inline(always)]
     pub(crate) fn are_far(&self) -> bool {
         self.offsets >= ENTRIES_FAR * ENTRY_BYTES
@@ -230,8 +235,8 @@ impl Places {
         unsafe { (*self.start.add(place)).address }
     }
 
-    /// Returns the place for a new block: the place of a block with the same address, otherwise a free place, otherwise
-    /// the place of the older block.
+    /// Returns the place for a new block. The first choice is the place of a block with the same address, the second
+    /// choice is a free place, and the third choice is the place of the older block.
     #[inline(always)]
     fn for_block(&self, address: u64) -> usize {
         let first = self.of(address);
@@ -258,8 +263,9 @@ impl Places {
         (self.address_at(place) != 0).then(|| self.at(place))
     }
 
-    /// Stores a block in one of its places. A block that is there goes to `push_out` first, so that it is in the
-    /// nursery or in the shared table at any time: a reader may find both tables after the end of the process.
+    /// Stores a block in one of its places. If the place holds another block, that block goes to `push_out` first. So
+    /// every block is in the nursery or in the shared table at any time, also for a reader of the memory of a killed
+    /// process.
     #[inline(always)]
     pub(crate) fn bring(&self, block: Entry, push_out: impl FnOnce(Entry)) {
         let place = self.for_block(block.address);
@@ -308,7 +314,7 @@ impl Places {
         unsafe { self.start.add(place).read() }
     }
 
-    /// Overwrites a place with a block. At no time does the place hold an address with the rest of another block.
+    /// Overwrites a place with a block. The place never holds an address together with other fields of another block.
     #[inline(always)]
     pub(crate) fn put(&self, place: usize, entry: Entry) {
         let place = Place(self.start.wrapping_add(place));
@@ -330,8 +336,8 @@ impl Place {
         self.set_address(0);
     }
 
-    /// Stores a block in the place, which is empty. The address comes last: at no time does the place hold an address
-    /// with the rest of another block.
+    /// Stores a block in the place, which must be empty. The address is written last, so that the place never holds an
+    /// address without the block's other fields.
     #[inline(always)]
     pub(crate) fn fill(self, block: Entry) {
         debug_assert!(self.entry().address == 0);
@@ -353,7 +359,7 @@ impl Place {
     }
 }
 
-/// Tells the compiler that the branch with this call is the less usual one.
+/// Tells the compiler that the branch with this call is the less likely one.
 #[cold]
 fn is_less_usual() {}
 
@@ -480,7 +486,7 @@ mod tests {
 
     #[test]
     fn a_nursery_grows_while_it_holds_more_blocks_and_stays_small_where_it_does_not() {
-        // The running number wraps on the way.
+        // The running number wraps during the test.
         let mut allocs = u32::MAX - 1_000;
         let sized = |entries: u32| Nursery { run: 1 | u64::from(entries) << u32::BITS, ..Nursery::default() };
         assert_eq!(looks(&mut sized(512), &mut allocs, 2), None);

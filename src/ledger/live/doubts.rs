@@ -1,14 +1,14 @@
-//! The last ambiguous pairings, each with the stacks of the blocks that the free may have meant. A measurement checks
-//! whether one of its blocks was among them.
+//! The last ambiguous pairings of frees with blocks. A pairing has the stacks of the blocks that the free may have
+//! meant. A measurement checks whether one of its blocks was among these blocks.
 
 use super::super::entry::Entry;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Number of ambiguous pairings that are remembered.
 const REMEMBERED: u64 = 64;
-/// Number of blocks of a pairing that are remembered.
+/// Maximum number of blocks that are remembered for a pairing.
 const BLOCKS: usize = 3;
-/// Value of a place without a block.
+/// Stack number in a place without a block.
 const NO_BLOCK: u32 = u32::MAX;
 
 /// The stacks of the blocks that a free may mean.
@@ -20,12 +20,12 @@ pub(crate) struct Doubt {
 impl Doubt {
     pub(super) const NONE: Doubt = Doubt { stacks: [NO_BLOCK; BLOCKS] };
 
-    /// Returns the doubt between a block and an unknown block, which counts as outside all scopes.
+    /// Returns the doubt between a block and an unknown block. The unknown block counts as outside all scopes.
     pub(super) fn with_unknown(block: &Entry) -> Doubt {
         Doubt { stacks: [block.meta.stack(), 0, NO_BLOCK] }
     }
 
-    /// Adds a block, if there is room.
+    /// Adds the stack of a block, if there is room.
     pub(super) fn add(&mut self, block: &Entry) {
         if let Some(place) = self.stacks.iter_mut().find(|stack| **stack == NO_BLOCK) {
             *place = block.meta.stack();
@@ -63,8 +63,8 @@ impl Doubts {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Counts the ambiguous pairings after the first `before` in which `is_one` holds for the stack of some block,
-    /// but not for the stacks of all blocks. A pairing that is no longer remembered is counted too.
+    /// Counts the ambiguous pairings after the first `before` in which `is_one` holds for the stack of some block, but
+    /// not for the stacks of all blocks. Pairings that are no longer remembered are counted too.
     pub(crate) fn since(&self, before: u64, is_one: impl Fn(u32) -> bool) -> u64 {
         let now = self.count();
         let first = before.max(now.saturating_sub(REMEMBERED));

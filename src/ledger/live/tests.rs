@@ -112,7 +112,7 @@ fn size_bits_decide_and_a_choice_that_they_leave_open_is_counted() {
     }
 }
 
-/// Where the clock does not decide, the halves of a realloc tell whether the block is heapledger's or the program's.
+/// If the clock does not decide, the record of a realloc tells whether the block is heapledger's or the program's.
 #[test]
 fn a_realloc_by_heapledger_means_its_own_block_and_one_by_the_program_means_the_programs() {
     let of = |own, at_ns| Entry { meta: Meta::of_block(0, 1, 4, own, 1000), ..block(64, 8, at_ns) };
@@ -126,7 +126,7 @@ fn a_realloc_by_heapledger_means_its_own_block_and_one_by_the_program_means_the_
         }
         let taken = room.table.free(room.pages(), realloc(internal));
         assert!(matches!(taken, Freed::Block(block) if block.meta.is_own() == internal), "{taken:?}");
-        // The frees come first.
+        // Here the frees are booked before the blocks.
         let room = Room::new(1 << 24);
         for internal in [internal, !internal] {
             assert_eq!(room.table.free(room.pages(), realloc(internal)), Freed::Waits);
@@ -138,14 +138,15 @@ fn a_realloc_by_heapledger_means_its_own_block_and_one_by_the_program_means_the_
                 "{by:?} of {block:?}"
             );
         }
-        // A program may reallocate what a query gave it.
+        // A program may reallocate a block that a query returned to it.
         let room = Room::new(1 << 24);
         room.table.place(room.pages(), of(!internal, 100));
         assert!(matches!(room.table.free(room.pages(), realloc(internal)), Freed::Block(_)));
     }
 }
 
-/// A block or a free of thread `thread`, with an inexact time, and with a stack of the same number as the thread.
+/// Returns the entry of a block or a free as an event of thread `thread`, with an inexact time. The number of its stack
+/// is the number of the thread.
 fn by_thread(thread: u32, entry: Entry) -> Entry {
     let meta = match entry.meta.is_waiting() {
         true => Meta::of_waiting_free(thread, 1000),
@@ -193,7 +194,8 @@ fn a_free_with_another_layout_is_counted_once_nothing_else_can_explain_it() {
 #[test]
 fn a_free_of_another_size_waits_for_the_block_that_is_not_booked_yet() {
     let room = Room::new(1 << 24);
-    // One thread: a block of 6 bytes, freed at 20, then one of 24 bytes at 30, which another thread frees at 40.
+    // One thread allocates a block of 6 bytes and frees it at 20, then allocates a block of 24 bytes at 30. Another
+    // thread frees the second block at 40.
     room.table.place(room.pages(), block(64, 6, 10));
     assert_eq!(room.table.free(room.pages(), free(64, 24, 40)), Freed::Waits);
     let first = room.table.free(room.pages(), free(64, 6, 20));
@@ -203,7 +205,7 @@ fn a_free_of_another_size_waits_for_the_block_that_is_not_booked_yet() {
     assert_eq!((room.table.waiting(), room.table.overlaps()), (0, 0));
 }
 
-/// Blocks and frees lie close together, and each removal moves other entries, even to places before the entry that is
+/// The entries are adjacent in the table, so each removal moves other entries, even to places before the entry that is
 /// being read.
 #[test]
 fn at_one_look_every_waiting_free_gets_the_block_that_is_left_over_for_it() {
@@ -216,7 +218,7 @@ fn at_one_look_every_waiting_free_gets_the_block_that_is_left_over_for_it() {
         };
         for step in 0..100 {
             let (address, size) = ((draw(60) + 1) * 64, 8 + draw(2) * 8);
-            // These frees have old times: they cannot be the end of a block in the table.
+            // These frees have old times, so they cannot be the frees of blocks in the table.
             match draw(3) {
                 0 => drop(room.table.free(room.pages(), free(address, size, step))),
                 _ => drop(room.table.place(room.pages(), block(address, size, 1_000 + step))),
