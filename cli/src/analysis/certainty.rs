@@ -126,8 +126,8 @@ pub enum UncertaintyCause {
 }
 
 impl UncertaintyCause {
-    /// Returns the name used in exports, in snake case. The name includes the unit of the amount, unless the amount is a
-    /// number of events.
+    /// Returns the name used in exports, in snake case. The name includes the unit of the amount, unless the amount is
+    /// a number of events.
     pub const fn name(self) -> &'static str {
         match self {
             UncertaintyCause::NotInstalled => "not_installed",

@@ -17,7 +17,8 @@ use super::name_simplify::is_library;
 /// Owner of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CodeOwner {
-    /// The program: the package of `main`, other packages that Cargo did not unpack, and crates with the program's name.
+    /// The program: the package of `main`, other packages that Cargo did not unpack, and crates whose names begin with
+    /// the program's name.
     Program,
     /// A crate from a registry or a git repository, a vendored crate, or a library in another language.
     Dependency,
