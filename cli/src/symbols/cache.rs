@@ -1,17 +1,17 @@
-//! Cache of names: the names that were looked up for one profile serve later profiles of the same build.
+//! Cache of names that were looked up for one profile, for later profiles of the same build.
 
 use std::collections::HashMap;
 
 use super::{Late, Options, Progress, holders, resolve};
 use heapledger::profile::{Profile, SymbolFrame, Symbols, scope_of_address};
 
-/// Maximum number of addresses whose names are kept. Above it, all are dropped.
+/// Maximum number of addresses whose names are kept. Above this number, all names are dropped.
 pub const ADDRESSES_REMEMBERED_MAX: usize = 1 << 20;
 
-/// Names of the addresses of earlier profiles, by build id of the object and offset in the object.
+/// Names of the addresses of earlier profiles, by build id of the object and offset in it.
 ///
-/// Reading the object files of a program takes most of the time of a small dump. The second profile of the same build
-/// needs few lookups, or none.
+/// Reading the object files takes most of the time of loading a small dump. With the cache, the second profile of the
+/// same build needs few lookups.
 ///
 /// ```
 /// # let mut profiles = vec![heapledger::Profile::default()];
@@ -24,15 +24,15 @@ pub const ADDRESSES_REMEMBERED_MAX: usize = 1 << 20;
 pub struct NameCache {
     /// Names of functions and source files. The frames in `objects` hold indices into this list.
     strings: Vec<String>,
-    /// Maps each build id to the functions at each return address, as if the object were loaded at address 0. An
-    /// address without names has an empty list.
+    /// Maps each build id to the functions at each return address, as if the object were loaded at address 0. The list
+    /// of functions is empty for an address that was looked up and has no name.
     objects: HashMap<String, HashMap<u64, Vec<SymbolFrame>>>,
     addresses: usize,
 }
 
 impl NameCache {
-    /// Looks up the symbols that `profile` lacks, as [`resolve`] does. Takes symbols from the cache, and adds new ones
-    /// to it. A profile that already has names, from a bundled dump, is looked up without the cache.
+    /// Looks up the missing symbols of `profile`, as [`resolve`] does. Takes symbols from the cache, and adds newly
+    /// found symbols to the cache. The cache is not used for a profile that already has names, such as a bundled dump.
     pub fn resolve(&mut self, profile: &mut Profile, options: &Options, progress: &mut dyn FnMut(Progress)) {
         if !profile.symbols.is_empty() {
             return resolve(profile, options, progress);
@@ -47,7 +47,7 @@ impl NameCache {
         profile.symbols.frames.retain(|_, functions| !functions.is_empty());
     }
 
-    /// Returns the known symbols of the addresses; an address that is known to have none has an empty list.
+    /// Returns the cached symbols of the addresses. An address that is known to have no name has an empty list.
     fn known(&self, profile: &Profile, places: &[(u64, usize, u64)]) -> Symbols {
         let mut symbols = Symbols { strings: self.strings.clone(), ..Symbols::default() };
         for (address, module, offset) in places {
@@ -75,7 +75,8 @@ impl NameCache {
     }
 }
 
-/// Returns the distinct addresses whose names depend only on a build id: the address, the module, and the offset in it.
+/// Returns the distinct addresses whose names depend only on a build id, each with its module and its offset in the
+/// module.
 fn places(profile: &Profile) -> Vec<(u64, usize, u64)> {
     let frames = profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied());
     let mut addresses: Vec<u64> = frames.filter(|address| scope_of_address(*address).is_none()).collect();

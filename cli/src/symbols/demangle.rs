@@ -1,20 +1,20 @@
-//! Demangling of linker names: Rust's v0 and legacy schemes, then C++; any other name stays unchanged.
+//! Demangling of linker names: Rust's v0 and legacy schemes, then C++. Any other name stays unchanged.
 //!
-//! A short linker name can have a long demangled form, because a name can refer back to its parts. So the demangled
-//! form is cut at a limit.
+//! A short linker name can have a very long demangled form, because a name can refer back to its parts. So the
+//! demangled form has a maximum length.
 
 use std::fmt::{self, Write};
 
-/// Maximum length of a demangled name, in bytes; a longer name is cut and ends in `..`.
+/// Maximum length of a demangled name, in bytes. A longer name is cut and ends in `..`.
 pub const NAME_BYTES_MAX: usize = 4096;
-/// Maximum length of a C++ name that is demangled, in bytes; longer names stay mangled, because demangling takes more
-/// than linear time.
+/// Maximum length of a C++ name that is demangled, in bytes. Demangling takes more than linear time, so longer names
+/// stay mangled.
 const CPP_BYTES_MAX: usize = 2048;
 
-/// Returns the demangled form of a linker name, without the hashes that distinguish instances of a crate or a
-/// function.
+/// Returns the demangled form of a linker name. The hashes that distinguish instances of a crate or a function are left
+/// out.
 pub(super) fn demangled(name: &str) -> String {
-    // The demanglers handle the suffixes after the first version mark or compiler suffix.
+    // The demanglers also handle suffixes that compilers append, such as `.llvm.123`.
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return Bounded::text(|out| write!(out, "{rust:#}"));
     }
@@ -32,7 +32,7 @@ pub(super) fn demangled(name: &str) -> String {
     Bounded::text(|out| out.write_str(name))
 }
 
-/// Text that accepts up to [`NAME_BYTES_MAX`] bytes; a write beyond this limit returns an error.
+/// Text of at most [`NAME_BYTES_MAX`] bytes. A write beyond this limit returns an error.
 #[derive(Default)]
 struct Bounded {
     text: String,
@@ -41,7 +41,7 @@ struct Bounded {
 impl Bounded {
     fn text(write: impl FnOnce(&mut Bounded) -> fmt::Result) -> String {
         let mut bounded = Bounded::default();
-        // An error occurs only at the limit, and then the text ends in `..`.
+        // The only error is that the limit is exceeded. The text then ends in `..`.
         let _ = write(&mut bounded);
         bounded.text
     }
@@ -88,7 +88,7 @@ mod tests {
         assert!(cut.len() <= NAME_BYTES_MAX && cut.ends_with("ä.."), "{}", cut.len());
         let fits = "x".repeat(NAME_BYTES_MAX - 2);
         assert_eq!(demangled(&fits), fits);
-        // Every part refers back twice to the part before it, so each part doubles the demangled form.
+        // Every part refers back twice to the part before it, so each part doubles the length of the demangled form.
         let bomb = format!("_ZN1aI{}EEvv", (0..40).map(|n| format!("1bIS{n}_S{n}_E")).collect::<String>());
         assert!(demangled(&bomb).len() <= NAME_BYTES_MAX);
     }

@@ -1,4 +1,4 @@
-//! Symbols of one object file.
+//! Symbols of one object file: its symbol table and its debug information.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use super::demangle::demangled;
 use super::object_file::{Memory, ObjectFile, RAW_NAME_BYTES_MAX, Refusal, Symbol, SymbolTable};
 use heapledger::profile::INLINED_MAX;
 
-/// Maximum length of the line program of a compilation unit, in bytes. In memory, one byte of it can become a row of 24
-/// bytes.
+/// Maximum length of the line program of a compilation unit, in bytes. One byte can expand to a row of 24 bytes in
+/// memory.
 const LINE_PROGRAM_BYTES_MAX: usize = 64 << 20;
-/// Maximum length of all paths of a compilation unit together, as full paths, in bytes.
+/// Maximum sum of the lengths of the full paths of a compilation unit, in bytes.
 const UNIT_PATH_BYTES_MAX: u64 = 16 << 20;
-/// Maximum length of the paths of all compilation units of an object, as full paths, in bytes.
+/// Maximum sum of the lengths of the full paths of all compilation units of an object, in bytes.
 const UNITS_PATH_BYTES_MAX: u64 = 4 << 30;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
@@ -32,34 +32,34 @@ pub(super) struct Function {
     pub(super) line: u32,
 }
 
-/// Parts of an object file that are not used, with the reasons.
+/// Parts of an object file that could not be used, for the notes to the user.
 #[derive(Debug, Default)]
 pub(super) struct Unused {
-    /// Reason why the debug information of the file is not read.
+    /// Reason why the debug information of the file was not read; `None` if it was read.
     pub(super) debug_information: Option<String>,
-    /// Number of addresses in units whose split debug information (`.dwp`, `.dwo`) is missing.
+    /// Number of addresses in compilation units whose split debug information (`.dwp`, `.dwo`) was not found.
     pub(super) split: Cell<u64>,
-    /// Number of names that are too long.
+    /// Number of names that were skipped because they are too long.
     pub(super) long_names: Cell<u64>,
-    /// Whether the file has more symbols than are read.
+    /// Whether the file has more symbols than the maximum that is read.
     pub(super) symbols: bool,
 }
 
-/// Open object file.
+/// Open object file, from which functions are looked up.
 pub(super) struct Image<'a> {
     memory: &'a Memory,
     context: Option<Context<Slice<'a>>>,
     package: Option<DwarfPackage<Slice<'a>>>,
     symbols: SymbolTable<'a>,
-    /// Directories with files of split debug information, searched besides the directory in which the compiler wrote
-    /// them.
+    /// Directories with files of split debug information. They are searched after the directory in which the compiler
+    /// wrote the files.
     split_directories: Vec<PathBuf>,
     pub(super) unused: Unused,
 }
 
 impl<'a> Image<'a> {
-    /// Opens the object file at `path`. Maps its sections, and reads them on demand. Packages of split debug
-    /// information are searched at `packages`.
+    /// Opens the object file at `path`. Its sections are mapped, and read on demand. `packages` are the paths where a
+    /// package of split debug information may be.
     pub(super) fn open(
         path: &Path,
         packages: &[PathBuf],
@@ -76,13 +76,14 @@ impl<'a> Image<'a> {
         Ok(Image { memory, context, package, symbols, split_directories, unused })
     }
 
-    /// Returns the functions at an address of the file, innermost first; each except the last is inlined into the
-    /// next. Returns an empty list if the file has no function at the address. Unreadable parts of the debug
+    /// Returns the functions at an address of the file, innermost first. Each function except the last is inlined into
+    /// the next. Returns an empty list if the file has no function at the address. Unreadable parts of the debug
     /// information count as missing.
     pub(super) fn functions(&self, address: u64) -> Vec<Function> {
         let mut functions = self.by_debug_information(address);
-        // The outermost function was not inlined, so it has a symbol. The symbol is used if the debug information has
-        // no name, or a name without a path: debug information reduced to lines names a function without its modules.
+        // The outermost function was not inlined, so it has a symbol. The symbol replaces a missing name. It also
+        // replaces a name without a path, because debug information reduced to lines names a function without its
+        // modules.
         let symbol = match self.symbols.at(address) {
             Symbol::Named(symbol) => Some(symbol),
             Symbol::TooLong => {
@@ -114,8 +115,8 @@ impl<'a> Image<'a> {
         let Ok(mut frames) = self.looked_up(context.find_frames(address)) else { return functions };
         while let Ok(Some(frame)) = frames.next() {
             let Some(function) = frame.function else {
-                // The unit has a line here, and no function. The line may belong to a function that was inlined into
-                // the function of the symbol.
+                // The compilation unit has a line for this address, but no function. The line may belong to a function
+                // that was inlined into the function of the symbol.
                 if !self.has_lines_of_symbols(context, address) {
                     return functions;
                 }
@@ -136,10 +137,10 @@ impl<'a> Image<'a> {
         functions
     }
 
-    /// For an address in a unit that has lines, but no function there: whether these lines belong to the function of
-    /// the symbol. They do if the unit has only line tables, because it then lists a function only if another function
-    /// was inlined into it. They do not if the unit's split debug information is missing, because then all functions
-    /// are missing.
+    /// Whether the lines at an address belong to the function of the symbol there, if the compilation unit has lines
+    /// but no function for the address. They do if the unit has only line tables: such a unit lists a function only if
+    /// another function was inlined into it. They do not if the split debug information of the unit is missing, because
+    /// then all its functions are missing.
     fn has_lines_of_symbols(&self, context: &Context<Slice<'a>>, address: u64) -> bool {
         let Some(unit) = self.looked_up(context.find_dwarf_and_unit(address)) else { return false };
         let is_split = unit.dwo_id.is_some() && unit.dwarf.file_type == DwarfFileType::Main;
@@ -149,7 +150,7 @@ impl<'a> Image<'a> {
         !is_split
     }
 
-    /// Finishes a lookup. Loads the split debug information that the lookup asks for.
+    /// Finishes a lookup. Loads the split debug information that the lookup requests.
     fn looked_up<L: LookupContinuation<Buf = Slice<'a>>>(&self, mut lookup: LookupResult<L>) -> L::Output {
         loop {
             match lookup {
@@ -159,7 +160,8 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// Returns the split debug information of a unit: from the package, else from the unit's own file.
+    /// Returns the split debug information of a compilation unit: from the package, or else from the unit's separate
+    /// file.
     fn split(&self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
         let packed =
             self.package.as_ref().and_then(|package| package.find_cu(load.dwo_id, &load.parent).ok()?);
@@ -199,7 +201,7 @@ fn path_of(bytes: &Slice<'_>) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(bytes)))
 }
 
-/// Reads the debug information of an object, if it stays within the limits.
+/// Reads the debug information of an object. Returns an error with the reason if it is unreadable or exceeds a limit.
 fn debug_information<'a>(object: &ObjectFile<'a>, memory: &'a Memory) -> Result<Context<Slice<'a>>, String> {
     let mut dwarf = sections(object, memory, |id| Some(id.name()))?;
     dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
@@ -221,8 +223,8 @@ fn sections<'a>(
 }
 
 fn section<'a>(object: &ObjectFile<'a>, memory: &'a Memory, name: Option<&str>) -> Result<Slice<'a>, String> {
-    // The sections with the places of variables and with macros are not used. Only a package keeps them, because it is
-    // divided into units in all of its sections.
+    // Sections with the locations of variables and with macros are not needed, so they are not loaded. Only a package
+    // keeps them, because it is divided into compilation units in all its sections.
     let is_needed = |name: &&str| {
         name.ends_with(".dwo") || !name.starts_with(".debug_loc") && !name.starts_with(".debug_mac")
     };
@@ -230,8 +232,8 @@ fn section<'a>(object: &ObjectFile<'a>, memory: &'a Memory, name: Option<&str>) 
     Ok(EndianSlice::new(bytes, LittleEndian))
 }
 
-/// Checks how much memory the units would take: reading writes out the full path of each file of a line program, and a
-/// directory name of a megabyte can belong to a hundred thousand files.
+/// Checks that the line programs and paths of the units stay within the limits. Reading a line program writes out the
+/// full path of each file, and in a hostile file a hundred thousand files can share a directory name of a megabyte.
 fn check_units(dwarf: &Dwarf<Slice<'_>>) -> Result<(), String> {
     let (mut units, mut all) = (dwarf.units(), 0u64);
     while let Ok(Some(header)) = units.next() {
@@ -262,7 +264,8 @@ fn is_rust(symbol: &str) -> bool {
     symbol.starts_with("_R") || symbol.starts_with("_ZN")
 }
 
-/// Whether `name` has no path, and occurs without its generic arguments in the path `whole`.
+/// Whether `name` has no module path, and occurs in `whole`, the name with the module path. Generic arguments are
+/// ignored.
 fn is_part_of(name: &str, whole: &str) -> bool {
     let base = name.split('<').next().unwrap_or_default();
     let base = if base.contains("closure") { "closure" } else { base };

@@ -1,19 +1,17 @@
 //! Search for the file with the symbols of a module.
 //!
 //! A module of a profile has a path and a build id, both from the machine that ran the program. The file at that path
-//! may have been replaced since, so the file is used only if its build id equals the recorded one. If the file cannot
-//! be used, or has no line table, a file of the recorded build is searched in this order:
+//! may have been replaced since, so it is used only if its build id equals the recorded one. If it cannot be used, or
+//! has no line table, another file of the recorded build is searched in this order:
 //!
 //! 1. by build id, as `.build-id/xx/yyyy.debug` in the given directories and in `/usr/lib/debug`;
-//! 2. by the name of the module, with `.debug`, without a suffix or with `.dbg`, directly in a given directory;
-//! 3. by the link in the `.gnu_debuglink` section of the file: in the directory of the file, in the directory
-//!    `.debug` in that directory, and under the same path below each directory of step 1. The checksum of the link
-//!    must match;
-//! 4. if the path has another file now, by build id under any name: in the directory of the module, in the given
-//!    directories and in the directory of the dump.
+//! 2. by the name of the module, followed by `.debug`, nothing or `.dbg`, directly in a given directory;
+//! 3. by the link in the `.gnu_debuglink` section of the module's file: in the directory of that file, in its
+//!    subdirectory `.debug`, and under the same path below each directory of step 1. The checksum in the link must
+//!    match;
 //!
-//! A file with another build id is never used. Paths come from a dump, which can be hostile, so only regular files are
-//! opened, and only a hexadecimal build id becomes part of a path.
+//! A file with another build id is never used. A dump can be hostile, and paths come from it. So only regular files are
+//! opened, and a build id becomes part of a path only if it is hexadecimal.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -26,47 +24,47 @@ use heapledger::profile::Module;
 
 /// Directory in which distributions install debug files.
 const SYSTEM_DEBUG_DIRECTORY: &str = "/usr/lib/debug";
-/// Maximum number of files of a directory that are searched for a build id.
+/// Maximum number of files of a directory that are read in the search for a build id.
 const DIRECTORY_FILES_MAX: usize = 4096;
 /// Maximum length of a debug file whose checksum is computed, in bytes.
 const LINKED_BYTES_MAX: u64 = 4 << 30;
-/// End of the path of a module whose file was removed or replaced.
+/// Suffix that the system appends to the path of a module whose file was removed or replaced.
 const DELETED: &str = " (deleted)";
 
 /// Options of the search for symbols.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Directories with separate debug files. They are searched before `/usr/lib/debug`.
+    /// Directories with separate debug files, searched before `/usr/lib/debug`.
     pub debug_directories: Vec<PathBuf>,
-    /// Directory of the dump, in which files of replaced programs are searched by build id.
+    /// Directory of the dump. It is searched by build id, because copies of replaced programs may lie there.
     pub dump_directory: Option<PathBuf>,
 }
 
 /// Result of a search.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Located {
-    /// File with the names; `None` if the search found no file.
+    /// File with the symbols; `None` if no file was found.
     pub(super) file: Option<PathBuf>,
-    /// Whether the found file has a line table, which also lists inlined calls.
+    /// Whether the found file has a line table. Such a file also lists inlined calls.
     pub(super) has_lines: bool,
     /// State of the file at the path of the module.
     pub(super) own: OwnFile,
-    /// Path of the module on this machine, if it has a file.
+    /// Path of the module on this machine, whether or not a file is there.
     pub(super) path: PathBuf,
 }
 
 /// State of the file at the path of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OwnFile {
-    /// The path has the recorded file.
+    /// The path leads to the recorded file.
     Same,
-    /// The path has no file.
+    /// The path leads to no file.
     Missing,
     /// The path leads to a pipe, a device, a socket or a directory.
     NotAFile,
     /// The file is not an object file, or cannot be opened.
     NotAnObject,
-    /// The file is another build.
+    /// The file belongs to another build.
     Rebuilt {
         /// Build id of the file; empty if the file has none.
         build_id: String,
@@ -77,7 +75,7 @@ pub(super) enum OwnFile {
     Replaced,
 }
 
-/// Identification of an object file.
+/// Data that identifies an object file and its debug file.
 #[derive(Debug, Clone)]
 struct Identity {
     build_id: String,
@@ -85,12 +83,12 @@ struct Identity {
     has_lines: bool,
 }
 
-/// A search for the files of a profile's modules.
+/// Search for the files of a profile's modules.
 pub(super) struct Search<'a> {
     options: &'a Options,
     /// Start time of the program, in nanoseconds since 1970; 0 if unknown.
     started_unix_ns: u64,
-    /// Object files in the directories that were searched by build id.
+    /// Object files of each directory that was searched by build id so far.
     listed: HashMap<PathBuf, Vec<(PathBuf, Identity)>>,
 }
 
@@ -99,7 +97,7 @@ impl<'a> Search<'a> {
         Search { options, started_unix_ns, listed: HashMap::new() }
     }
 
-    /// Searches the file with the symbols of `module`.
+    /// Searches for the file with the symbols of `module`.
     pub(super) fn locate(&mut self, module: &Module) -> Located {
         let path = path_here(module);
         let identity = identify(&path);
@@ -118,7 +116,7 @@ impl<'a> Search<'a> {
         if let Some(file) = self.debug_file(module, &path, link) {
             return found(Some(file), true);
         }
-        // A file without a line table can still have names, in its symbol table.
+        // A file without a line table is still useful, because its symbol table has names.
         if own == OwnFile::Same {
             return found(Some(path.clone()), false);
         }
@@ -175,16 +173,17 @@ impl<'a> Search<'a> {
         let (name, crc32) = link?;
         let beside = path.parent()?;
         let places = [beside.join(&name), beside.join(".debug").join(&name)];
-        // A path with `..` would lead out of the directories.
+        // A path with `..` is not searched, because it would lead out of the directories.
         let mirrored = beside.strip_prefix("/").unwrap_or(beside);
         let is_inside = mirrored.components().all(|part| matches!(part, Component::Normal(_)));
         let mirrors = all.iter().filter(|_| is_inside).map(|directory| directory.join(mirrored).join(&name));
-        // A link that leads to the file itself is skipped.
+        // A link to the file itself is skipped.
         let mut places = places.into_iter().chain(mirrors).filter(|place| place != path);
         places.find(|place| fits(place) && crc32_of(place) == Some(crc32))
     }
 
-    /// Returns a file that has the build id of the module, under any name, and whether the file has a line table.
+    /// Returns a file that has the build id of the module, under any name, and whether that file has a line table.
+    /// Files with a line table are preferred.
     fn by_build_id(&mut self, module: &Module, path: &Path) -> Option<(PathBuf, bool)> {
         if module.build_id.is_empty() {
             return None;
@@ -209,9 +208,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns the path of a module on this machine. If the recorded path has no file, undoes the changes of the recorder:
-/// bytes that are not UTF-8 were written as `\xff`, and older versions kept the suffix that the system appends to the
-/// path of a replaced file.
+/// Returns the path of a module on this machine. If the recorded path has no file, undoes two changes of the recorder:
+/// bytes that are not UTF-8 were written as `\xff`, and older versions kept the suffix ` (deleted)` of a replaced file.
 fn path_here(module: &Module) -> PathBuf {
     let recorded = PathBuf::from(&module.path);
     let is_marked = module.path.ends_with(DELETED) && !module.build_id.is_empty();
@@ -223,7 +221,7 @@ fn path_here(module: &Module) -> PathBuf {
     if unescaped.symlink_metadata().is_ok() { unescaped } else { PathBuf::from(path) }
 }
 
-/// Returns a path with the original bytes in place of `\xff` and, from older versions, `\012`.
+/// Returns a path with each `\xff` (and each `\012` from older versions) replaced by the original byte.
 fn unescaped(path: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -259,13 +257,14 @@ pub(super) fn with_extension(mut name: OsString, extension: &str) -> OsString {
     name
 }
 
-/// Returns the two parts of a build id in the path of a debug file; `None` if the id is too short or not hexadecimal.
+/// Splits a build id into the two parts that form the path of a debug file, `xx` and `yyyy` of
+/// `.build-id/xx/yyyy.debug`. Returns `None` if the id is too short or not hexadecimal.
 fn split_build_id(build_id: &str) -> Option<(&str, &str)> {
     let is_hexadecimal = build_id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if build_id.len() > 2 && is_hexadecimal { build_id.split_at_checked(2) } else { None }
 }
 
-/// Reads the identification of the object file at `path`.
+/// Reads the identity of the object file at `path`.
 fn identify(path: &Path) -> Result<Identity, Refusal> {
     let memory = Memory::default();
     let object = memory.object(path)?;
@@ -276,7 +275,7 @@ fn identify(path: &Path) -> Result<Identity, Refusal> {
     })
 }
 
-/// Returns the checksum of a debug link: the CRC-32 of the whole file.
+/// Returns the checksum that a debug link states: the CRC-32 of the whole file.
 fn crc32_of(path: &Path) -> Option<u32> {
     let mut file = object_file::open(path).ok()?;
     if file.metadata().ok()?.len() > LINKED_BYTES_MAX {
@@ -355,7 +354,7 @@ mod tests {
         assert_eq!(path_here(&module("a\\xffb\\012c")), file);
         assert_eq!(path_here(&module("a\\xffb\\012c (deleted)")), file);
         assert_eq!(path_here(&module("x\\zz (deleted)")), PathBuf::from(here("x\\zz")));
-        // A file whose real name looks escaped.
+        // A file whose real name looks like an escaped name.
         std::fs::write(here("d\\012 (deleted)"), "").unwrap();
         assert_eq!(path_here(&module("d\\012 (deleted)")), PathBuf::from(here("d\\012 (deleted)")));
     }

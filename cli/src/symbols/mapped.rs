@@ -1,21 +1,22 @@
-//! Memory for object files: mappings, of which only the used pages are read, and the return of freed memory.
+//! Memory mappings of object files, of which only the used pages are read, and the return of freed memory to the
+//! system.
 
 use std::fs::File;
 
 use memmap2::Mmap;
 
-/// Maps a regular file of at most `bytes_max` bytes; `None` if it is longer, empty, or cannot be mapped.
+/// Maps a regular file. Returns `None` if it is empty, longer than `bytes_max`, or cannot be mapped.
 pub(super) fn map(file: &File, bytes_max: u64) -> Option<Mmap> {
     if file.metadata().ok()?.len() > bytes_max {
         return None;
     }
-    // SAFETY: the mapping is private and only read, and every byte is taken for hostile; a file that is cut meanwhile
-    // ends the command by a signal, as it does any reader of mappings.
+    // SAFETY: the mapping is private and only read, and every byte is treated as untrusted. If the file is cut
+    // meanwhile, a signal ends the command, as it does any program that reads a mapping.
     unsafe { Mmap::map(file) }.ok()
 }
 
-/// Returns freed memory to the system, and also the pages of this program's code. A lookup of names takes some tens of
-/// megabytes for a moment, which the allocator of the C library would keep, and runs code that is not used again.
+/// Returns freed memory to the system. A lookup of names takes some tens of megabytes for a moment, which the allocator
+/// of the C library would keep. Also drops the pages of this program's code, most of which does not run again.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn return_freed_memory() {
     let here = return_freed_memory as fn() as usize;
@@ -26,8 +27,8 @@ pub fn return_freed_memory() {
         let start = usize::from_str_radix(start, 16).ok()?;
         (start..end).contains(&here).then_some((start, end - start))
     });
-    // SAFETY: the first call touches no memory in use. The second one is about the mapping of this code, which nobody
-    // writes: its pages are read from the file again when they are run.
+    // SAFETY: the first call touches no memory in use. The second call drops the pages of this code, which nobody
+    // writes; the system reads them from the file again when they are executed.
     unsafe {
         libc::malloc_trim(0);
         if let Some((start, bytes)) = code {

@@ -6,19 +6,20 @@
 //!                                                      └── not found: a note that says what to do
 //! ```
 //!
-//! The recorded program never looks up names: the command does so later, once for each address. Names that a profile
-//! already has (a bundled dump contains its names) are kept and not looked up again.
+//! The recorded program never looks up names. The command does so later, once for each address. Names that the profile
+//! already has (a bundled dump contains its names) are kept.
 //!
 //! Invariants:
 //!
 //! 1. **A wrong name is worse than a missing one.** A file is used only if its build id equals the recorded one; see
-//!    `locate`. A symbol applies only to the addresses that its size covers. If another library may have been loaded at
-//!    the same address, the name ends in `?`.
-//! 2. **A missing name is not an error.** Addresses stay addresses if the file is missing or stripped, in the
-//!    `[vdso]` of the kernel, and in an unnamed mapping; [`Symbols::notes`] names the remedy.
-//! 3. **The found symbols bound the memory.** Files are mapped one after the other and unmapped again; each text is
-//!    stored once. Because a file can be hostile, unpacked sections and the length of names have limits
-//!    ([`UNPACKED_BYTES_MAX`], [`RAW_NAME_BYTES_MAX`]), and a note lists the refused parts.
+//!    `locate`. A symbol applies only to the addresses that its size covers. A name ends in `?` if another library may
+//!    have been loaded at the same address.
+//! 2. **A missing name is not an error.** An address stays without a name if its file is missing or stripped, or if it
+//!    lies in the `[vdso]` of the kernel or in an unnamed mapping. [`Symbols::notes`] tells the user what to do.
+//! 3. **Memory is bounded by the symbols that are found, not by the size of the files.** Files are mapped one after the
+//!    other and unmapped again, and each text is stored once. A file can be hostile, so unpacked sections and the
+//!    length of names have limits ([`UNPACKED_BYTES_MAX`], [`RAW_NAME_BYTES_MAX`]). A note lists the parts that exceed
+//!    a limit.
 //!
 //! `addr2line` reads DWARF, `object` reads the rest of an object, and `rustc-demangle` and `cpp_demangle` make names
 //! readable.
@@ -49,7 +50,7 @@ pub use object_file::{RAW_NAME_BYTES_MAX, UNPACKED_BYTES_MAX};
 pub use scopes::{name_scopes, scope_name};
 use strings::Strings;
 
-/// Progress of symbol lookup.
+/// Progress of a symbol lookup, in addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Number of processed addresses.
@@ -58,14 +59,14 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// Maximum number of modules whose files are searched. Programs have some hundred modules; a hostile file may list
+/// Maximum number of modules whose files are searched. Programs have some hundred modules, but a hostile dump may list
 /// any number.
 pub const MODULES_MAX: usize = 1024;
 /// Number of addresses between two calls of `progress`.
 const PROGRESS_STEP: u64 = 256;
 
 /// Looks up the missing symbols of all addresses in the stacks of `profile`. Stores the symbols in
-/// [`Profile::symbols`], with notes on those not found. Calls `progress` every 256 addresses, and at the end.
+/// [`Profile::symbols`], with notes on the missing ones. Calls `progress` every 256 addresses, and at the end.
 ///
 /// ```
 /// # let mut profile = heapledger::Profile::default();
@@ -96,7 +97,7 @@ pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMu
         let (image, mut counts) = open(module, addresses, &mut search, options, &memory);
         let is_uncertain = late.may_be_another(module);
         for &address in &group.addresses {
-            // A return address is the address of the instruction after the call.
+            // A return address is the address after the call instruction, so the byte before it belongs to the call.
             let in_file = address.wrapping_sub(1).wrapping_sub(module.bias);
             let mut functions = image.as_ref().map_or(Vec::new(), |image| image.functions(in_file));
             counts.count(&functions, is_uncertain);
@@ -130,8 +131,8 @@ struct Group {
     addresses: Vec<u64>,
 }
 
-/// Returns all addresses without symbols, grouped by module. The module of a return address is the module that contains
-/// the call before the address.
+/// Returns all addresses without symbols, grouped by module. A return address belongs to the module that contains the
+/// call before it.
 fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
     let mut addresses: Vec<u64> =
         profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied()).collect();
@@ -150,7 +151,7 @@ fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
     groups
 }
 
-/// Returns a function that finds the module with the call before a return address, as an index into `modules`.
+/// Returns a function that maps a return address to the module with the call before it, as an index into `modules`.
 fn holders(modules: &[Module]) -> impl Fn(u64) -> Option<usize> {
     let mut sorted: Vec<usize> = (0..modules.len()).collect();
     sorted.sort_by_key(|module| modules[*module].start);
@@ -162,12 +163,12 @@ fn holders(modules: &[Module]) -> impl Fn(u64) -> Option<usize> {
     }
 }
 
-/// Suffix of function names that may be wrong, because another module may have been at the address
+/// Suffix of a function name that may be wrong, because another module may have been loaded at the same address
 /// ([`Late::may_be_another`]).
 const UNCERTAIN: char = '?';
 
-/// The modules that were found after the start. Stacks taken after a module was found carry the module's number in the
-/// upper 16 bits of its addresses.
+/// Modules that the recorder found after the start of the process, such as plugins. Each has a number. Stacks that are
+/// taken after a module was found carry the module's number in the upper 16 bits of their addresses in it.
 struct Late<'a>(Vec<&'a Module>);
 
 impl<'a> Late<'a> {
@@ -176,8 +177,8 @@ impl<'a> Late<'a> {
         Late(late.take(MODULES_MAX).collect())
     }
 
-    /// Whether stacks at the addresses of `module` can belong to another module that was mapped there: before `module`
-    /// was found, or later.
+    /// Whether the addresses of `module` overlap those of a module that was found later. Stacks at these addresses may
+    /// then belong to either module.
     fn may_be_another(&self, module: &Module) -> bool {
         let plain = |address: u64| address & ((1 << NUMBER_SHIFT) - 1);
         self.0.iter().any(|late| {
@@ -188,11 +189,10 @@ impl<'a> Late<'a> {
     }
 }
 
-/// Position of a module's number in the addresses of stacks.
+/// Position of the module's number within an address, in bits from the lowest.
 const NUMBER_SHIFT: u32 = 48;
 
-/// Opens the file with the symbols of a module if the search finds one, and starts the counts for the note on the
-/// module.
+/// Searches the file with the symbols of a module and opens it. Also returns the counters for the note on the module.
 fn open<'a>(
     module: &Module,
     addresses: u64,
@@ -215,7 +215,7 @@ fn open<'a>(
     (image, ModuleCounts::new(module, addresses, own, has_lines, error))
 }
 
-/// Returns the paths at which a package of split debug information can be.
+/// Returns the paths at which a package of split debug information (`.dwp`) can be.
 fn packages(files: &[&Path], options: &Options) -> Vec<PathBuf> {
     let beside = files.iter().map(|file| locate::with_extension(file.as_os_str().to_owned(), "dwp").into());
     let names = files.iter().filter_map(|file| file.file_name());
@@ -225,13 +225,13 @@ fn packages(files: &[&Path], options: &Options) -> Vec<PathBuf> {
     beside.chain(given).collect()
 }
 
-/// Returns the directories in which files of split debug information can be.
+/// Returns the directories in which files of split debug information (`.dwo`) can be.
 fn split_directories(files: &[&Path], options: &Options) -> Vec<PathBuf> {
     let beside = files.iter().filter_map(|file| file.parent()).map(Path::to_owned);
     beside.chain(options.debug_directories.iter().cloned()).collect()
 }
 
-/// Whether the path of a module can be a file; the paths of kernel objects and unnamed mappings cannot.
+/// Whether the path of a module can be a file. Kernel objects and unnamed mappings have paths that are no files.
 fn is_file_name(path: &str) -> bool {
     let is_special = path.is_empty() || path.starts_with('[') || path.starts_with("//anon");
     !is_special && !path.starts_with("linux-vdso.so") && !path.starts_with("linux-gate.so")

@@ -1,4 +1,4 @@
-//! Notes on missing symbols, with the remedy.
+//! Notes to the user on missing symbols: the reason, and what to do.
 
 use super::image::{Function, Unused};
 use super::locate::OwnFile;
@@ -41,7 +41,7 @@ impl ModuleCounts {
         }
     }
 
-    /// Counts an address. `functions` are the functions found at it, and `is_uncertain` says whether they may belong to
+    /// Counts one address, with the `functions` that were found at it. `is_uncertain` says whether these may belong to
     /// another module.
     pub(super) fn count(&mut self, functions: &[Function], is_uncertain: bool) {
         self.named += u64::from(!functions.is_empty());
@@ -49,7 +49,7 @@ impl ModuleCounts {
         self.with_line += u64::from(functions.iter().any(|function| function.line > 0));
     }
 
-    /// Returns the notes on the module: the parts of its file that were not used, or the remedy for missing symbols.
+    /// Returns the notes on the module: which parts of its file were not used, and how to get missing symbols.
     pub(super) fn notes(&self, unused: Option<&Unused>) -> Vec<String> {
         let path = &self.path;
         let mut notes = Vec::new();
@@ -89,7 +89,7 @@ impl ModuleCounts {
         notes
     }
 
-    /// Returns the remedy for missing symbols; `None` if none are missing, or if no remedy exists.
+    /// Returns the sentence on how to get missing symbols. Returns `None` if none are missing, or if nothing helps.
     fn remedy(&self) -> Option<String> {
         let unnamed = self.addresses - self.named;
         let path = &self.path;
@@ -99,7 +99,8 @@ impl ModuleCounts {
                 of(unnamed)
             ));
         }
-        // With the debug file of the recorded build, the state of the object itself is irrelevant.
+        // All names were found, and lines too, perhaps in a debug file. So the state of the module's file does not
+        // matter.
         if unnamed == 0 && (self.with_line > 0 || self.is_system()) {
             return None;
         }
@@ -143,16 +144,16 @@ impl ModuleCounts {
                 of(self.addresses),
                 self.have_of(unnamed),
                 self.have_of(self.addresses - self.with_line),
-                // A build without debug information still has the names of its functions; `strip` removes both.
+                // A build without debug information still has the names of its functions. `strip` removes these too.
                 if unnamed == self.addresses { " and without `strip = true`" } else { "" }
             ),
-            // The object has a line table but code without lines: assembly, or parts built without debug information.
-            // This has no remedy.
+            // The object has a line table, but some of its code has no lines: assembly, or parts built without debug
+            // information. Nothing helps here.
             _ => return None,
         })
     }
 
-    /// Whether the object belongs to the system; missing lines in such an object are no problem.
+    /// Whether the object belongs to the system. The user does not need lines in such an object.
     fn is_system(&self) -> bool {
         ["/lib", "/usr/lib"].iter().any(|directory| self.path.starts_with(directory))
     }

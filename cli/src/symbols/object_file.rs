@@ -1,8 +1,9 @@
-//! Object files, read without trust: the path comes from a dump, and both the dump and the file can be hostile.
+//! Reader of object files that trusts no input: the path comes from a dump, and both the dump and the file can be
+//! hostile.
 //!
-//! Only regular files are opened: opening a pipe can wait for a writer for ever, and opening a device can have effects.
-//! Every length and every number in a file is limited. Names of sections are compared in place, without a search for
-//! their end, because a hundred thousand sections can share one name of a hundred megabytes.
+//! Only regular files are opened, because opening a pipe can block for ever, and opening a device can have effects.
+//! Every length and every count from a file is limited. Section names are compared in place, without a search for their
+//! end, because in a hostile file a hundred thousand sections can share one name of a hundred megabytes.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -18,7 +19,7 @@ use typed_arena::Arena;
 
 use super::mapped;
 
-/// Maximum number of bytes that are unpacked from the compressed sections of one module's files.
+/// Maximum number of bytes that are unpacked from compressed sections, for all files of one module together.
 pub const UNPACKED_BYTES_MAX: u64 = 512 << 20;
 /// Maximum length of a name or path in an object file, in bytes. A longer name is ignored.
 pub const RAW_NAME_BYTES_MAX: usize = 64 << 10;
@@ -28,32 +29,32 @@ const SECTIONS_MAX: usize = 65_536;
 const SYMBOLS_MAX: usize = 8 << 20;
 /// Maximum length of an object file, in bytes. A longer file is not read.
 const OBJECT_BYTES_MAX: u64 = 64 << 30;
-/// Maximum number of notes that are searched for the build id.
+/// Maximum number of ELF notes of an object file among which the build id is searched.
 const OBJECT_NOTES_MAX: usize = 1024;
 
-/// Reason why a path is not read.
+/// Reason why a file is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The path has no file, or the file cannot be opened.
     Missing,
-    /// A pipe, a device, a socket or a directory.
+    /// The path leads to a pipe, a device, a socket or a directory.
     NotAFile,
     /// The file is no 64-bit little-endian ELF object, or exceeds a limit.
     NotAnObject,
 }
 
-/// Opens a regular file. Never blocks, and never opens a file of another kind.
+/// Opens a regular file. Never blocks, and refuses files of any other kind.
 pub(super) fn open(path: &Path) -> Result<File, Refusal> {
     let is_file = |file: std::fs::Metadata| if file.is_file() { Ok(()) } else { Err(Refusal::NotAFile) };
     is_file(path.metadata().map_err(|_| Refusal::Missing)?)?;
-    // The file may have been replaced by a pipe or a device since the check.
+    // Checks again after opening, because a pipe or a device may have replaced the file since the first check.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file = file.map_err(|_| Refusal::Missing)?;
     is_file(file.metadata().map_err(|_| Refusal::Missing)?)?;
     Ok(file)
 }
 
-/// Memory of the files of one module: their mappings, and the unpacked sections.
+/// Memory of the files of one module: the mapped files and the unpacked sections.
 #[derive(Default)]
 pub(super) struct Memory {
     mappings: Arena<Mmap>,
@@ -68,8 +69,8 @@ impl Memory {
         ObjectFile::parse(self.mappings.alloc(mapping)).ok_or(Refusal::NotAnObject)
     }
 
-    /// Unpacks a section. Returns an error with the reason if the section is damaged, or if its length exceeds the rest
-    /// of the limit.
+    /// Unpacks a section. Returns an error with the reason if the section is damaged, or if it would exceed
+    /// [`UNPACKED_BYTES_MAX`].
     fn unpack<'a>(&'a self, packed: CompressedData<'a>) -> Result<&'a [u8], String> {
         let bytes = packed.uncompressed_size;
         let before = self.unpacked_bytes.get();
@@ -86,11 +87,11 @@ impl Memory {
     }
 }
 
-/// An object file whose headers were read.
+/// Object file whose headers were read.
 pub(super) struct ObjectFile<'a> {
     file: ElfFile64<'a, Endianness>,
     bytes: &'a [u8],
-    /// The names of the sections, one after the other.
+    /// Names of the sections, one after the other, each ended by a zero byte.
     section_names: &'a [u8],
 }
 
@@ -112,7 +113,7 @@ impl<'a> ObjectFile<'a> {
         self.file.endian()
     }
 
-    /// Returns the section of this name if it has content.
+    /// Returns the section of this name; `None` if it is missing or empty.
     fn find(&self, name: &str) -> Option<&'a SectionHeader64<Endianness>> {
         let is_named = |section: &&SectionHeader64<Endianness>| {
             let at = section.sh_name(self.endian()) as usize;
@@ -129,7 +130,7 @@ impl<'a> ObjectFile<'a> {
         self.find(name).is_some()
     }
 
-    /// Returns the content of a section, unpacked; empty if there is none.
+    /// Returns the content of a section, unpacked; empty if the file has no such section.
     pub(super) fn section(&self, name: &str, memory: &'a Memory) -> Result<&'a [u8], String> {
         let Some(section) = self.find(name) else { return Ok(&[]) };
         let wrong = |error: object::Error| format!("{name}: {error}");
@@ -148,7 +149,7 @@ impl<'a> ObjectFile<'a> {
         memory.unpack(packed).map_err(|error| format!("{name} {error}"))
     }
 
-    /// Returns the build id in hexadecimal; empty if there is none.
+    /// Returns the build id in hexadecimal; empty if the file has none.
     pub(super) fn build_id(&self) -> String {
         let endian = self.endian();
         let in_sections = self
@@ -167,8 +168,8 @@ impl<'a> ObjectFile<'a> {
         id.iter().take(64).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Returns the name and the checksum of the separate debug file. Ignores a name with a directory, because it could
-    /// lead out of the searched directories.
+    /// Returns the name and the checksum of the separate debug file, from the section `.gnu_debuglink`. A name with a
+    /// directory is ignored, because it could lead out of the searched directories.
     pub(super) fn debug_link(&self) -> Option<(String, u32)> {
         let content = self.find(".gnu_debuglink")?.data(self.endian(), self.bytes).ok()?;
         let end = content.iter().take(4096).position(|byte| *byte == 0)?;
@@ -190,8 +191,8 @@ impl<'a> ObjectFile<'a> {
         let names = strings.and_then(|strings| strings.data(self.endian(), self.bytes).ok()).unwrap_or(&[]);
         let mut entries: Vec<Entry> =
             table.iter().take(SYMBOLS_MAX).filter_map(|symbol| self.entry(symbol)).collect();
-        // Of the symbols at one address, the one with the best priority is kept; of equal ones the later, which is
-        // likely to be more specific.
+        // Of several symbols at one address, the symbol with the best priority is kept. Of symbols with the same
+        // priority, the last one is kept, because it is likely to be more specific.
         entries.reverse();
         entries.sort_by_key(|entry| (entry.address, entry.priority));
         entries.dedup_by_key(|entry| entry.address);
@@ -218,13 +219,13 @@ impl<'a> ObjectFile<'a> {
     }
 }
 
-/// A symbol of an object file.
+/// Symbol of an object file.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     address: u64,
-    /// Size of the symbol; 0 if unknown: the symbol then extends to the next one.
+    /// Size of the symbol, in bytes. 0 if the size is unknown; then the symbol extends to the next symbol.
     size: u64,
-    /// Offset of the symbol's name in the table of names.
+    /// Offset of the symbol's name in `names` of [`SymbolTable`].
     name: u32,
     priority: u8,
 }
@@ -234,7 +235,7 @@ struct Entry {
 pub(super) struct SymbolTable<'a> {
     entries: Vec<Entry>,
     names: &'a [u8],
-    /// Whether the file has more symbols than are read.
+    /// Whether the file has more than [`SYMBOLS_MAX`] symbols, so that some were not read.
     pub(super) is_cut: bool,
 }
 
@@ -248,7 +249,7 @@ pub(super) enum Symbol<'a> {
 }
 
 impl<'a> SymbolTable<'a> {
-    /// Returns the name of the symbol whose range contains an address.
+    /// Returns the name of the symbol that covers an address.
     pub(super) fn at(&self, address: u64) -> Symbol<'a> {
         let after = self.entries.partition_point(|entry| entry.address <= address);
         let Some(entry) = after.checked_sub(1).and_then(|at| self.entries.get(at)) else {

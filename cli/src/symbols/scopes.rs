@@ -1,10 +1,10 @@
-//! Names of scopes, as functions of their frames.
+//! Names of scopes. In a stack, a scope has a frame of its kind, whose function name is the name of the scope.
 
 use super::image::Function;
 use super::strings::Strings;
 use heapledger::profile::{Profile, scope_address};
 
-/// Gives the frames of scopes names such as `[scope GET /search]`. Other names stay as they are.
+/// Names the frames of scopes, as in `[scope GET /search]`. The names of other frames stay unchanged.
 ///
 /// ```
 /// use heapledger::profile::{Scope, scope_address};
@@ -29,7 +29,7 @@ pub fn name_scopes(profile: &mut Profile) {
     profile.symbols = symbols;
 }
 
-/// Returns the name of the frame of a scope.
+/// Returns the function name of the frame of a scope.
 pub fn scope_name(name: &str) -> String {
     format!("[scope {name}]")
 }

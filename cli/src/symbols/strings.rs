@@ -1,4 +1,4 @@
-//! String table of the symbols.
+//! String table of the symbols: each text is stored once and has a number.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ pub(super) struct Strings {
 }
 
 impl Strings {
-    /// Continues the string table of `symbols`; number 0 is the empty text.
+    /// Continues the string table of `symbols`. Number 0 is the empty text.
     pub(super) fn of(symbols: &mut Symbols) -> Self {
         let mut strings = Strings::default();
         if symbols.strings.first().is_none_or(|first| first.is_empty()) {
@@ -21,7 +21,7 @@ impl Strings {
             strings.numbers = known.iter().zip(0..).map(|(text, number)| (text.clone(), number)).collect();
             strings.all = known;
         } else {
-            // A table is invalid if its first text is not the empty text.
+            // A table whose first text is not empty is invalid, so all symbols are dropped.
             *symbols = Symbols::default();
         }
         strings.number(String::new());
@@ -32,14 +32,14 @@ impl Strings {
         if let Some(number) = self.numbers.get(&text) {
             return *number;
         }
-        // If all numbers are in use, the empty text replaces a new text.
+        // If all numbers are used up, a new text is replaced by the empty text.
         let Ok(number) = u32::try_from(self.all.len()) else { return 0 };
         self.all.push(text.clone());
         self.numbers.insert(text, number);
         number
     }
 
-    /// Returns the frames of functions, innermost first.
+    /// Converts functions, innermost first, to frames of a profile. Adds their texts to the table.
     pub(super) fn frames(&mut self, functions: Vec<Function>) -> Vec<SymbolFrame> {
         let outermost = functions.len().saturating_sub(1);
         let frame = |(at, Function { name, file, line }): (usize, Function)| SymbolFrame {

@@ -64,7 +64,7 @@ fn many_modules_cost_no_more_than_their_limit() {
 }
 
 /// Returns an object file with these sections, each given by its name, type, flags, link and content. A symbol table
-/// must link to section 2, the table of its names.
+/// must link to section 2, which has the names of its symbols.
 fn object(sections: &[(&str, u32, u64, u32, Vec<u8>)]) -> Vec<u8> {
     let mut names = vec![0u8];
     let mut bytes = vec![0u8; 64];
@@ -103,7 +103,7 @@ fn object(sections: &[(&str, u32, u64, u32, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-/// Returns two sections: a symbol table with one function that covers the first page, and the table of its name.
+/// Returns two sections: a symbol table with one function that covers the first 4 KiB, and the table with its name.
 fn symbols_of(name: &str) -> [(&'static str, u32, u64, u32, Vec<u8>); 2] {
     let mut table = vec![0u8; 24];
     table.extend(1u32.to_le_bytes());
@@ -112,7 +112,7 @@ fn symbols_of(name: &str) -> [(&'static str, u32, u64, u32, Vec<u8>); 2] {
     [(".symtab", 2, 0, 2, table), (".strtab", 3, 0, 0, [b"\0", name.as_bytes(), b"\0"].concat())]
 }
 
-/// Returns names and notes of the address 0x1100 in a module at 0x1000 whose file has this content.
+/// Returns the names and notes for the address 0x1100, in a module at 0x1000 whose file has this content.
 fn resolved(content: &[u8]) -> (Vec<String>, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app");
@@ -149,7 +149,7 @@ fn a_library_that_may_have_followed_another_at_its_addresses_has_names_with_a_ma
     assert_eq!(names(replaced(), &[first, second]), ("a? b".to_owned(), 1), "replaced later");
 }
 
-/// Returns the content of a packed section that claims this length.
+/// Returns the content of a compressed section whose header states `claim` as the unpacked length.
 fn packed(claim: u64) -> Vec<u8> {
     let mut content = 1u64.to_le_bytes().to_vec();
     content.extend([claim, 1].map(u64::to_le_bytes).concat());
@@ -200,7 +200,7 @@ fn freed_memory_goes_back_to_the_system() {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     };
     let blocks: Vec<Vec<u8>> = (0..256 << 10).map(|_| vec![1; 512]).collect();
-    // The last block keeps the allocator from returning the others to the system.
+    // Keeps the last block live, so that the allocator cannot return the memory before it by shrinking the heap.
     let last = std::hint::black_box(vec![1u8; 512]);
     let before = anonymous_kib();
     drop(blocks);
