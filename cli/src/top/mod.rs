@@ -1,9 +1,9 @@
-//! `heapledger top`: a running process on a terminal.
+//! `heapledger top`: shows a running process on a terminal.
 //!
-//! * [`state`] is the data of the screen: the newest figures, the order of the rows, the selected row.
+//! * [`state`] has the data of the screen: the newest figures, the order of the rows, the selected row.
 //! * [`screen`] draws the state; a test draws it into memory.
 //!
-//! The command passes keys and figures to the state. A program without a terminal prints
+//! The command passes key presses and figures to the state. Without a terminal, the command prints
 //! [`write_live`](crate::report::write_live) instead.
 
 pub mod screen;

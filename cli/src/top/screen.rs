@@ -1,4 +1,4 @@
-//! Draws the screen.
+//! Drawing of the screen from its state.
 
 use heapledger::live::LiveSite;
 use heapledger::text::escape::escaped;
@@ -17,9 +17,9 @@ const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const SELECTED: Style = Style::new().add_modifier(Modifier::REVERSED);
 const HELP: &str = "q quit  ↑↓ select  Enter stack  s sort  l g b a by column  Tab sites/scopes  p pause";
 
-/// Draws everything. `now_unix_ns` is the current time; the age of the figures is computed from it.
+/// Draws the whole screen. `now_unix_ns` is the current time in nanoseconds since 1970, for the age of the figures.
 pub fn draw(frame: &mut Frame<'_>, screen: &Screen, now_unix_ns: u64) {
-    // A small terminal shows the table without the charts, because the table matters more.
+    // A small terminal shows only the table, which matters more than the charts.
     let charts = if frame.area().height >= 20 { 5 } else { 0 };
     let parts =
         [Constraint::Length(5), Constraint::Length(charts), Constraint::Min(3), Constraint::Length(1)];

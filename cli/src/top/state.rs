@@ -1,4 +1,4 @@
-//! Data of the screen. Keys change it, and drawing reads it.
+//! State of the screen, which keys change and `draw` reads.
 
 use std::collections::VecDeque;
 
@@ -6,20 +6,20 @@ use heapledger::live::{Live, LiveScope, LiveSite};
 
 use crate::analysis::LiveNames;
 
-/// Number of seconds of the charts.
+/// Number of seconds that the charts cover.
 const SECONDS_SHOWN: usize = 300;
 
-/// The table on the screen.
+/// Table that the screen can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Table {
-    /// Sites.
+    /// Table of sites.
     #[default]
     Sites,
-    /// Scopes.
+    /// Table of scopes.
     Scopes,
 }
 
-/// The figure that ranks the rows.
+/// Figure that ranks the rows of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
     /// Live bytes.
@@ -34,7 +34,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// Returns the next figure.
+    /// Returns the next figure, in the order in which the key for sorting steps through them.
     pub const fn next(self) -> Order {
         match self {
             Order::Live => Order::Growth,
@@ -44,7 +44,7 @@ impl Order {
         }
     }
 
-    /// Returns the heading of the figure's column.
+    /// Returns the heading of the column that shows the figure.
     pub const fn heading(self) -> &'static str {
         match self {
             Order::Live => "live",
@@ -55,10 +55,10 @@ impl Order {
     }
 }
 
-/// A key with a meaning.
+/// Command that a key press gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
-    /// Ends the command, or closes the stack.
+    /// Closes the stack if it is open; else ends the program.
     Quit,
     /// Selects the row above.
     Up,
@@ -70,9 +70,9 @@ pub enum Key {
     Sort,
     /// Ranks by this figure.
     By(Order),
-    /// Shows the other table.
+    /// Shows the other of the two tables.
     Switch,
-    /// Stops taking new figures, or continues.
+    /// Ignores new figures, or accepts them again.
     Pause,
 }
 
@@ -85,12 +85,12 @@ pub struct Second {
     pub allocated_blocks: u64,
 }
 
-/// Data of the screen.
+/// State of the screen.
 #[derive(Debug, Default)]
 pub struct Screen {
     /// Newest figures.
     pub live: Live,
-    /// Functions of each stack, as far as their names have been looked up.
+    /// Names of the functions of the stacks that were looked up so far.
     pub names: LiveNames,
     /// Table on the screen.
     pub table: Table,
@@ -100,15 +100,16 @@ pub struct Screen {
     pub is_paused: bool,
     /// Whether the stack of the selected site is open.
     pub is_stack_open: bool,
-    /// Message about the source of the figures; empty while the source answers.
+    /// Message on a problem with the source of the figures; empty while the source answers.
     pub trouble: String,
-    /// Stack of the selected site, or number of the selected scope. It stays selected if its row moves.
+    /// Stack number of the selected site, or number of the selected scope. The selection follows the site or scope if
+    /// its row moves. `None` until a row is selected.
     selected: Option<u32>,
     seconds: VecDeque<(u64, Second)>,
 }
 
 impl Screen {
-    /// Takes new figures, unless the screen is paused.
+    /// Takes over new figures; ignores them while the screen is paused.
     pub fn update(&mut self, live: Live) {
         if self.is_paused {
             return;
@@ -134,7 +135,7 @@ impl Screen {
         self.live = live;
     }
 
-    /// Returns at most `count` whole seconds, oldest first. The current second is not over, and is left out.
+    /// Returns the last `count` full seconds, oldest first. The current second is left out, because it is not over.
     pub fn seconds(&self, count: usize) -> Vec<Second> {
         let whole = self.seconds.len().saturating_sub(1);
         self.seconds.iter().take(whole).skip(whole.saturating_sub(count)).map(|(_, second)| *second).collect()
@@ -171,20 +172,20 @@ impl Screen {
         }
     }
 
-    /// Returns the index of the selected row; 0 if no row was selected.
+    /// Returns the index of the selected row; 0 if no row was selected, and `None` if the table is empty.
     pub fn selected_row(&self) -> Option<usize> {
         let rows = self.rows();
         let at = self.selected.and_then(|selected| rows.iter().position(|row| *row == selected));
         at.or_else(|| (!rows.is_empty()).then_some(0))
     }
 
-    /// Returns the selected site, if the table shows sites.
+    /// Returns the selected site; `None` if the table shows scopes or is empty.
     pub fn selected_site(&self) -> Option<&LiveSite> {
         let at = self.selected_row().filter(|_| self.table == Table::Sites)?;
         self.sites().get(at).copied()
     }
 
-    /// Acts on a key. Returns `false` if the command must end.
+    /// Executes the command of a key. Returns `false` if the program must end.
     pub fn press(&mut self, key: Key) -> bool {
         match key {
             Key::Quit if self.is_stack_open => self.is_stack_open = false,
@@ -192,7 +193,7 @@ impl Screen {
             Key::Up => self.step(-1),
             Key::Down => self.step(1),
             Key::Enter => {
-                // From now on the selection follows the site.
+                // Selects the current row for good, so that the selection follows the site.
                 self.step(0);
                 self.is_stack_open = !self.is_stack_open && self.selected_site().is_some();
             }
@@ -253,7 +254,7 @@ mod tests {
             screen.press(Key::Down);
         }
         assert_eq!(screen.selected_row(), Some(2));
-        // The first press closes the stack, the second ends the command.
+        // The first press closes the stack, the second press ends the program.
         assert!(screen.press(Key::Quit) && !screen.press(Key::Quit));
     }
 
