@@ -1,21 +1,20 @@
-//! Separates the flags of reports from the flags of cargo. Both kinds stand in one command line, in any order, before
-//! `--`.
+//! Separates flags for reports from flags for cargo. Before `--`, a command line can have both kinds in any order.
 
 use std::ffi::OsString;
 
-/// A command line, split by the receiver of each argument.
+/// Command line, divided by the program that each argument is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Arguments {
-    /// Flags of reports, with their values.
+    /// Flags for the report, with their values.
     pub own: Vec<OsString>,
-    /// Flags of cargo, and names of tests.
+    /// Flags for cargo, and names of tests.
     pub cargo: Vec<OsString>,
-    /// Arguments after `--`, for the program.
+    /// Arguments after `--`, for the user's program.
     pub program: Vec<OsString>,
 }
 
-/// Splits `words`. For a flag such as `--top`, `is_own` returns whether a value follows it; `None` if it is not a flag
-/// of reports.
+/// Divides the arguments `words`. `is_own` says whether a flag such as `--top` is one for reports: it returns whether a
+/// value follows the flag, or `None` if the flag is not for reports.
 pub fn split(words: &[OsString], is_own: impl Fn(&str) -> Option<bool>) -> Arguments {
     let mut arguments = Arguments::default();
     let end = words.iter().position(|word| word == "--");

@@ -1,4 +1,4 @@
-//! Programs that already have a global allocator: the message says what to write so that heapledger wraps that
+//! Message for a program that already has a global allocator: what the user must write so that heapledger wraps this
 //! allocator.
 
 use std::fs;
@@ -9,7 +9,7 @@ use heapledger::text::escape::escaped;
 use super::library::{self, CRATE};
 use super::project::Project;
 
-/// A global allocator in source text.
+/// Global allocator found in source text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Allocator {
     file: PathBuf,
@@ -19,8 +19,9 @@ struct Allocator {
     value: String,
 }
 
-/// Returns the message for a line that the wrapper noted: package, crate, owner of the allocator, other owner. Calls
-/// `workspace`, which asks cargo for the dependencies, only if a dependency owns the allocator.
+/// Returns the message for one line of the file [`CONFLICTS`](super::wrapper::CONFLICTS): package, crate, and the two
+/// crates that define an allocator. Calls `workspace`, which asks cargo for the dependencies, only if a dependency
+/// defines one of them.
 pub(super) fn explain(noted: &str, workspace: impl Fn() -> Option<Project>) -> String {
     let fields: Vec<&str> = noted.split('\t').collect();
     let [package, program, owners @ ..] = &fields[..] else { return String::new() };
@@ -41,7 +42,7 @@ pub(super) fn explain(noted: &str, workspace: impl Fn() -> Option<Project>) -> S
     )
 }
 
-/// Returns the message for a package whose sources have a global allocator.
+/// Returns the message for a package with a global allocator in its sources; `None` if it has none.
 pub(super) fn of_package(name: &str, package: &Path) -> Option<String> {
     let allocator = found(package)?;
     Some(of_program(&escaped(name), Some(allocator), package))
@@ -72,7 +73,7 @@ fn of_program(program: &str, allocator: Option<Allocator>, package: &Path) -> St
     )
 }
 
-/// Returns the first global allocator in the sources of a package.
+/// Searches the sources of a package for a global allocator, and returns the first one.
 fn found(package: &Path) -> Option<Allocator> {
     let mut files = Vec::new();
     collect(package, &mut files, 0);
@@ -83,7 +84,7 @@ fn found(package: &Path) -> Option<Allocator> {
     })
 }
 
-/// Maximum depth of the directories that are searched, below the directory of the package.
+/// Maximum depth of the searched directories below the directory of the package.
 const DIRECTORY_DEPTH_MAX: usize = 12;
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>, depth: usize) {
@@ -103,7 +104,7 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>, depth: usize) {
     }
 }
 
-/// Returns the static below the attribute `#[global_allocator]`. The file of the result is empty.
+/// Returns the static item below the attribute `#[global_allocator]`, with an empty file name.
 fn allocator_in(text: &str) -> Option<Allocator> {
     const ATTRIBUTE: &str = "global_allocator]";
     let mut from = 0;
@@ -115,7 +116,7 @@ fn allocator_in(text: &str) -> Option<Allocator> {
         }
         let item = &text[from..];
         let (head, value) = item.split_once('=')?;
-        // Lines of further attributes also contain `=`. The static comes last.
+        // Further attributes may also contain `=`. They come before the static item.
         let declared = match head.contains("static ") {
             true => Some((head, value)),
             false => item.find("static ").and_then(|start| item[start..].split_once('=')),

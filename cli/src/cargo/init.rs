@@ -1,7 +1,7 @@
-//! `cargo heapledger init`: writes the dependency and the line into a package, behind a cargo feature, and removes both
-//! again.
+//! `cargo heapledger init`: adds the dependency and the global allocator to a package, behind a cargo feature, and
+//! removes both again.
 //!
-//! Every added line is marked, so that exactly these lines are removed, whatever else has changed since.
+//! Every added line has a mark, so that exactly these lines can be removed, even if other lines have changed since.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const LINES: [&str; 4] = [
     "static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system().on_request();",
 ];
 
-/// Change of a file.
+/// Change of a text file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     path: PathBuf,
@@ -30,13 +30,14 @@ pub struct Change {
 }
 
 impl Change {
-    /// Returns the change as lines with `+` and `-`.
+    /// Returns the change as a diff, with `+` and `-` before the changed lines.
     pub fn diff(&self) -> String {
         line_diff(&self.path.display().to_string(), &self.before, &self.after)
     }
 }
 
-/// Returns the changes that add heapledger to a program of a package; with `is_undo`, the changes that remove it.
+/// Returns the changes that add heapledger to a program of a package. With `is_undo`, returns the changes that remove
+/// it.
 pub fn changes(package: &Package, program: Option<&str>, is_undo: bool) -> Result<Vec<Change>, Problem> {
     let source = main_file(package, program)?;
     let manifest = read(&package.manifest_path)?;
@@ -59,7 +60,8 @@ pub fn changes(package: &Package, program: Option<&str>, is_undo: bool) -> Resul
     Ok(changes)
 }
 
-/// Writes the changes, and has cargo update its lock file. If cargo fails, restores the files.
+/// Writes the changes, and makes cargo update its lock file. If cargo fails, restores the files and returns cargo's
+/// error.
 pub fn apply(changes: &[Change]) -> Result<(), Problem> {
     let write = |path: &Path, text: &str| {
         fs::write(path, text).map_err(|error| Problem::Unwritable { path: path.to_owned(), error })
@@ -76,7 +78,7 @@ pub fn apply(changes: &[Change]) -> Result<(), Problem> {
     Err(problem)
 }
 
-/// Returns an error if the package already has heapledger, or another global allocator.
+/// Returns an error if the package already has heapledger or another global allocator.
 fn refuse(package: &Package, manifest: &str, main: &str) -> Result<(), Problem> {
     let is_there = manifest.lines().any(|line| {
         let line = line.trim_start();

@@ -12,30 +12,30 @@ use super::project::{Project, cargo, flag};
 use super::wrapper::{CONFLICTS, Settings};
 use super::{Problem, conflict};
 
-/// Command of cargo.
+/// Command of cargo that builds and runs the package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Run a program, or an example if cargo's flags name one.
+    /// `cargo run`: runs a program, or an example if the flags for cargo name one.
     Run,
-    /// Run the tests.
+    /// `cargo test`: runs the tests.
     Test,
-    /// Run the benches.
+    /// `cargo bench`: runs the benches.
     Bench,
 }
 
-/// A call of cargo.
+/// Prepared call of cargo.
 #[derive(Debug)]
 pub struct Invocation {
-    /// The user's workspace.
+    /// Workspace of the user.
     pub project: Project,
-    /// Directory in which the programs leave their dumps.
+    /// Directory to which the programs write their dumps.
     pub dumps: PathBuf,
     wrapper: PathBuf,
     command: Command,
 }
 
 impl Invocation {
-    /// Builds the library, and prepares the call. `program` is the executable file of `heapledger`.
+    /// Builds the library and prepares the call of cargo. `program` is the path of the executable `heapledger`.
     pub fn new(action: Action, arguments: &Arguments, program: &Path) -> Result<Invocation, Problem> {
         let flags = &arguments.cargo;
         let project = Project::find(flags, false)?;
@@ -43,8 +43,8 @@ impl Invocation {
         let dumps = directory.join("dumps");
         fs::create_dir_all(&dumps).map_err(|error| Problem::Unwritable { path: dumps.clone(), error })?;
         let library = library::build(&directory, flags, program)?;
-        // Cargo separates its outputs by the path of the wrapper, so each build of the library has its own wrapper
-        // path.
+        // Each build of the library has a wrapper at another path, because cargo uses the path of the wrapper to tell
+        // build outputs apart.
         let wrapper = place_wrapper(&directory.join("wrappers").join(&library.key), program)?;
         let chained = env::var_os("RUSTC_WORKSPACE_WRAPPER").filter(|wrapper| !wrapper.is_empty());
         Settings::Program { chained, library: library.file, dependencies: library.dependencies }
@@ -65,7 +65,8 @@ impl Invocation {
         }
         command.env("RUSTC_WORKSPACE_WRAPPER", &wrapper);
         if action == Action::Test {
-            // The name of a test's thread is the name of the test, which is longer than the name that the system keeps.
+            // The thread of a test has the test's name, which is often longer than the name that the system keeps. With
+            // this setting, heapledger reads the name from std.
             command.env("HEAPLEDGER_STD_THREADS", "1");
         }
         for (name, value) in profile_settings(action, flags) {
@@ -76,12 +77,13 @@ impl Invocation {
         Ok(Invocation { project, dumps, wrapper, command })
     }
 
-    /// Returns the command, ready to start.
+    /// Returns the command that calls cargo, ready to start.
     pub fn command(&mut self) -> &mut Command {
         &mut self.command
     }
 
-    /// Returns a message for each program that has its own global allocator. Called after cargo has failed.
+    /// Returns a message for each program that cannot be built because it already has a global allocator. To be called
+    /// after cargo has failed.
     pub fn conflicts(&self, flags: &[OsString]) -> Vec<String> {
         let noted = fs::read_to_string(self.wrapper.with_file_name(CONFLICTS)).unwrap_or_default();
         let mut lines: Vec<&str> = noted.lines().collect();
@@ -91,8 +93,8 @@ impl Invocation {
     }
 }
 
-/// Returns the settings that reports need, for the profile that cargo uses: debug information of lines with whole names
-/// of functions, and symbols that are not stripped.
+/// Returns two environment variables for the cargo profile in use, so that reports have names: limited debug
+/// information (lines, and names with their modules), and symbols that are not stripped.
 fn profile_settings(action: Action, flags: &[OsString]) -> [(String, &'static str); 2] {
     let is_release = flags.iter().any(|word| word == "--release" || word == "-r");
     let named = flag(flags, "--profile").map(|name| name.to_string_lossy().into_owned());

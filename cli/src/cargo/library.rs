@@ -1,13 +1,14 @@
-//! The library that takes the place of std: the origin of its source, and its build.
+//! Build of the library that takes the place of std, and the source from which it is built.
 //!
-//! A package of two lines is written under cargo's target directory and built with the user's cargo and compiler, once
-//! for each version of compiler and library. The source of the library comes from the first of these that exists:
+//! The library is a small package that re-exports std and adds the global allocator. It is written below cargo's target
+//! directory and built with the user's cargo and compiler, once for each version of compiler and heapledger. The source
+//! of heapledger comes from the first of these that exists:
 //!
-//! 1. the directory in `HEAPLEDGER_LIBRARY`, for work on heapledger;
-//! 2. the sources inside this command, with their `Cargo.lock`;
-//! 3. the registry, if the command was built without sources.
+//! 1. the directory in the environment variable `HEAPLEDGER_LIBRARY`, for work on heapledger;
+//! 2. the source files inside this executable, with their `Cargo.lock`;
+//! 3. the registry, if the executable was built without source files.
 //!
-//! Its dependencies come from the registry, as those of any package.
+//! The dependencies of heapledger come from the registry, as usual.
 
 use std::collections::BTreeSet;
 use std::env::consts::DLL_EXTENSION;
@@ -23,7 +24,7 @@ use super::project::{cargo, flag};
 use super::wrapper::{Settings, write_if_changed};
 use super::{Problem, WRAPPER_NAME};
 
-/// The sources of the library, each with its path; empty if the command was built without the sources.
+/// Source files of heapledger, each with its path and content. Empty if this executable was built without them.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/library_files.rs"));
 
 /// Crate name of the library that takes the place of std.
@@ -37,19 +38,20 @@ pub use ::std::*;
 static HEAP: ::heapledger::HeapLedger = ::heapledger::HeapLedger::system();
 ";
 
-/// A library that was built.
+/// Result of a build of the library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Library {
-    /// The library that takes the place of std.
+    /// File of the library that takes the place of std.
     pub file: PathBuf,
-    /// Directories of the crates that the library is linked with.
+    /// Directories with the crates on which the library depends.
     pub dependencies: Vec<PathBuf>,
-    /// Key of the build: builds with other contents have other keys.
+    /// Hash of the path, the modification time and the content of the library's file.
     pub key: String,
 }
 
-/// Builds the library below `directory`, with those flags of cargo that choose the target. If there is something to
-/// build, says so on standard error.
+/// Builds the library below `directory`. Of the user's cargo `flags`, only those that select the target, the
+/// configuration or the offline mode are used. Announces the first build on standard error, because it takes about a
+/// minute.
 pub fn build(directory: &Path, flags: &[OsString], program: &Path) -> Result<Library, Problem> {
     let package = directory.join("library");
     write_package(&package).map_err(|error| Problem::Unwritable { path: package.clone(), error })?;
@@ -69,7 +71,8 @@ pub fn build(directory: &Path, flags: &[OsString], program: &Path) -> Result<Lib
         command.arg("--config").arg(config);
     }
     for name in ["--offline", "--frozen"] {
-        // Cargo may have to remove unneeded packages from the lock file of the library, so `--locked` is not passed on.
+        // `--locked` is not passed on, because cargo may have to remove unneeded packages from the lock file of the
+        // library.
         if flags.iter().any(|word| word == name) {
             command.arg("--offline");
         }
@@ -111,8 +114,8 @@ fn built(messages: &[u8]) -> Option<Library> {
         let is_injected = message.target.is_some_and(|target| target.name == CRATE);
         for path in message.filenames {
             let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-            // Cargo chooses the directory of a crate, and versions of cargo choose differently. So the directory is
-            // taken from cargo's message.
+            // The directory is taken from cargo's message, because versions of cargo choose the directory of a crate
+            // differently.
             if extension == "rlib" || extension == DLL_EXTENSION {
                 dependencies.extend(path.parent().map(Path::to_owned));
             }
@@ -129,7 +132,7 @@ fn built(messages: &[u8]) -> Option<Library> {
     Some(Library { file, dependencies, key: format!("{:016x}", hasher.finish()) })
 }
 
-/// Returns the flags of cargo for writing all outputs into one directory, even if the user's configuration sets another
+/// Returns flags that make cargo write all outputs into one directory, even if the user's configuration sets another
 /// directory for intermediate outputs.
 pub(super) fn target_directory(path: &Path) -> [OsString; 4] {
     let build_directory = format!("build.build-dir={}", quoted(path));
@@ -140,8 +143,8 @@ fn quoted(path: &Path) -> String {
     serde_json::to_string(&path.to_string_lossy()).unwrap_or_default()
 }
 
-/// Returns the place of the library, as a manifest states it: the directory in `HEAPLEDGER_LIBRARY`, the checkout from
-/// which this command was installed, or the registry.
+/// Returns where a manifest finds heapledger, as a `path` or a `version`: the directory in `HEAPLEDGER_LIBRARY`, else
+/// the checkout from which this command was installed, else the registry.
 pub(super) fn place() -> String {
     let given = env::var_os("HEAPLEDGER_LIBRARY").filter(|path| !path.is_empty());
     let directory = given.or_else(|| option_env!("HEAPLEDGER_CHECKOUT").map(OsString::from));
@@ -151,7 +154,7 @@ pub(super) fn place() -> String {
     }
 }
 
-/// Writes the package. Writes the library's sources too, unless they come from a directory or the registry.
+/// Writes the package of the library. Also writes the source files of heapledger if these come from this executable.
 fn write_package(package: &Path) -> io::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let given = env::var_os("HEAPLEDGER_LIBRARY").filter(|path| !path.is_empty()).map(fs::canonicalize);
@@ -173,7 +176,7 @@ fn write_package(package: &Path) -> io::Result<()> {
     let lock = package.join("Cargo.lock");
     if let Some(path) = given {
         if !lock.exists() {
-            // A checkout may have no lock file.
+            // The copy fails if the checkout has no lock file, which is no problem.
             let _ = fs::copy(path.join("Cargo.lock"), lock);
         }
         return Ok(());
@@ -182,7 +185,7 @@ fn write_package(package: &Path) -> io::Result<()> {
         let path = package.join("heapledger").join(name);
         fs::create_dir_all(path.parent().unwrap_or(package))?;
         write_if_changed(&path, content)?;
-        // The lock file has the versions that heapledger is tested with. It is written only once, because cargo may
+        // The lock file names the versions with which heapledger is tested. It is written only once, because cargo may
         // change it.
         if *name == "Cargo.lock" && !lock.exists() {
             fs::write(&lock, content)?;
@@ -191,8 +194,8 @@ fn write_package(package: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates a link to this command in a directory, under the name by which the command acts as the wrapper. Returns the
-/// path of the link.
+/// Creates a link to this executable in `directory`. Called by the name of the link, the executable acts as the wrapper
+/// of the compiler. Returns the path of the link.
 pub(super) fn place_wrapper(directory: &Path, program: &Path) -> Result<PathBuf, Problem> {
     let wrapper = directory.join(WRAPPER_NAME);
     let place = || {

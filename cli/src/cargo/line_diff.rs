@@ -1,11 +1,12 @@
-//! The difference between a text and the same text with added or removed lines.
+//! Difference between two texts, one of which has only additional lines.
 
 use std::fmt::Write;
 
 /// Number of unchanged lines that are shown before and after a change.
 const CONTEXT: usize = 2;
 
-/// Returns the difference, under `name`. One of the texts must contain all lines of the other text, in the same order.
+/// Returns the difference as lines with `+` or `-`, under the file name `name`. One of the texts must contain all lines
+/// of the other text, in the same order.
 pub(super) fn line_diff(name: &str, before: &str, after: &str) -> String {
     let (sign, longer, shorter) =
         if after.len() >= before.len() { ('+', after, before) } else { ('-', before, after) };

@@ -1,4 +1,4 @@
-//! `cargo heapledger`: builds a package of the user with heapledger in it, without an edit, and runs it.
+//! `cargo heapledger`: builds a package of the user with heapledger as its allocator, without an edit, and runs it.
 //!
 //! ```text
 //!  cargo heapledger run ─► library: build heapledger and a std with it as allocator, once
@@ -7,12 +7,13 @@
 //!                       ─► the program leaves its dump in target/heapledger/dumps
 //! ```
 //!
-//! * [`project`] asks cargo about the package, and [`arguments`] separates cargo's flags from the flags of reports.
-//! * [`library`] has the sources of the library, and builds it. Cargo calls [`wrapper`] in place of the compiler.
-//! * [`invocation`] is the call of cargo.
-//! * [`conflict`] explains what to do for a program with a global allocator.
-//! * [`per_test`] gives the figures of each test from the dumps of test programs.
-//! * [`init`] writes the line and the dependency into a package, and removes them.
+//! * [`project`] reads the user's workspace from cargo, and [`arguments`] separates flags for cargo from flags for
+//!   reports.
+//! * [`library`] builds the library that takes the place of std. Cargo calls [`wrapper`] in place of the compiler.
+//! * [`invocation`] prepares the call of cargo.
+//! * [`conflict`] tells the user what to do if a program already has a global allocator.
+//! * [`per_test`] computes the figures of each test from the dumps of test programs.
+//! * [`init`] adds the dependency and the global allocator to a package for good, and removes them again.
 //!
 //! docs/CARGO.md lists the behaviour of cargo and of the compiler on which these files rely.
 
@@ -29,5 +30,5 @@ pub mod wrapper;
 
 pub use problem::Problem;
 
-/// Name of the command as the wrapper of the compiler.
+/// File name under which the `heapledger` executable acts as the wrapper of the compiler.
 pub const WRAPPER_NAME: &str = "heapledger-rustc";

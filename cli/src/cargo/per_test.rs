@@ -1,7 +1,7 @@
 //! Figures of each test, from the dumps of test programs.
 //!
-//! The harness of `cargo test` runs each test in a thread with the test's name. A dump has only the start of a thread's
-//! long name; the test program lists the whole names.
+//! The harness of `cargo test` runs each test in a thread with the test's name. In a dump, long names of threads are
+//! cut. The whole names come from the test program, which can list its tests.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -9,31 +9,33 @@ use std::process::{Command, Stdio};
 
 use heapledger::Profile;
 
-/// Text that every program with the standard test harness contains.
+/// Text that identifies a program with the standard test harness.
 const HARNESS: &[u8] = b"The FILTER string is tested against the name of all tests";
-/// Length to which heapledger cuts a thread's name, in bytes. A shorter name counts only if it equals the name of a
-/// test: a thread that a test starts without a name inherits the test's name, which the system cuts to fewer bytes.
+/// Length to which heapledger cuts a thread's name, in bytes. Only a name of this length can be the beginning of a
+/// test's name; a shorter name must equal the whole name. A thread that a test starts without a name inherits the
+/// test's name, cut by the system to an even shorter one, and must not be taken for a test.
 const CUT_NAME_BYTES: usize = 47;
 
 /// Figures of one test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestRow {
-    /// Whole name of the test. If the names of several tests begin with the thread's name: the thread's name and `..`.
+    /// Whole name of the test. If several tests have names that begin with the thread's name, the thread's name with
+    /// `..`.
     pub name: String,
-    /// Program that has the test, without cargo's hash.
+    /// Name of the program with the test, without the hash that cargo adds.
     pub program: String,
-    /// Blocks that the test's thread allocated.
+    /// Number of blocks that the test's thread allocated.
     pub blocks: u64,
-    /// Bytes that the test's thread allocated.
+    /// Number of bytes that the test's thread allocated.
     pub bytes: u64,
-    /// Bytes in `bytes` that were not freed when the program ended.
+    /// Number of these bytes that were not freed when the program ended.
     pub retained_bytes: u64,
-    /// Events of the thread that were lost.
+    /// Number of lost events of the test's thread.
     pub lost: u64,
 }
 
-/// Returns the rows of the tests in a program. `names` are the whole names of its tests. Other threads have no row:
-/// heapledger's, the main thread, and the threads that tests start.
+/// Returns the figures of each test of a test program. `names` are the whole names of its tests. Threads that are not
+/// the thread of a test are left out: heapledger's, the main thread, and the threads that tests start.
 pub fn rows(profile: &Profile, names: &[String]) -> Vec<TestRow> {
     let mut freed_elsewhere: HashMap<u32, i128> = HashMap::new();
     for crossing in &profile.crossings {
@@ -46,7 +48,7 @@ pub fn rows(profile: &Profile, names: &[String]) -> Vec<TestRow> {
             continue;
         }
         let Some(name) = whole_name(&thread.name, names) else { continue };
-        // A thread with an inherited name has its first event after the thread of the test.
+        // The test's thread has its first event before any thread that inherits the name, so only the first row counts.
         if name == thread.name && !seen.insert(&thread.name) {
             continue;
         }
@@ -64,13 +66,13 @@ pub fn rows(profile: &Profile, names: &[String]) -> Vec<TestRow> {
     rows
 }
 
-/// Returns the name of a program without what cargo adds to the names of its files: 16 hexadecimal digits.
+/// Returns the name of a program without the hash of 16 hexadecimal digits that cargo adds to file names.
 fn without_hash(program: &str) -> &str {
     let is_hash = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     program.rsplit_once('-').filter(|(_, end)| is_hash(end)).map_or(program, |(name, _)| name)
 }
 
-/// Returns the name of the test that a thread of this name runs, or `None` if the thread runs no test.
+/// Returns the name of the test that a thread with this name runs; `None` if the thread runs no test.
 fn whole_name(thread: &str, names: &[String]) -> Option<String> {
     if names.iter().any(|name| name == thread) {
         return Some(thread.to_owned());
@@ -86,7 +88,7 @@ fn whole_name(thread: &str, names: &[String]) -> Option<String> {
     }
 }
 
-/// Returns the executable file of the process, if it is a test program that cargo built below `target`.
+/// Returns the path of the process's executable if it is a test program that cargo built below `target`.
 pub fn test_program(profile: &Profile, target: &Path) -> Option<PathBuf> {
     let first = profile.process.command_line.first()?;
     let path = Path::new(&profile.process.directory).join(first);
@@ -105,7 +107,7 @@ fn contains(bytes: &[u8], text: &[u8]) -> bool {
     false
 }
 
-/// Asks a test program for the names of its tests.
+/// Runs a test program to list the names of its tests.
 pub fn names(program: &Path) -> Vec<String> {
     let mut command = Command::new(program);
     command.args(["--list", "--format", "terse"]).env("HEAPLEDGER", "off");

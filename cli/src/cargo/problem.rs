@@ -7,51 +7,51 @@ use std::path::PathBuf;
 /// Reason why a package cannot be built with heapledger in it.
 #[derive(Debug)]
 pub enum Problem {
-    /// Cargo cannot be started.
+    /// Cargo could not be started.
     NoCargo {
-        /// The system's error.
+        /// Error of the system.
         error: io::Error,
     },
     /// Cargo failed, and has printed the reason.
     Cargo {
-        /// Its exit code.
+        /// Exit code of cargo; `None` if a signal ended cargo.
         code: Option<i32>,
     },
-    /// The output of `cargo metadata` cannot be read.
+    /// The output of `cargo metadata` could not be read.
     Metadata {
-        /// Reason why it cannot be read.
+        /// Reason why the output could not be read.
         error: String,
     },
-    /// The library cannot be built. Cargo has printed the reason.
+    /// The library could not be built. Cargo has printed the reason.
     Library {
-        /// Its exit code.
+        /// Exit code of cargo; `None` if a signal ended cargo.
         code: Option<i32>,
     },
-    /// A file cannot be written.
+    /// A file could not be written.
     Unwritable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's error.
+        /// Error of the system.
         error: io::Error,
     },
-    /// A file cannot be read.
+    /// A file could not be read.
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's error.
+        /// Error of the system.
         error: io::Error,
     },
-    /// The package does not allow the change.
+    /// The package does not allow the requested change.
     Package {
-        /// Reason against the change.
+        /// Reason why the change is not possible.
         error: String,
-        /// Advice.
+        /// Advice to the user.
         hint: String,
     },
 }
 
 impl Problem {
-    /// Returns advice, if there is any.
+    /// Returns advice to the user; `None` if there is none.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Problem::NoCargo { .. } => "cargo must be in PATH, or CARGO must name it".to_owned(),

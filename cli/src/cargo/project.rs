@@ -1,4 +1,4 @@
-//! The user's workspace, as cargo describes it.
+//! The user's workspace, as cargo describes it in `cargo metadata`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,46 +8,46 @@ use serde::Deserialize;
 
 use super::Problem;
 
-/// Output of `cargo metadata` for the user's workspace.
+/// The user's workspace: a part of the output of `cargo metadata`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Project {
-    /// Cargo's directory for build outputs.
+    /// Directory for cargo's build outputs.
     pub target_directory: PathBuf,
     /// Root of the workspace.
     pub workspace_root: PathBuf,
-    /// Packages of the workspace; also all dependencies, if they were asked for.
+    /// Packages of the workspace. Includes all dependencies if [`Project::find`] was asked for them.
     pub packages: Vec<Package>,
-    /// Ids of the packages that cargo uses if no package is named.
+    /// Ids of the packages on which cargo works if the user names no package.
     #[serde(default)]
     pub workspace_default_members: Vec<String>,
 }
 
-/// A package.
+/// Package of a workspace, or a dependency.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Package {
     /// Id of the package.
     pub id: String,
     /// Name of the package.
     pub name: String,
-    /// Its `Cargo.toml`.
+    /// Path of the package's `Cargo.toml`.
     pub manifest_path: PathBuf,
     /// Targets of the package: programs, a library, tests.
     pub targets: Vec<Target>,
 }
 
-/// A part of a package that the compiler builds as one crate.
+/// Part of a package that is compiled as one crate.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Target {
     /// Name of the target.
     pub name: String,
-    /// `bin`, `lib`, `test` and others.
+    /// Kinds of the target: `bin`, `lib`, `test` and others.
     pub kind: Vec<String>,
-    /// Its main file.
+    /// Main source file of the target.
     pub src_path: PathBuf,
 }
 
 impl Project {
-    /// Runs `cargo metadata`. Passes on the `flags` that select the package and the directory.
+    /// Runs `cargo metadata`. Of the user's cargo `flags`, passes on those that `cargo metadata` accepts.
     pub fn find(flags: &[OsString], with_dependencies: bool) -> Result<Project, Problem> {
         let mut command = Command::new(cargo());
         command.args(["metadata", "--format-version", "1"]);
@@ -67,12 +67,12 @@ impl Project {
         Ok(project)
     }
 
-    /// Returns the directory for everything that `cargo heapledger` writes.
+    /// Returns the directory to which `cargo heapledger` writes all its files.
     pub fn directory(&self) -> PathBuf {
         self.target_directory.join("heapledger")
     }
 
-    /// Returns the package that `name` names; without a name, the package of the working directory.
+    /// Returns the package with this name; without a name, the package that contains the working directory.
     pub fn package(&self, name: Option<&str>) -> Option<&Package> {
         if let Some(name) = name {
             return self.packages.iter().find(|package| package.name == name);
@@ -81,13 +81,13 @@ impl Project {
         let of_here = self.packages.iter().filter(|package| {
             package.manifest_path.parent().is_some_and(|directory| here.starts_with(directory))
         });
-        // The directory of one package may contain another package.
+        // A package can lie inside the directory of another package. The innermost one counts.
         let nearest = of_here.max_by_key(|package| package.manifest_path.components().count());
         let is_member = |package: &&Package| self.workspace_default_members.contains(&package.id);
         nearest.or_else(|| self.packages.iter().find(is_member))
     }
 
-    /// Returns the directory of the package whose library has this crate name.
+    /// Returns the directory of the package whose library is the crate `crate_name`.
     pub fn directory_of(&self, crate_name: &str) -> Option<&Path> {
         let has = |package: &&Package| {
             let mut libraries =
@@ -98,12 +98,12 @@ impl Project {
     }
 }
 
-/// Returns the cargo to call: the cargo that called this command, or else `cargo`.
+/// Returns the cargo executable to call: the one that called this command, or else `cargo`.
 pub fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Has cargo resolve the dependencies of a package, and update the lock file to its manifest.
+/// Makes cargo update the lock file of a package after a change of its manifest.
 pub fn update_lock_file(manifest: &Path) -> Result<(), Problem> {
     let mut command = Command::new(cargo());
     command.args(["update", "--workspace", "--quiet", "--manifest-path"]).arg(manifest);
@@ -111,7 +111,7 @@ pub fn update_lock_file(manifest: &Path) -> Result<(), Problem> {
     if status.success() { Ok(()) } else { Err(Problem::Cargo { code: status.code() }) }
 }
 
-/// Returns the value of a flag of cargo.
+/// Returns the value of a cargo flag, given as `--flag value` or `--flag=value`.
 pub fn flag<'a>(flags: &'a [OsString], name: &str) -> Option<&'a OsStr> {
     for (at, word) in flags.iter().enumerate() {
         let Some(rest) = word.to_str().and_then(|text| text.strip_prefix(name)) else { continue };
@@ -125,7 +125,7 @@ pub fn flag<'a>(flags: &'a [OsString], name: &str) -> Option<&'a OsStr> {
     None
 }
 
-/// Returns the flags that `cargo metadata` accepts too.
+/// Returns those flags that `cargo metadata` accepts too.
 fn of_metadata(flags: &[OsString]) -> Vec<OsString> {
     let valued = ["--manifest-path", "--config"].into_iter();
     let with_value = valued.filter_map(|name| Some([OsString::from(name), flag(flags, name)?.to_owned()]));

@@ -1,12 +1,12 @@
-//! The compiler's wrapper: adds the allocator to the programs and tests that cargo compiles.
+//! Wrapper of the compiler, which adds the allocator to the programs and tests that cargo compiles.
 //!
-//! Cargo calls it in place of the compiler (`RUSTC_WORKSPACE_WRAPPER`) for the packages of the user's workspace. Its
-//! settings lie in a file beside the path by which it is called, so that a wrapper in between (sccache) cannot lose
-//! them.
+//! For the packages of the user's workspace, cargo calls the wrapper in place of the compiler
+//! (`RUSTC_WORKSPACE_WRAPPER`). The settings of the wrapper lie in a file in the directory of the wrapper. Environment
+//! variables would not do, because another wrapper in between (sccache) can drop them.
 //!
-//! The compiler takes one more pair of arguments, `--extern std=LIBRARY`: the name `std`, which every crate uses, then
-//! means a library that has all of std and a global allocator. The compiler links this library even if no code uses it,
-//! unlike other crates.
+//! The wrapper adds the arguments `--extern std=LIBRARY`. The name `std`, which every crate uses, then refers to a
+//! library that has all of std and a global allocator. The compiler always links this library, whereas it links other
+//! crates only if code uses them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
@@ -17,32 +17,32 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 /// Part of the compiler's message for a program with two global allocators.
 const CONFLICT: &str = "conflicts with global allocator in";
 
-/// Name of the settings file, in the directory of the wrapper.
+/// Name of the file with the wrapper's settings, in the directory of the wrapper.
 pub(super) const SETTINGS: &str = "settings";
-/// Name of the file with the programs that have a global allocator, in the directory of the wrapper.
+/// Name of the file that lists programs with a global allocator, in the directory of the wrapper.
 pub(super) const CONFLICTS: &str = "conflicts";
 
-/// Settings: the added arguments, and the crates that get them.
+/// Settings of the wrapper, which say which arguments to add for which crates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settings {
-    /// For the build of the library. All of its crates get additional flags.
+    /// Settings for the build of the library. All its crates get additional flags.
     Library {
-        /// The user's wrapper of the compiler, such as sccache (`RUSTC_WRAPPER`).
+        /// The user's wrapper of the compiler (`RUSTC_WRAPPER`), such as sccache.
         chained: Option<OsString>,
     },
-    /// For the build of the user's package. Programs and tests are linked with the library.
+    /// Settings for the build of the user's package. Programs and tests are linked with the library.
     Program {
         /// The user's wrapper for workspace members (`RUSTC_WORKSPACE_WRAPPER`).
         chained: Option<OsString>,
-        /// The library that takes the place of std.
+        /// File of the library that takes the place of std.
         library: PathBuf,
-        /// Directories of the crates that the library is linked with.
+        /// Directories with the crates on which the library depends.
         dependencies: Vec<PathBuf>,
     },
 }
 
 impl Settings {
-    /// Writes the settings beside the wrapper at `path`.
+    /// Writes the settings file for the wrapper at `path`.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let text = |path: &OsStr| path.to_string_lossy().into_owned();
         let chained = |chained: &Option<OsString>| chained.as_deref().map(text).unwrap_or_default();
@@ -56,7 +56,8 @@ impl Settings {
         write_if_changed(&path.with_file_name(SETTINGS), lines.join("\n").as_bytes())
     }
 
-    /// Reads the settings beside the wrapper at `path`; `None` if there are none, because this is not a wrapper.
+    /// Reads the settings file of the wrapper at `path`. Returns `None` if there is none: the program was not called as
+    /// a wrapper.
     pub fn read(path: &Path) -> Option<Settings> {
         let text = fs::read_to_string(path.with_file_name(SETTINGS)).ok()?;
         let mut lines = text.split('\n');
@@ -73,11 +74,11 @@ impl Settings {
         }
     }
 
-    /// Returns the arguments to add to a call of the compiler with `arguments`.
+    /// Returns the arguments to add to a compiler call with the given `arguments`.
     fn added(&self, arguments: &[OsString]) -> Vec<OsString> {
         match self {
-            // The bitcode allows linking into a program with LTO. The metadata allows the program to have its own copy
-            // of a crate in the same version.
+            // Embedded bitcode allows linking into a program with LTO. The metadata allows the program to contain the
+            // same version of a crate a second time.
             Settings::Library { .. } if is_compilation(arguments) => {
                 ["-Cembed-bitcode=yes", "-Cmetadata=heapledger", "--cap-lints=allow"]
                     .map(OsString::from)
@@ -103,7 +104,7 @@ impl Settings {
     }
 }
 
-/// Runs the compiler that `arguments` name, with the additions of `settings`. `path` is the path of the wrapper.
+/// Runs the compiler call in `arguments`, with the arguments that `settings` add. `path` is the path of the wrapper.
 pub fn run(settings: &Settings, path: &Path, arguments: &[OsString]) -> ExitCode {
     let added = settings.added(arguments);
     let words: Vec<&OsStr> = settings
@@ -126,13 +127,13 @@ pub fn run(settings: &Settings, path: &Path, arguments: &[OsString]) -> ExitCode
     }
 }
 
-/// Runs the compiler, and notes the package if the compiler finds a second global allocator.
+/// Runs the compiler. If it reports a second global allocator, adds a line to the file [`CONFLICTS`].
 fn watched(command: &mut Command, path: &Path) -> io::Result<ExitStatus> {
     let mut child = command.stderr(Stdio::piped()).spawn()?;
     let mut messages = BufReader::new(child.stderr.take().expect("it is piped"));
     let (mut line, mut error) = (Vec::new(), io::stderr());
     while messages.read_until(b'\n', &mut line)? > 0 {
-        // A failed write means that nobody reads the messages.
+        // A failed write means that nobody reads the messages, so the error is ignored.
         let _ = error.write_all(&line);
         let text = String::from_utf8_lossy(&line);
         if text.contains(CONFLICT) {
@@ -143,11 +144,12 @@ fn watched(command: &mut Command, path: &Path) -> io::Result<ExitStatus> {
     child.wait()
 }
 
-/// Notes the package of the program and the compiler's message.
+/// Adds a line to the file [`CONFLICTS`]: the package, the crate, and the two crates with an allocator from the
+/// message.
 fn note(path: &Path, message: &str) -> io::Result<()> {
     let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     let name = std::env::var("CARGO_CRATE_NAME").unwrap_or_default();
-    // The owner of the allocator, from "the `#[global_allocator]` in this crate conflicts …" or "in NAME".
+    // The first crate, from "the `#[global_allocator]` in this crate conflicts …" or "in NAME".
     let owner = message.split("the `#[global_allocator]` in ").nth(1).unwrap_or_default();
     let owner = owner.split(CONFLICT).next().unwrap_or_default().trim();
     let other = message.split(CONFLICT).nth(1).unwrap_or_default().trim_start_matches(':').trim_start();
@@ -156,7 +158,7 @@ fn note(path: &Path, message: &str) -> io::Result<()> {
     file.write_all(format!("{package}\t{name}\t{owner}\t{other}\n").as_bytes())
 }
 
-/// Whether the call compiles a crate, instead of asking for the compiler's properties.
+/// Whether the call compiles a crate. If not, cargo asks the compiler for its version or other properties.
 fn is_compilation(arguments: &[OsString]) -> bool {
     let is_asked = |word: &OsString| {
         let word = word.to_string_lossy();
@@ -165,7 +167,7 @@ fn is_compilation(arguments: &[OsString]) -> bool {
     value(arguments, "--crate-name").is_some_and(|name| name != "___") && !arguments.iter().any(is_asked)
 }
 
-/// Whether the call compiles a program or a test, and neither a build script nor a procedural macro.
+/// Whether the call compiles a program or a test. Build scripts and procedural macros do not count.
 fn is_program(arguments: &[OsString]) -> bool {
     let is_build_script =
         value(arguments, "--crate-name").is_some_and(|name| name.starts_with("build_script_"));
@@ -183,7 +185,7 @@ fn value(arguments: &[OsString], flag: &str) -> Option<String> {
     values(arguments, flag).next()
 }
 
-/// Returns the values of a flag, in the forms `--flag value` and `--flag=value`.
+/// Returns the values of a flag, given as `--flag value` or `--flag=value`.
 fn values<'a>(arguments: &'a [OsString], flag: &'a str) -> impl Iterator<Item = String> + 'a {
     arguments.iter().enumerate().filter_map(move |(at, word)| {
         let word = word.to_string_lossy();
@@ -194,7 +196,8 @@ fn values<'a>(arguments: &'a [OsString], flag: &'a str) -> impl Iterator<Item = 
     })
 }
 
-/// Writes a file unless it already has this content, because cargo builds again whatever depends on a newer file.
+/// Writes a file, unless it already has this content: a newer file would make cargo build everything that depends on
+/// it.
 pub(super) fn write_if_changed(path: &Path, content: &[u8]) -> io::Result<()> {
     if fs::read(path).is_ok_and(|old| old == content) { Ok(()) } else { fs::write(path, content) }
 }
