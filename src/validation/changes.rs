@@ -96,7 +96,7 @@ pub struct BaselineComparison {
     pub confidence_each: f64,
     /// Maximum deterioration that is allowed, as a share.
     pub worse_by: f64,
-    /// Start of the baseline, in milliseconds of Unix time; `None` without runs.
+    /// Start of the first run of the baseline, in milliseconds of Unix time; `None` without runs.
     pub baseline_started_at_unix_ms: Option<u64>,
     /// Reasons why the two reports cannot be compared; empty if they can.
     pub reasons: Vec<String>,

@@ -160,7 +160,7 @@ pub struct ConcurrentTestResult {
     pub os_threads: Vec<OsThreadStats>,
     /// Permanent deadlocks.
     pub deadlocks: Vec<DeadlockReport>,
-    /// Deadlocks that a time-out ends.
+    /// Deadlocks that end when one of their waits times out.
     pub transient_deadlocks: Vec<DeadlockReport>,
     /// Requests that made no progress for the deadlock time-out.
     pub stalls: Vec<StallReport>,

@@ -6,7 +6,7 @@ use super::super::report::ValidationReport;
 use super::super::result::ConcurrentTestResult;
 use super::{figures, reasons};
 
-/// Probability that all intervals of a comparison hold at once.
+/// Probability that all confidence intervals of a comparison contain the true changes at once.
 const CONFIDENCE: f64 = 0.95;
 
 impl ValidationReport {
@@ -29,8 +29,8 @@ impl ValidationReport {
 }
 
 impl BaselineComparison {
-    /// Compares `now` with `baseline`. A figure that is worse by more than `worse_by`, a share such as 0.05, is part of
-    /// [`too_much_worse`](Self::too_much_worse).
+    /// Compares `now` with `baseline`. A figure that is worse by more than `worse_by`, a share such as 0.05, is
+    /// returned by [`too_much_worse`](Self::too_much_worse).
     ///
     /// # Examples
     /// ```no_run

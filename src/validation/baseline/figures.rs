@@ -6,7 +6,8 @@ use super::super::result::ConcurrentTestResult;
 use super::super::stats::{QUANTILE_RESOLUTION, TICK_MS, mean, welch};
 use super::reasons::{lost_events, of_no_such_load, of_speed};
 
-/// The samples of one load. Their verdicts need the number of samples in the whole report.
+/// The samples of one load. The confidence of the verdicts depends on the number of compared figures in the whole
+/// report.
 pub(super) struct LoadSamples {
     load: LoadModel,
     measured: (usize, usize),
@@ -140,7 +141,7 @@ fn speed(figure: ComparedFigure, old: &Runs<'_>, new: &Runs<'_>, against: Option
 }
 
 fn completeness(old: &Runs<'_>, new: &Runs<'_>) -> Samples {
-    // The counts are untrusted: they are summed as floats because a sum of integers could overflow.
+    // The counts come from an untrusted file. They are summed as floats, because a sum of integers could overflow.
     let over_all = |runs: &Runs<'_>| {
         let mut known = runs.iter().map(|r| r.completeness.as_ref());
         let (booked, observed) = known.try_fold((0.0, 0.0), |(booked, observed), c| {
@@ -157,7 +158,8 @@ fn completeness(old: &Runs<'_>, new: &Runs<'_>) -> Samples {
     let shares = |runs: &Runs<'_>| -> Vec<f64> {
         runs.iter().filter_map(|r| r.completeness.as_ref()?.completeness).collect()
     };
-    // A share of almost one may round to one, and counts that are not conserved may give any share.
+    // With lost events the share must be below one. A share of almost one may round to one, and inconsistent counts may
+    // give any share.
     let below_one = |share: f64| share.min(1.0 - f64::EPSILON);
     match (lost(old), lost(new)) {
         (false, false) => Samples::Counted { old: 1.0, new: 1.0 },

@@ -10,14 +10,14 @@ use crate::text::escape::escaped;
 
 /// Minimum number of windows on each side for an interval.
 const WINDOWS_MIN: usize = 2;
-/// Fields of the machine that may differ between the reports, because a baseline serves to compare versions.
+/// Fields of the machine that may differ between the reports, because versions are compared with each other.
 const MACHINE_MAY_DIFFER: [&str; 2] = ["load_average", "version"];
 /// Fields of the configuration that may differ between the reports, because they change no figure.
 const CONFIG_MAY_DIFFER: [&str; 5] =
     ["repetitions", "thresholds", "target_completeness", "max_foreign_cpu", "max_concurrent_users"];
 /// Maximum allowed difference of the lengths of two windows, as a share.
 const LENGTHS_DIFFER_FROM: f64 = 0.01;
-/// Maximum number of characters of a text from a file.
+/// Maximum number of characters of a text quoted from a file.
 const QUOTED: usize = 160;
 
 /// Returns the reasons why the two reports as a whole cannot be compared; empty if there are none.

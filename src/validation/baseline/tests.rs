@@ -59,8 +59,8 @@ fn report(answer: Duration) -> ValidationReport {
     report
 }
 
-/// Returns the report with noise in each window, as large as on real machines. The share `slower` slows all windows
-/// down.
+/// Returns the report with noise in each window, as large as on real machines. All windows are slower by the share
+/// `slower`.
 fn noisy(quiet: &ValidationReport, rng: &mut UserRng, slower: f64) -> ValidationReport {
     let mut report = quiet.clone();
     for run in &mut report.runs {
@@ -140,7 +140,7 @@ fn a_planted_slowdown_is_found_and_noise_alone_is_not_called_worse() {
     }
     assert!(false_alarms <= 5, "{false_alarms} false alarms in 100");
     assert!(found >= 95, "{found} of 100 slowdowns");
-    // Without the confidence, the intervals raise many false alarms: this test would notice that it is missing.
+    // Intervals of confidence 0 raise many false alarms, so this test would notice a missing confidence.
     assert!(unadjusted > 10, "{unadjusted}");
 }
 

@@ -1,7 +1,7 @@
-//! Actors with their waits and holds, and the resources they share.
+//! Actors (users, tasks and threads) with their waits and holds, and the resources that they share.
 //!
-//! A wait or a hold is stored with its actor, under a lock that only a scan contends for. A resource only issues
-//! tickets. Watching therefore adds no lock that users share.
+//! Each actor stores its waits and holds under a separate lock, for which only a scan of the detector contends. A
+//! resource only issues tickets, the places in its queue. So watching adds no lock that users share.
 
 use std::cell::RefCell;
 use std::panic::Location;
@@ -26,7 +26,7 @@ pub struct ActorId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ResourceId(pub u64);
 
-/// A wait of an actor for units of a resource, or a hold of them.
+/// A wait of an actor for units of a resource, or a hold of units.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Edge {
     pub id: u64,
@@ -41,7 +41,7 @@ pub(super) struct Edge {
 
 #[derive(Debug)]
 pub(super) struct Edges {
-    /// Number of changes to the waits and holds.
+    /// Number of changes of the waits and holds so far.
     pub epoch: u64,
     pub waits: Vec<Edge>,
     pub holds: Vec<Edge>,
@@ -109,13 +109,13 @@ impl Actor {
         self.shared.waiting.fetch_add(1, Relaxed);
     }
 
-    /// Makes the current wait fail.
+    /// Makes the current wait fail, to break a deadlock.
     pub(super) fn fail(&self) {
         self.victim.store(true, Relaxed);
         self.notify.notify_one();
     }
 
-    /// Resolves once this actor's wait was chosen to fail.
+    /// Resolves when the wait of this actor was chosen to fail.
     pub(super) async fn failed(&self) {
         while !self.victim.swap(false, Relaxed) {
             self.notify.notified().await;
@@ -135,7 +135,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Actor>>> = const { RefCell::new(None) };
 }
 
-/// A guard that makes an actor the current actor of this thread until dropped.
+/// A guard that makes an actor the current actor of this thread until the guard is dropped.
 pub(in super::super) struct Entered(Option<Arc<Actor>>);
 
 pub(in super::super) fn enter(actor: &Arc<Actor>) -> Entered {

@@ -17,9 +17,9 @@ use super::scan::Scan;
 use super::stall::StallWatch;
 use super::token::{HoldToken, WaitToken};
 
-/// Minimum time between two scans that must agree, in nanoseconds.
+/// Minimum time between the two scans that must agree on a deadlock, in nanoseconds.
 const AGREE_AFTER_NS: u64 = 20_000_000;
-/// Time between two scans if there are no suspects; `SUSPICIOUS` is the time if there are suspects.
+/// Time between two scans if the last scan found no possible deadlock. `SUSPICIOUS` is the time if it found one.
 const CALM: Duration = Duration::from_millis(50);
 const SUSPICIOUS: Duration = Duration::from_millis(25);
 /// Maximum number of tasks and threads that stay registered although they neither wait nor hold.
@@ -44,7 +44,7 @@ struct Inner {
     stalls: Mutex<StallWatch>,
 }
 
-/// A detector that records waits and holds, and proves deadlocks. Clones share one state.
+/// A detector that records waits and holds, and proves deadlocks. All clones share one state.
 ///
 /// # Examples
 /// ```
@@ -103,12 +103,12 @@ impl DeadlockDetector {
         lock(&self.inner.reports).iter().filter(|r| r.class == DeadlockClass::Permanent).count()
     }
 
-    /// Returns the deadlocks that were found; a run reports no more than 100.
+    /// Returns the deadlocks found in the current run, at most 100.
     pub fn reports(&self) -> Vec<DeadlockReport> {
         lock(&self.inner.reports).clone()
     }
 
-    /// Returns the stalls so far.
+    /// Returns the stalled requests of the current run so far.
     pub fn stalls(&self) -> Vec<StallReport> {
         lock(&self.inner.stalls).reports()
     }
@@ -173,7 +173,7 @@ impl DeadlockDetector {
         lock(&self.inner.scan).reserve(users, &self.inner.resources);
     }
 
-    /// Makes one step of the watchdog. Returns the time until the next step and the number of permanent deadlocks.
+    /// Scans for deadlocks and stalls once. Returns the time until the next call and the number of permanent deadlocks.
     pub(in super::super) fn tick(&self, users: &[Arc<Actor>]) -> (Duration, usize) {
         let suspicious = self.inner.shared.waiting.load(Relaxed) > 0 && self.scan(AGREE_AFTER_NS);
         let name_of = |id| self.inner.resources.name(id);
@@ -192,8 +192,8 @@ impl DeadlockDetector {
         self.inner.shared.clock.now_ns()
     }
 
-    /// Fails one wait. Of all actors in reported deadlocks whose waits and holds have not changed since the report, the
-    /// actor with the youngest wait is chosen.
+    /// Makes one wait fail. The wait is the youngest wait of all actors in reported deadlocks whose waits and holds
+    /// have not changed since the report.
     pub(in super::super) fn fail_victims(&self) {
         let reported = lock(&self.inner.scan).reported.clone();
         let waits = reported.into_iter().filter_map(|(id, epoch)| {

@@ -1,4 +1,4 @@
-//! Graph reduction over counted resources.
+//! Detection of deadlocks by graph reduction, for resources of one or several units.
 //!
 //! A cycle in the wait-for graph proves a deadlock only if every resource has one unit: with a pool of three, a third
 //! holder outside the cycle may break it. Reduction is exact for counted resources (Holt, *Some deadlock properties of
@@ -12,7 +12,7 @@
 //! An actor with several concurrent waits (a `select`) finishes as soon as one of them can be served. This rule can
 //! miss a deadlock, but never reports a false one.
 
-/// A wait in a snapshot, with actor and resource as numbers.
+/// A wait in a snapshot, with the indices of actor and resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wait {
     pub actor: usize,
@@ -21,7 +21,7 @@ pub(super) struct Wait {
     pub ticket: u64,
 }
 
-/// A hold in a snapshot, with actor and resource as numbers.
+/// A hold in a snapshot, with the indices of actor and resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
     pub actor: usize,

@@ -1,7 +1,8 @@
 //! Instrumented asynchronous locks.
 //!
-//! The locks are tokio's, with reports to the detector. An acquired lock is reported as a hold, and a contended lock as
-//! a wait, each with its source line. A wait fails with [`WouldDeadlock`] if it was chosen to break a deadlock.
+//! The locks are those of tokio, and also report to the deadlock detector. An acquired lock is reported as a hold, and
+//! a contended lock as a wait, each with its source line. A wait fails with [`WouldDeadlock`] if it was chosen to break
+//! a deadlock.
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
@@ -17,7 +18,7 @@ use super::token::HoldToken;
 /// Number of units of a readers-writer lock: a reader takes one unit, a writer takes all.
 const ALL: u32 = u32::MAX;
 
-/// A guard of one of tokio's locks, with its hold in the detector.
+/// A guard of a tokio lock, with its hold in the detector.
 #[derive(Debug)]
 pub struct TrackedGuard<G> {
     // Fields drop in order of declaration: the hold must end before the next owner can acquire the lock.
@@ -61,7 +62,7 @@ impl Watched {
         TrackedGuard { _hold: self.detector.hold_at(self.resource, units, at), guard }
     }
 
-    /// Returns the guard `free` if it is there, else waits for a guard.
+    /// Acquires the lock: with the guard `free` if the lock was free, else by waiting for the guard from `wait`.
     async fn acquire<G>(
         &self,
         units: u32,

@@ -1,13 +1,13 @@
 //! Deadlock detection by proof, and classification of stalls.
 //!
-//! A slow request is no deadlock, and a deadlock exists from its first moment on. So no time-out decides here.
-//! Instrumented locks, pools and any code of the system under test report waits and holds
+//! No time-out decides whether there is a deadlock: a slow request is no deadlock, and a deadlock exists before any
+//! time-out. Instead, instrumented locks, pools and any code of the system under test report waits and holds
 //! ([`DeadlockDetector::waiting`], [`DeadlockDetector::acquired`]). A scan proves by graph reduction (module `graph`)
-//! that no order of releases can free some actors. A scan of a running system could mix two moments, so every actor
-//! carries an epoch that each change increments. A finding counts only if two scans at least 20 ms from each other
-//! agree on actors and epochs, because a real deadlock does not change.
+//! that no order of releases can free some actors. A scan of a running system could mix two moments. So every actor has
+//! an epoch, a number that each change of its waits and holds increments. A finding counts only if two scans at least
+//! 20 ms from each other agree on actors and epochs, because a real deadlock does not change.
 //!
-//! An actor is a user of the benchmark, else the current task, else the current thread.
+//! An actor is a user of the benchmark. Outside a request, the actor is the current task, or else the current thread.
 //!
 //! | observation | report |
 //! | --- | --- |

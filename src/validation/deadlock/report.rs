@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The error of a wait that was failed to break a deadlock.
+/// The error of a wait that was made to fail, to break a deadlock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this wait was part of a deadlock and was failed to break it: release all resources and try again")]
 pub struct WouldDeadlock;
 
-/// The class of a deadlock: whether a time-out will end it.
+/// The class of a deadlock, which tells whether a time-out will end the deadlock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeadlockClass {
     /// No time-out will end the deadlock.
@@ -51,7 +51,7 @@ pub struct WaitEdge {
 pub struct DeadlockReport {
     /// The deadlocked actors.
     pub actors: Vec<WaitEdge>,
-    /// Class of the deadlock: whether a time-out will end it.
+    /// Class of the deadlock, which tells whether a time-out will end the deadlock.
     pub class: DeadlockClass,
     /// Time from the start of the last wait to the report, in milliseconds.
     pub detected_after_ms: f64,
@@ -98,8 +98,8 @@ pub struct StallReport {
     pub class: StallClass,
     /// Name of the registered resource that the user waits for.
     pub waiting_on: Option<String>,
-    /// What the kernel reports of the thread that polls the request. `None` if the request was not inside one poll
-    /// from the first observation to the second.
+    /// State of the thread that polls the request, from the kernel. `None` if the request was not inside the same poll
+    /// at both observations.
     pub kernel: Option<ThreadEvidence>,
     /// Whether the request ended later.
     pub ended: bool,

@@ -1,4 +1,5 @@
-//! The scan: it copies all waits and holds, reduces the graph, and reports the findings on which two scans agree.
+//! The scan for deadlocks: it copies all waits and holds, reduces the graph, and reports findings on which two scans
+//! agree.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -10,20 +11,21 @@ use super::report::{DeadlockClass, DeadlockReport, Hold, WaitEdge};
 
 /// Maximum number of reports.
 const REPORTS_MAX: usize = 100;
-/// Minimum age of the oldest wait, in nanoseconds, at which a scan of the watchdog reduces the graph.
+/// Minimum age of the oldest wait, in nanoseconds, for a periodic scan to reduce the graph.
 const PATIENCE_NS: u64 = 25_000_000;
 
-/// The state of an actor, as its number and its epoch.
+/// The number and the epoch of an actor, which identify one state of its waits and holds.
 type Version = (ActorId, u64);
 
-/// The findings so far, and the buffers of a scan, which are kept so that scanning a contended run does not allocate.
+/// The findings so far, and the buffers of a scan. The buffers are kept so that scanning a contended run does not
+/// allocate.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     snapshot: Snapshot,
     actors: Vec<Version>,
     free: Vec<i64>,
     stuck: Vec<usize>,
-    /// Suspects of the last scan, each with the time of its first suspicion in nanoseconds.
+    /// Actors that the last scan found stuck, each with the time of the first scan that found this, in nanoseconds.
     suspects: Vec<(Version, u64)>,
     next_suspects: Vec<(Version, u64)>,
     /// Actors of the reported deadlocks.
@@ -51,7 +53,8 @@ impl Scan {
         self.suspects.clear();
     }
 
-    /// Scans once. A finding younger than `agree_after_ns` stays a suspect. Returns whether there are suspects.
+    /// Scans once. An actor found stuck for less than `agree_after_ns` stays a suspect. Returns whether there are
+    /// suspects.
     pub fn run(
         &mut self,
         actors: &[Arc<Actor>],
@@ -75,7 +78,7 @@ impl Scan {
         let agreed: Vec<usize> =
             suspects.filter(|((_, since), _)| now_ns - since >= agree_after_ns).map(|(_, &i)| i).collect();
         for part in self.snapshot.components(&agreed) {
-            // Actors that queue behind a known deadlock make no new deadlock.
+            // Actors that queue behind a known deadlock are no new deadlock.
             let is_known = part.iter().any(|&i| self.reported.contains(&self.actors[i]));
             self.reported.extend(part.iter().map(|&i| self.actors[i]));
             if !is_known && reports.len() < REPORTS_MAX {
@@ -85,7 +88,7 @@ impl Scan {
         agreed.len() < self.suspects.len()
     }
 
-    /// Copies all waits and holds. Returns the age of the oldest wait in nanoseconds.
+    /// Copies all waits and holds. Returns the age of the oldest wait, in nanoseconds.
     fn take_snapshot(&mut self, actors: &[Arc<Actor>], resources: &Resources, now_ns: u64) -> u64 {
         let Snapshot { capacities, waits, holds } = &mut self.snapshot;
         resources.capacities(capacities);

@@ -1,8 +1,7 @@
 //! Classification of stalled requests.
-//!
 //! A stalled user is observed twice, at an interval of 100 ms. The kernel's figures for the thread that polls the user
-//! separate a livelock from a block: in a livelock the thread wants the processor (time used plus time in the run
-//! queue). Counting the run queue matters on a busy machine, where a spinning thread may get only half a core.
+//! show whether the stall is a livelock. In a livelock the thread wants the processor (time used plus time in the run
+//! queue). The run queue counts, because on a busy machine a spinning thread may get only half a core.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

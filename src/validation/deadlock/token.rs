@@ -50,7 +50,7 @@ impl Drop for WaitToken {
     }
 }
 
-/// The token of units held. Any task or thread may drop it.
+/// The token of units held. Any task or thread may drop the token.
 #[derive(Debug)]
 #[must_use = "dropping the token releases the units"]
 pub struct HoldToken {

@@ -1,4 +1,4 @@
-//! The coordinator: it starts the users, watches them, ends the window, and collects the records.
+//! The coordinator of a run: it lets the users start, watches them, ends the window, and collects the records.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,7 +22,8 @@ use super::run::Run;
 
 /// Maximum time for opening all sessions.
 const OPENING_LIMIT: Duration = Duration::from_secs(60);
-/// Time for open requests to finish after a deadlock ended the window; requests outside the deadlock end soon.
+/// Time for open requests to finish after a deadlock ended the window. The time is short, because requests outside the
+/// deadlock end soon.
 const GRACE_AFTER_DEADLOCK: Duration = Duration::from_millis(200);
 /// Maximum time for the tracker to book the events in flight.
 const QUIESCE_LIMIT: Duration = Duration::from_secs(10);
@@ -42,7 +43,7 @@ struct Watch {
     next_sample_ns: u64,
 }
 
-/// Pushes an item only if the list has room for it, because the window must not see an allocation.
+/// Pushes an item only if the list has room for it, because the harness must not allocate during the window.
 fn push_within<T>(list: &mut Vec<T>, item: impl FnOnce() -> T) {
     if list.len() < list.capacity() {
         list.push(item());
@@ -73,8 +74,8 @@ impl<W: Workload> Run<W> {
         let cpu = || machine::busy_ns().zip(process_cpu_ns());
         let cpu_before = cpu();
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // The dispatcher waits for the clock, so the events of its start are booked before the first snapshot. After
-        // the snapshot only the users make events.
+        // The dispatcher starts before the tracker's first snapshot and then waits for the clock. So the snapshot
+        // includes the allocations of its start, and after the snapshot only the users allocate.
         dispatch()?;
         self.quiesce().ok();
         let before = self.handles.probe.as_ref().map(|p| p.snapshot());
@@ -142,8 +143,9 @@ impl<W: Workload> Run<W> {
             if self.finished.load(Relaxed) == self.users.len() || now_ns >= watch.deadline_ns {
                 return;
             }
-            // Users that think, or that wait for arrivals, do not delay the end. Two steps in succession must find the
-            // run idle, because one step may fall between a user's decision to send and the request.
+            // A user in its think time, or waiting for an arrival, does not delay the end. The run must be idle at two
+            // consecutive steps, because one step may fall between a user's decision to send and the start of the
+            // request.
             let idle = now_ns >= self.phases.load_end_ns && self.is_idle();
             watch.idle_steps = if idle { watch.idle_steps + 1 } else { 0 };
             if watch.idle_steps > 1 {
@@ -160,7 +162,8 @@ impl<W: Workload> Run<W> {
         }
     }
 
-    /// Makes one step of the coordinator, and returns the time until the next step. Allocates only to report a fault.
+    /// Makes one step of the coordinator, and returns the time until the next step. Allocates only to report a deadlock
+    /// or a stall.
     fn step(&self, watch: &mut Watch, now_ns: u64) -> Duration {
         if let Some(pool) = &self.pool {
             if !watch.window_began && now_ns >= self.phases.measure_start_ns {
@@ -198,7 +201,7 @@ impl<W: Workload> Run<W> {
         wait
     }
 
-    /// Publishes the progress of the run and returns its gauge.
+    /// Publishes the progress of the run, and returns the numbers of requests in progress and of waits.
     fn show(&self, now_ns: u64) -> Gauge {
         let (mut executed, mut answered, mut active) = (0, 0, 0);
         for user in &self.users {
@@ -232,7 +235,7 @@ impl<W: Workload> Run<W> {
         self.users.iter().map(|u| of_user(&lock(&u.row))).sum()
     }
 
-    /// Closes the run and collects its records. Open requests become interrupted, with the time elapsed so far.
+    /// Closes the run and collects its records. Open requests count as interrupted, with the time elapsed so far.
     fn collect(&self, ended_ns: u64) -> Finished {
         self.closed.store(true, Relaxed);
         let mut cut_off = Latencies::default();

@@ -1,7 +1,7 @@
 //! The dispatcher of an open load, which releases each arrival when it is due.
 //!
-//! In production the dispatcher is a separate thread, because tokio's timers have a resolution of a millisecond (15 ms
-//! on Windows), which is most of a short response time.
+//! In production the dispatcher is a separate thread. Tokio's timers have a resolution of a millisecond (15 ms on
+//! Windows), which is too coarse for short response times.
 
 use std::iter::Peekable;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -31,7 +31,8 @@ impl<W: Workload> Run<W> {
         plan.peek().copied().filter(|_| !self.is_cut_short())
     }
 
-    /// Dispatches as a task, which is exact on a virtual clock.
+    /// Releases the arrivals in a task of the caller's runtime. On a virtual clock, each arrival is released exactly
+    /// when it is due.
     pub(super) async fn dispatch_here(&self) {
         let Some(queue) = &self.arrivals else { return };
         let mut plan = queue.plan.clone().peekable();
@@ -41,8 +42,9 @@ impl<W: Workload> Run<W> {
         queue.end();
     }
 
-    /// Dispatches as a thread, which is precise on a real clock. The call sets `begun` once it runs, and returns only
-    /// when the run is closed, so that the tracker's counts include neither the start nor the end of the thread.
+    /// Releases the arrivals in a separate thread, precisely on a real clock. The call sets `begun` when it runs, and
+    /// returns only when the run is closed. So the tracker's counts include neither the start nor the end of the
+    /// thread.
     pub(super) fn dispatch_blocking(&self, begun: &AtomicBool) {
         let Some(queue) = &self.arrivals else { return };
         let spin = if machine::cores() > 2 { SPIN } else { Duration::ZERO };

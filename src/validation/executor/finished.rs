@@ -1,4 +1,4 @@
-//! The raw result of one run.
+//! The raw result of one run, from which the figures are computed.
 
 use super::super::completeness::{QuiesceError, TrackerSnapshot};
 use super::super::deadlock::{DeadlockReport, StallReport};

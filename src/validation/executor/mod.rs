@@ -1,4 +1,4 @@
-//! The executor: it runs a load with its users and phases, and guarantees an end.
+//! The executor: it runs the users of a load through all phases, and guarantees that the run ends.
 //!
 //! ```text
 //!  ramp ─► warm-up ─► measured window [t0, t1) ─► graceful stop ─► results
@@ -10,12 +10,12 @@
 //! code of the system under test. A user that blocks its thread forever therefore costs only that thread: the run ends
 //! two seconds after window and graceful stop, with the results so far.
 //!
-//! The same user code runs as tasks of a separate runtime, on threads, or in the caller's runtime. The caller's runtime
-//! has the caller's clock. If that clock is virtual, whole runs are reproducible to the digit. A blocked user then
-//! blocks the caller.
+//! The same user code runs as tasks of a separate runtime, on threads, or in the caller's runtime. In the caller's
+//! runtime, a user that blocks its thread blocks the caller. The runtime's clock may be virtual; whole runs are then
+//! reproducible to the digit.
 //!
-//! Recording takes no shared lock and makes no allocation. The histograms are created before the users start, and each
-//! belongs to one user, or to a few users if more than 64 users run.
+//! Recording allocates nothing and takes no lock that all users share. The histograms are created before the users
+//! start. Each histogram belongs to one user, or to a few users if more than 64 users run.
 
 mod coordinate;
 mod dispatch;

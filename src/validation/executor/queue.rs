@@ -1,8 +1,8 @@
 //! The queue of arrivals that are due in an open load.
 //!
-//! The dispatcher releases an arrival when it is due. The worker that takes the arrival reads its intended start from
-//! the plan, so no timer can distort it. A queue without limit needs no memory, because dispatcher and workers iterate
-//! over two copies of the same plan.
+//! The dispatcher releases an arrival when it is due. The worker that takes the arrival reads the intended start from
+//! the plan, so a late timer cannot change the intended start. An unlimited queue needs no memory, because dispatcher
+//! and workers iterate over two copies of the same plan.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -71,12 +71,12 @@ impl ArrivalQueue {
         }
     }
 
-    /// Books the end of an arrival that a worker took.
+    /// Records that a worker has finished the request of an arrival.
     pub fn finished_one(&self) {
         self.inside.fetch_sub(1, Relaxed);
     }
 
-    /// Lets all workers finish once the released arrivals are taken.
+    /// Ends the load: each worker finishes once all released arrivals are taken.
     pub fn end(&self) {
         self.due.add_permits(self.workers);
     }

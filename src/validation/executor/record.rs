@@ -12,7 +12,7 @@ impl<W: Workload> Run<W> {
     pub(super) fn begin(&self, user: usize, intended_ns: u64) {
         let u = &self.users[user];
         lock(&u.row).under_way = intended_ns + 1;
-        // The detector outlives this run, so its clock measures the progress of the request.
+        // The start is measured on the detector's clock, because the detector outlives this run.
         u.actor.request_since.store(self.handles.detector.now_ns().max(1), Relaxed);
     }
 
@@ -21,7 +21,7 @@ impl<W: Workload> Run<W> {
         let u = &self.users[user];
         u.actor.request_since.store(0, Relaxed);
         let mut row = lock(&u.row);
-        // Once the run is closed, this request has been counted as interrupted.
+        // If the run is closed, this request has already been counted as interrupted.
         if self.closed.load(Relaxed) {
             return;
         }

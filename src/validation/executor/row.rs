@@ -20,7 +20,7 @@ pub(in super::super) enum Fate {
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Sample {
     pub intended_ns: u64,
-    /// Time from which the worker was free.
+    /// Time at which the worker became free.
     pub worker_free_ns: u64,
     pub started_ns: u64,
     pub ended_ns: u64,
@@ -92,7 +92,7 @@ impl Times {
     }
 }
 
-/// The record of one user. The counts are of requests in the window, unless stated otherwise.
+/// The record of one user. The counts include only requests in the window, unless stated otherwise.
 #[derive(Debug, Clone, Default)]
 pub(in super::super) struct Row {
     pub started: u64,
@@ -120,7 +120,7 @@ pub(in super::super) struct Row {
 }
 
 impl Row {
-    /// Books the end of a request of the whole run.
+    /// Counts a finished request, inside or outside the window.
     pub fn book_end(&mut self, s: &Sample, expected_events: Option<u64>) {
         self.under_way = 0;
         self.executed += 1;
@@ -133,7 +133,7 @@ impl Row {
         };
     }
 
-    /// Books a request that belongs to the window.
+    /// Counts a request that belongs to the window.
     pub fn book(&mut self, s: &Sample) {
         let response = s.response_ns();
         self.started += 1;
@@ -157,7 +157,7 @@ impl Row {
     }
 }
 
-/// One slice of the timeline.
+/// Sums over the requests that ended in one slice of the timeline.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in super::super) struct SliceCell {
     pub ok: u32,
@@ -166,7 +166,7 @@ pub(in super::super) struct SliceCell {
     pub worst_ns: u64,
 }
 
-/// The histograms of one user or of a few users.
+/// The histograms and slices of one user or of a few users.
 #[derive(Debug, Clone, Default)]
 pub(in super::super) struct Shard {
     pub response: Latencies,
@@ -184,7 +184,7 @@ impl Shard {
         Self { slices, slice_times, ..Self::default() }
     }
 
-    /// Books a request that belongs to the window.
+    /// Counts a request that belongs to the window.
     pub fn book(&mut self, s: &Sample) {
         let (response, service) = (s.response_ns(), s.ended_ns.saturating_sub(s.started_ns));
         self.lag.record(s.started_ns.saturating_sub(s.intended_ns.max(s.worker_free_ns)));
@@ -202,7 +202,7 @@ impl Shard {
         }
     }
 
-    /// Books a request that ended in the slice numbered `slice`.
+    /// Counts a request that ended in the slice numbered `slice`.
     pub fn book_slice(&mut self, slice: usize, s: &Sample) {
         let Some(cell) = self.slices.get_mut(slice) else { return };
         if !s.is_answered() {

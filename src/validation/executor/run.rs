@@ -21,9 +21,9 @@ use super::queue::ArrivalQueue;
 use super::row::{Row, Shard};
 use super::stop::StopHandle;
 
-/// Maximum number of histogram sets; further users share them.
+/// Maximum number of histogram sets. If there are more users, several users share a set.
 const SHARDS_MAX: usize = 64;
-/// Usual length of a slice of the timeline: 100 ms. A window has from 20 to 600 slices.
+/// Usual length of a slice of the timeline, in nanoseconds. A window has from 20 to 600 slices.
 const SLICE_NS: u64 = 100_000_000;
 const SLICES_MIN: u64 = 20;
 const SLICES_MAX: u64 = 600;
@@ -36,7 +36,7 @@ pub(super) struct User {
     pub done: AtomicBool,
 }
 
-/// The parts of a benchmark that outlive its runs and that each run shares.
+/// The parts of a benchmark that all its runs share.
 #[derive(Clone)]
 pub(in super::super) struct Handles {
     pub detector: DeadlockDetector,
@@ -60,13 +60,13 @@ pub(in super::super) struct Run<W: Workload> {
     pub(super) pool: Option<ConnectionPool<W::Conn>>,
     pub(super) arrivals: Option<ArrivalQueue>,
     pub(super) handles: Handles,
-    /// Whether the run is closed, so that nothing more is recorded.
+    /// Whether the run is closed. A closed run records nothing more.
     pub(super) closed: AtomicBool,
     /// Semaphore of the permits to start, one per user.
     pub(super) gate: Semaphore,
-    /// Semaphore that is closed once finished users may drop their sessions.
+    /// Semaphore that is closed when finished users may drop their sessions.
     pub(super) exit: Semaphore,
-    /// Semaphore that is closed once the run is over, which ends all waits.
+    /// Semaphore that is closed when the run is over, which ends all waits.
     pub(super) quit: Semaphore,
     pub(super) ready: AtomicUsize,
     pub(super) finished: AtomicUsize,

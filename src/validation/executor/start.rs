@@ -20,7 +20,7 @@ use super::run::Run;
 
 /// Maximum time for threads to end after the run; the remaining threads are abandoned and counted.
 const ABANDON_AFTER: Duration = Duration::from_secs(2);
-/// Maximum time for ended threads to disappear from the system.
+/// Maximum time for ended threads to disappear from the system's list of threads.
 const GONE_WITHIN: Duration = Duration::from_millis(200);
 /// Maximum time of the warm-up of a runtime's workers.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(1);
@@ -70,10 +70,10 @@ pub(in super::super) fn run_apart<W: Workload>(run: Arc<Run<W>>) -> Result<Finis
                 Builder::new_current_thread().enable_time().build().map_err(BenchError::Watchdog)?;
             let crew = Crew::start(&run, &prefix).inspect_err(|_| run.release_all())?;
             let finished = runtime.block_on(conduct(&run, &prefix));
-            // This runs outside the runtime, because waiting for another runtime to end blocks.
+            // This call is outside the coordinator's runtime, because it blocks until the other runtime has ended.
             let abandoned_threads = crew.disband();
-            // A thread may free its last block after its join. Such a free would count in the next run. The prefix also
-            // counts this thread.
+            // A thread may free its last block after its join, and the free would count in the next run. So the
+            // coordinator waits until it is the only thread whose name has the prefix.
             let deadline = Instant::now() + GONE_WITHIN;
             while abandoned_threads == 0 && threads::running(&prefix) > 1 && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(1));
@@ -106,7 +106,7 @@ async fn conduct<W: Workload>(run: &Arc<Run<W>>, prefix: &str) -> Result<Finishe
     let finished = run.coordinate(prefix, dispatch).await;
     run.release_all();
     if let Some(thread) = dispatcher {
-        // The dispatcher runs no code of the system under test, so it ends within one nap.
+        // The dispatcher runs no code of the system under test, so it ends within 20 ms.
         let _ = thread.join();
     }
     finished
@@ -117,7 +117,7 @@ fn retire<W: Workload>(run: &Run<W>) {
     run.handles.detector.retire(&actors);
 }
 
-/// The allocations of the workers' warm-up. They are kept until the run is over, so that no free of them falls into the
+/// The allocations of the workers' warm-up. They are kept until the run is over, so that they are not freed in the
 /// window.
 type WarmUp = (Arc<AtomicUsize>, Vec<TaskHandle<()>>);
 
@@ -179,8 +179,8 @@ impl Crew {
     }
 }
 
-/// Waits, at most [`WARM_UP_LIMIT`], until every worker has run a task and has room to defer the tasks of all users.
-/// Otherwise a worker could start or make room during the window, and its allocations would count.
+/// Waits, at most [`WARM_UP_LIMIT`], until every worker has run a task and its list of deferred tasks has room for all
+/// users. Otherwise a worker could start or grow its list during the window, and its allocations would count.
 fn warm_up_workers(runtime: &Runtime, workers: usize, users: usize) -> WarmUp {
     let (begun, limit) = (Arc::new(AtomicUsize::new(0)), Instant::now() + WARM_UP_LIMIT);
     let task = |_| {
@@ -217,7 +217,7 @@ async fn make_room_to_defer(tasks: usize) {
 }
 
 fn live_on_a_thread<W: Workload>(run: &Arc<Run<W>>, user: usize) {
-    // Without a runtime the user opens no session, which the coordinator reports.
+    // Without a runtime the user opens no session, and the coordinator reports an error.
     let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
         make_room_to_defer(1).await;

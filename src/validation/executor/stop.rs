@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// A handle that ends the window of a run early, from any thread. Clones share one request.
+/// A handle that ends the window of a run early, from any thread. All clones stop the same run.
 ///
 /// # Examples
 /// ```

@@ -31,7 +31,7 @@ struct Seat<S> {
 }
 
 impl<W: Workload> Run<W> {
-    /// Runs a user from its session to the end of the run. A panic of the workload ends the user and is booked.
+    /// Runs a user from its session to the end of the run. A panic of the workload ends the user and is recorded.
     pub(super) async fn live(self: Arc<Self>, user: usize) {
         let mut life = pin!(Arc::clone(&self).work(user));
         let ended = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| life.as_mut().poll(cx))) {
@@ -67,7 +67,7 @@ impl<W: Workload> Run<W> {
             self.ask_in_a_loop(&mut seat).await;
         }
         self.leave(user);
-        // Dropping the session frees memory, so it must follow the tracker's last snapshot.
+        // Dropping the session frees memory, so it must happen after the tracker's last snapshot.
         let _ = self.exit.acquire().await;
         drop(seat);
     }
@@ -134,8 +134,8 @@ impl<W: Workload> Run<W> {
         }
     }
 
-    /// Executes one request. `due` has the request's intended start, and the time from which this worker was free. It
-    /// is `None` in a closed loop, where a request is due when it is sent.
+    /// Executes one request. `due` has the intended start of the request, and the time from which this worker was free.
+    /// In a closed loop `due` is `None`, and a request is due when it is sent.
     async fn one_request(&self, seat: &mut Seat<W::Session>, due: Option<(u64, u64)>) {
         let Seat { user, session, rng, meter, seq } = seat;
         let request = self.workload.next_request(session, rng, *seq);
@@ -183,7 +183,7 @@ impl<W: Workload> Run<W> {
             Some(Err(_)) => Fate::Failed,
             None => Fate::TimedOut,
         };
-        // A request without an answer may have made any number of events.
+        // A request without an answer may have caused any number of allocations.
         let events = if sample.is_answered() { self.workload.expected_alloc_events(&request) } else { None };
         self.record(*user, &sample, events);
     }
@@ -214,7 +214,7 @@ impl<C> Connections<C> {
     }
 }
 
-/// Returns the output of `future`, or `None` after the limit.
+/// Returns the output of `future`, or `None` if the future takes longer than `limit`.
 async fn with_limit<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
     match limit {
         None => Some(future.await),

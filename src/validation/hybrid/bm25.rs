@@ -5,8 +5,8 @@
 //! idf(t)      = ln(1 + (N − df + ½) / (df + ½))
 //! ```
 //!
-//! The formula is from Robertson and Zaragoza, *The Probabilistic Relevance Framework: BM25 and Beyond*, 2009, with the
-//! idf that cannot become negative.
+//! The formula is from Robertson and Zaragoza, *The Probabilistic Relevance Framework: BM25 and Beyond*, 2009. The idf
+//! is the variant that is never negative.
 
 use std::collections::HashMap;
 

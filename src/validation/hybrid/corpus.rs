@@ -1,8 +1,8 @@
 //! A synthetic corpus, and embeddings without a model.
 //!
-//! Words follow Zipf's law and documents have topics, so that postings are as uneven as real ones and distances have a
-//! meaning. Results on this corpus prove nothing about real text, only that answers under load equal those of one
-//! thread.
+//! Words follow Zipf's law and documents have topics. So the lengths of posting lists vary as in real text, and
+//! distances between embeddings have a meaning. Results on this corpus prove nothing about real text, only that answers
+//! under load equal the answers of one thread.
 
 use super::super::random::{Popularity, UserRng};
 use super::bm25::words;
@@ -45,7 +45,7 @@ impl Corpus {
                 let topic = d % TOPICS;
                 let word = |_| {
                     let number = if even.unit() < TOPICAL {
-                        // The words of a topic cover all frequencies.
+                        // The words of a topic are spread over all frequencies.
                         topical.pick(per_topic) * TOPICS + topic
                     } else {
                         common.pick(VOCABULARY)
@@ -69,7 +69,7 @@ impl Corpus {
     }
 }
 
-/// Returns the word with this number, made of syllables, so that words have realistic lengths.
+/// Returns the word with this number. Words are made of syllables, so that they have realistic lengths.
 fn spelled(number: usize) -> String {
     const CONSONANTS: &[u8; 16] = b"bdfghjklmnprstvz";
     const VOWELS: &[u8; 5] = b"aeiou";

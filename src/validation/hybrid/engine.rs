@@ -21,9 +21,9 @@ pub enum SearchMode {
 
 /// Maximum number of results in an answer.
 const TOP: usize = 10;
-/// Maximum number of results of each half before the fusion.
+/// Maximum number of results of the text search and of the vector search before their fusion.
 const FUSED_DEPTH: usize = 30;
-/// The constant of reciprocal rank fusion.
+/// The constant k in the score 1/(k + rank) of reciprocal rank fusion.
 const RANK_OFFSET: f32 = 60.0;
 
 #[derive(Clone)]
@@ -45,7 +45,7 @@ impl Point for Embedding {
     }
 }
 
-/// The state of a search, reused from query to query. It is a connection of the benchmark's pool.
+/// The state of a search, reused from query to query. The sessions are the connections of the benchmark's pool.
 #[derive(Default)]
 pub struct SearchSession<S = ()> {
     text: S,

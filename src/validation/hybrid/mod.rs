@@ -5,8 +5,8 @@
 //! crate) over embeddings, which is nearly all arithmetic. The hybrid answer fuses the two rankings by reciprocal rank
 //! (Cormack, Clarke and Büttcher 2009, k = 60), which needs no common scale of scores.
 //!
-//! Both halves allocate through Rust's global allocator. A tracker could not observe an engine in C++, and its
-//! completeness would look perfect for the wrong reason.
+//! Text search and vector search allocate through Rust's global allocator. A tracker could not observe an engine in
+//! C++, and its completeness would look perfect for the wrong reason.
 
 mod bm25;
 mod corpus;

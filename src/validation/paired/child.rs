@@ -1,4 +1,4 @@
-//! The child: it sets up the workload, then executes the parent's orders.
+//! The child process of a paired run: it sets up the workload, then executes the parent's orders.
 
 use std::io::{self, BufRead};
 use std::process::ExitCode;
@@ -80,8 +80,8 @@ fn serve_until_the_end<W: Workload>(
     Ok(())
 }
 
-/// Returns the receiver of the parent's orders except `Stop`. An order to stop takes effect at once, as does the end of
-/// the input.
+/// Returns the receiver of the parent's orders except `Stop`. `Stop` and the end of the input stop the current run at
+/// once.
 fn listen(stop: StopHandle) -> io::Result<Receiver<Result<Order, String>>> {
     let (sender, receiver) = sync_channel(1);
     thread::Builder::new().name("orders".to_owned()).spawn(move || {

@@ -10,7 +10,7 @@ use super::super::executor::StopHandle;
 /// The exit code that a shell expects after an interrupt.
 const INTERRUPTED: i32 = 130;
 
-/// Makes the first interrupt stop `stop`, and the second interrupt end the process.
+/// Makes the first interrupt stop the run of `stop`, and the second interrupt end the process.
 ///
 /// # Errors
 /// Returns an error if no thread or runtime can be started, or the system does not report interrupts.
@@ -19,7 +19,7 @@ pub fn stop_on_interrupt(stop: &StopHandle) -> io::Result<()> {
     let stop = stop.clone();
     let (sender, receiver) = sync_channel(1);
     let wait = async move {
-        // The handler is installed by the first poll, for which the caller waits.
+        // The first poll installs the handler, and the caller waits for this poll.
         let mut first = pin!(tokio::signal::ctrl_c());
         let begun = tokio::time::timeout(Duration::ZERO, first.as_mut()).await;
         let _ = sender.send(());

@@ -1,4 +1,4 @@
-//! The parent: it starts children, sends orders, and collects results.
+//! The parent process of paired runs: it starts children, sends orders, and collects results.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command};
@@ -74,14 +74,14 @@ pub enum PairedError {
     /// A child was silent for this time, and was killed.
     #[error("the measured process was silent for {} s", .0.as_secs())]
     Silent(Duration),
-    /// The request to stop came while a child was setting up. [`run_paired`] does not return this error, but the
-    /// results so far.
+    /// A request to stop came while a child was setting up. [`run_paired`] handles this error and returns the results
+    /// so far.
     #[error("stopped while the workload was set up")]
     Stopped,
 }
 
-/// Runs the plan in children started by `child`. A child is this program, or another one that calls
-/// [`serve`](super::serve). Stopping `stop` ends the current window; the results so far are returned.
+/// Runs the plan in child processes started by `child`. The started program is this program, or another program that
+/// calls [`serve`](super::serve). A call of `stop.stop()` ends the current window; the results so far are returned.
 ///
 /// # Errors
 /// Returns a [`PairedError`] if the plan is invalid or a child fails. A bad result is not an error.
@@ -134,7 +134,7 @@ pub fn run_paired(
     Ok(runs)
 }
 
-/// One child process. Dropping the value kills the process, unless it was dismissed.
+/// One child process. Dropping the value kills the process; `dismiss` first waits for the process to exit.
 struct Party {
     process: Child,
     input: Option<ChildStdin>,
@@ -171,7 +171,7 @@ impl Party {
         let read = move || {
             for line in output.into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
                 let Some(answer) = line.strip_prefix(PREFIX) else {
-                    // The workload's output must not mix with a report.
+                    // Output of the workload must not mix with a report on standard output.
                     eprintln!("{line}");
                     continue;
                 };
@@ -214,7 +214,7 @@ impl Party {
     }
 
     /// Waits for the answer to an order. With `watch`, a run is in progress: progress goes to `watch`, and a request to
-    /// stop goes to the child. Without `watch`, the child is setting up, and a request to stop ends the wait.
+    /// stop is sent to the child. Without `watch`, the child is setting up, and a request to stop ends the wait.
     fn answer(
         &mut self,
         limit: Duration,
@@ -249,7 +249,7 @@ impl Party {
         }
     }
 
-    /// Waits for the child to exit, but not beyond a limit.
+    /// Closes the child's input, and waits for the child to exit, at most [`GONE_WITHIN`].
     fn dismiss(mut self) {
         self.input = None;
         let begun = Instant::now();

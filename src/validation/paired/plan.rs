@@ -6,7 +6,7 @@ use super::super::config::BenchmarkConfig;
 use super::super::error::BenchError;
 use super::super::plan::LoadModel;
 
-/// The process that is recorded.
+/// The process whose allocations are recorded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Recorded {
     /// The child, which executes the workload.
@@ -28,9 +28,9 @@ pub struct PairedPlan {
     pub duration: Duration,
     /// Number of runs of each load with the tracker; also the number of runs without it.
     pub rounds: usize,
-    /// Whether to run without the tracker as well. If not, its cost stays unknown.
+    /// Whether to run without the tracker as well. If not, the cost of the tracker stays unknown.
     pub compares: bool,
-    /// The process whose allocator is the tracker.
+    /// The process whose allocations are recorded.
     pub recorded: Recorded,
     /// Configuration of the runs with and without the tracker.
     pub config: BenchmarkConfig,

@@ -57,8 +57,8 @@ impl PairedRuns {
         self.without.iter().map(|run| &run.result)
     }
 
-    /// Returns the report: closed loads as a scalability test, others as single loads, each with the cost of the
-    /// tracker.
+    /// Returns the report. Closed loads form a scalability test, other loads are single runs; each load has the cost of
+    /// the tracker.
     pub fn report(&self) -> ValidationReport {
         let config = &self.config;
         let closed = |run: &&PairedRun| matches!(self.loads[run.load], LoadModel::Closed { .. });
@@ -133,7 +133,8 @@ mod tests {
         }
     }
 
-    /// Length of an answer. 1.25 times of it is still in whole milliseconds, the resolution of the runtime's clock.
+    /// Response time of a request. 1.25 times this time is still a whole number of milliseconds, the resolution of the
+    /// clock.
     const ANSWER: Duration = Duration::from_millis(20);
 
     #[test]
@@ -148,8 +149,8 @@ mod tests {
         }
         let report = runs.report();
         let series = report.scalability.as_ref().unwrap();
-        // The throughput is 50 a second with the tracker, against 50 and 40 without it; then 25 against 25 and 20. The
-        // means are geometric.
+        // Without the tracker, the throughput is 50 per second with one user and 100 with two users. With the tracker
+        // it is 50 in the first round and 40 in the second, at both loads. The mean over the rounds is geometric.
         let losses: Vec<(usize, f64, usize)> =
             series.overhead_curve.iter().map(|(users, o)| (*users, o.throughput_loss, o.pairs)).collect();
         for ((users, loss, pairs), expected) in losses.iter().zip([(1, 0.1056), (2, 0.5528)]) {
@@ -170,7 +171,7 @@ mod tests {
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty(), "there is no other half");
         runs.add(0, 0, false, ConcurrentTestResult { stopped_early: true, ..run(&load, ANSWER) });
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
-        // A run without the tracker in another round does not replace that run.
+        // A run without the tracker in another round does not complete the pair.
         runs.add(0, 1, false, run(&load, ANSWER));
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
     }

@@ -1,4 +1,4 @@
-//! The pool of connections and the handles of connections on loan.
+//! The pool of connections, and the handles of acquired connections.
 
 use std::fmt;
 use std::future::Future;
@@ -66,7 +66,7 @@ impl<R> ConnectionPool<R> {
         Self::build(resources, config, None)
     }
 
-    /// Creates a pool that reports its waits and holds to `detector`.
+    /// Creates a pool that reports its waits and its connections in use to `detector`.
     ///
     /// # Errors
     /// Returns the same errors as [`new`](Self::new).
@@ -185,7 +185,7 @@ impl<R> ConnectionPool<R> {
         lock(&self.inner.usage).pending.now
     }
 
-    /// Starts a new window. Counters and histograms restart; loans and waits in progress continue.
+    /// Starts a new window. Counters and histograms restart at zero; connections stay in use, and waits continue.
     pub fn reset_window(&self) {
         lock(&self.inner.usage).reset(self.inner.clock.now_ns());
     }
@@ -197,7 +197,8 @@ impl<R> ConnectionPool<R> {
 }
 
 impl<R> Inner<R> {
-    /// Books the start of an acquire, and also its end if permits are free.
+    /// Counts the start of an acquire and tries to acquire `n` permits at once. Returns `None` if the acquire must
+    /// wait.
     fn try_at_once(&self, n: u32, now_ns: u64) -> Result<Option<OwnedSemaphorePermit>, PoolError> {
         let mut usage = lock(&self.usage);
         usage.counts.acquires_started += 1;
@@ -242,7 +243,7 @@ enum WaitOutcome {
     Cancelled,
 }
 
-/// A wait in progress. Dropping the value books the outcome of the wait.
+/// A wait in progress. Dropping the value records the outcome of the wait.
 struct Pending<'a, R> {
     pool: &'a Inner<R>,
     started_ns: u64,
@@ -274,7 +275,7 @@ impl<R> Drop for Pending<'_, R> {
     }
 }
 
-/// A connection on loan. Dropping the handle returns the connection to the pool.
+/// A connection acquired from a pool. Dropping the handle returns the connection to the pool.
 pub struct ConnectionHandle<R> {
     pool: Arc<Inner<R>>,
     /// The connection; `None` only during the drop.

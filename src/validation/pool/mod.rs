@@ -1,17 +1,17 @@
-//! A connection pool that accounts for every wait and every hold.
+//! A connection pool that records every wait and every hold.
 //!
-//! The pool serves in order of arrival, by a fair semaphore; a list behind it holds the connections. Three laws hold at
-//! any moment and are tested:
+//! A fair semaphore serves the acquires in order of arrival; a list has the idle connections. Three laws hold at any
+//! moment and are tested:
 //!
-//! * `started = direct + waited + timed out + cancelled + pending` (bb8's identity). A wait that times out or is
-//!   dropped is an outcome; to omit it from the statistics would be coordinated omission again.
+//! * `started = direct + waited + timed out + cancelled + pending`, as in the pool bb8. A wait that times out or is
+//!   dropped is part of the statistics. To omit such waits would hide the longest waits (coordinated omission).
 //! * The number of connections in use never exceeds the number that exist. Every connection comes back when its handle
 //!   is dropped, by a return, a cancelled request or a panic.
 //! * Average usage is the time integral of the connections in use over the window, not an average over samples. By
-//!   Little's law it equals the rate of acquisition times the mean hold.
+//!   Little's law the average equals the rate of acquisition times the mean hold time.
 //!
-//! A handle held for longer than `leak_after` is reported with the source line that acquired it, as HikariCP does. Each
-//! pool is a counted resource of the deadlock detector.
+//! A handle held for longer than `leak_after` is reported with the source line that acquired the connection, as the
+//! pool HikariCP does. For the deadlock detector, each pool is a resource with as many units as connections.
 
 mod connections;
 mod sizing;

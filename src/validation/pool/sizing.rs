@@ -3,13 +3,14 @@
 //! A pool of m connections with random arrivals is a queue with m servers. Erlang's C formula gives the probability of
 //! a wait from the offered load a = arrival rate × mean hold time (A. K. Erlang 1917; in the recursive form of Cooper,
 //! *Introduction to Queueing Theory*, which never overflows). The formula assumes Poisson arrivals and exponential hold
-//! times, which real ones only resemble. The resulting size is therefore a starting point for a measurement.
+//! times. Real arrivals and hold times only resemble them, so the resulting size is a starting point for a measurement.
 //!
 //! Requests that hold several connections at once can deadlock a pool. With T users that each need C connections, the
-//! pool needs at least T·(C−1)+1 connections (HikariCP's pool-locking rule).
+//! pool needs at least T·(C−1)+1 connections (the rule in HikariCP's documentation about pool locking).
 
 /// Returns the probability that an arrival has to wait for one of `servers`, with an offered load of `load` erlangs.
-/// `None` if the load is not a usable number, or not less than the servers: the queue would then grow without end.
+/// `None` if the load is negative, not finite, or at least `servers`; in the last case the queue would grow without
+/// end.
 ///
 /// # Examples
 /// ```
@@ -33,14 +34,14 @@ pub fn erlang_c_mean_wait(servers: usize, load: f64, mean_hold: f64) -> Option<f
     Some(erlang_c(servers, load)? * mean_hold / (servers as f64 - load))
 }
 
-/// Returns the smallest pool size, up to 10,000, whose mean wait does not exceed `target_wait`; `None` if there is
-/// none.
+/// Returns the smallest pool size, up to 10,000, whose mean wait does not exceed `target_wait`; `None` if no such size
+/// is large enough.
 pub fn smallest_pool(load: f64, mean_hold: f64, target_wait: f64) -> Option<usize> {
     (1..=10_000).find(|&m| erlang_c_mean_wait(m, load, mean_hold).is_some_and(|w| w <= target_wait))
 }
 
-/// Returns the smallest pool size that `users` requests, each of which holds `per_request` connections, cannot
-/// deadlock.
+/// Returns the smallest pool size with which `users` requests cannot deadlock, if each request holds up to
+/// `per_request` connections.
 pub const fn smallest_unlockable(users: usize, per_request: usize) -> usize {
     users * per_request.saturating_sub(1) + 1
 }

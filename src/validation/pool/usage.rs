@@ -17,7 +17,7 @@ const LEAKS_MAX: usize = 100;
 pub struct PoolConfig {
     /// Name for reports.
     pub name: String,
-    /// Time-out of an acquire; `None` waits without limit.
+    /// Time-out of an acquire. With `None`, an acquire waits without limit.
     pub acquire_timeout: Option<Duration>,
     /// Hold time above which a connection counts as leaked.
     pub leak_after: Duration,
@@ -76,7 +76,7 @@ pub struct LeakReport {
     pub returned_later: bool,
 }
 
-/// Usage of a pool in its window. Times are in milliseconds.
+/// Usage of a pool since the start of its window. Times are in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionPoolStats {
     /// Number of connections in the pool; 0 without a pool.
@@ -104,7 +104,7 @@ pub struct ConnectionPoolStats {
     pub pending_peak: usize,
     /// Time average of the number of waiting acquires.
     pub pending_average: f64,
-    /// Summary of all waits. The waits of timed-out and cancelled acquires are censored.
+    /// Summary of all waits. The waits of timed-out and cancelled acquires are censored: they count as lower bounds.
     pub wait: LatencySummary,
     /// Summary of the hold times of returned connections.
     pub usage: LatencySummary,
@@ -126,7 +126,7 @@ impl ConnectionPoolStats {
     }
 }
 
-/// A connection in use.
+/// The record of a connection in use.
 #[derive(Debug, Clone)]
 struct Loan {
     at: &'static Location<'static>,
@@ -145,7 +145,7 @@ impl Loan {
     }
 }
 
-/// A level that changes over time, with its time integral.
+/// A number that changes over time, such as the connections in use, with its peak and its time integral.
 #[derive(Debug, Default)]
 pub(super) struct Level {
     pub now: usize,
@@ -171,10 +171,10 @@ impl Level {
     }
 }
 
-/// The accounting of a pool.
+/// The usage of a pool since the start of its window.
 #[derive(Debug)]
 pub(super) struct Usage {
-    /// The counters; the remaining fields are computed on demand.
+    /// Counters of the acquires. `stats` computes the other fields of the struct.
     pub counts: ConnectionPoolStats,
     pub served_wait_ns: u128,
     pub active: Level,
@@ -203,7 +203,7 @@ impl Usage {
         }
     }
 
-    /// Books a connection that is handed out, and returns its slot.
+    /// Records that a connection is handed out, and returns the slot of the record.
     pub fn lend(&mut self, at: &'static Location<'static>, since_ns: u64) -> usize {
         self.active.change(1, since_ns);
         let slot = self.loans.iter().position(Option::is_none).unwrap_or(0);
@@ -221,11 +221,11 @@ impl Usage {
         }
     }
 
-    /// Starts a new window. Counters and histograms restart; loans and waits in progress continue.
+    /// Starts a new window. Counters and histograms restart at zero; connections stay in use, and waits continue.
     pub fn reset(&mut self, now_ns: u64) {
         self.active.reset(now_ns);
         self.pending.reset(now_ns);
-        // Waits in progress will end in this window, so they count as started in this window.
+        // Waits in progress will end in the new window, so they count as started in it.
         let (pool_size, acquires_started) = (self.loans.len(), self.pending.now as u64);
         self.counts = ConnectionPoolStats { pool_size, acquires_started, ..ConnectionPoolStats::default() };
         self.served_wait_ns = 0;

@@ -30,7 +30,8 @@ pub struct ValidationReport {
     pub scalability: Option<ScalabilityReport>,
     /// Runs of single loads.
     pub runs: Vec<ConcurrentTestResult>,
-    /// Runs of the same loads without the tracker, in order of execution. The cost of the tracker follows from them.
+    /// Runs of the same loads without the tracker, in order of execution. The cost of the tracker is computed from
+    /// them.
     #[serde(default)]
     pub runs_without_tracker: Vec<ConcurrentTestResult>,
     /// Comparison with a baseline; `None` if there was none.

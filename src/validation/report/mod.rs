@@ -1,6 +1,6 @@
 //! Reports for people and programs: text, JSON, CSV, a page for a browser, a plot, and an exit code.
 //!
-//! The JSON form is the complete result under a `schema_version`. Within a version fields are only added; a reader
+//! The JSON form is the complete result under a `schema_version`. Changes within a version only add fields; a reader
 //! rejects a report of an unknown version.
 
 mod document;

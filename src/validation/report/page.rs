@@ -2,7 +2,7 @@
 //!
 //! The page has the plot, the tables of the text report, the parts of the response time and the window of each run, in
 //! the styles of all pages (`crate::text::STYLES`). Every text of a workload, a system or a user is escaped. In
-//! addition, a policy forbids scripts and requests.
+//! addition, a content security policy forbids scripts and requests.
 
 use super::super::completeness::Overhead;
 use super::super::result::{ConcurrentTestResult, ThresholdResult};

@@ -1,8 +1,8 @@
 //! The scalability plot: four panels over the same levels, as one SVG without script or external resources.
 //!
 //! The panels share their axis of users, which is logarithmic because levels usually double. Intervals are bars, the
-//! fitted law is a dashed line, and an undefined figure leaves a gap. Colours are attributes, for any viewer; a style
-//! sheet replaces the colours on a dark screen if the viewer supports that.
+//! fitted law is a dashed line, and an undefined figure leaves a gap. Colours are SVG attributes, which every viewer
+//! supports. A style sheet replaces the colours on a dark screen if the viewer supports style sheets.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 34.0;
 const GAP: f64 = 40.0;
 
-/// The colours of each class: its name, the colour on a light screen, the colour on a dark screen.
+/// The colours: name of the class, colour on a light screen, colour on a dark screen.
 const COLOURS: [(&str, &str, &str); 11] = [
     ("page", "#ffffff", "#1c2024"),
     ("ink", "#1a1d21", "#e7e9eb"),
@@ -79,7 +79,7 @@ fn label(x: f64, y: f64, attributes: &str, class: &str, text: &str) -> String {
 /// A series: its name, the class of its colour, and its value at a level.
 type Series = (&'static str, &'static str, fn(&LevelSummary) -> Option<f64>);
 
-/// One panel: its series, between the two ends of its scale.
+/// One panel: its series, and the two ends of its vertical scale.
 struct Panel {
     title: &'static str,
     low: f64,

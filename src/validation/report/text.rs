@@ -202,7 +202,7 @@ fn closing(results: &[ConcurrentTestResult]) -> String {
     text + &unique(thresholds.map(line))
 }
 
-/// Returns the loss of throughput in percent; `None` if the pairs differ too much for a figure.
+/// Returns the loss of throughput in percent; `None` if the pairs differ too much to give a figure.
 pub(super) fn loss_percent(cost: &Overhead) -> Option<f64> {
     cost.is_telling().then_some(100.0 * cost.throughput_loss)
 }
@@ -287,7 +287,7 @@ pub(super) fn changes_text(c: &BaselineComparison) -> String {
         100.0 * c.confidence,
         100.0 * c.confidence_each
     );
-    // A reason that several figures of a load share is shown on a separate line instead.
+    // A reason that several figures of a load share is shown once, on a separate line; these figures have no row.
     let own = |l: &LoadChange, f: &FigureChange| shared_reason(l).is_none_or(|why| reason(f) != Some(why));
     let rows: Vec<Change<'_>> = c
         .loads
@@ -315,7 +315,7 @@ fn reason(f: &FigureChange) -> Option<&str> {
     }
 }
 
-/// Returns the reason that makes more than one figure of a load not comparable; `None` if there is none.
+/// Returns the reason why several figures of a load are not comparable; `None` if they share no reason.
 fn shared_reason(load: &LoadChange) -> Option<&str> {
     let why = reason(load.figures.first()?)?;
     (load.figures.iter().filter(|f| reason(f) == Some(why)).count() > 1).then_some(why)

@@ -3,7 +3,7 @@
 //! Throughput samples taken within a few milliseconds depend on each other, so the textbook interval over them is far
 //! too narrow. The window is therefore divided into equal batches that are long enough to be nearly independent, and
 //! the interval is computed from their means (Law and Kelton, *Simulation Modeling and Analysis*, chapter 9). The
-//! independence is checked: neighbouring batches that correlate are merged in pairs, and a correlation that remains is
+//! independence is checked: neighbouring batches that correlate are merged in pairs. A correlation that remains is
 //! reported.
 
 use super::distribution::{group_means, mean, mean_interval, spread};
@@ -13,12 +13,12 @@ const BATCHES: usize = 20;
 /// Lag-1 correlation above which neighbouring batches are merged.
 const CORRELATED_FROM: f64 = 0.3;
 
-/// Mean of one run with its 95 % interval.
+/// Mean of one run with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchMeans {
     /// Mean over the window.
     pub mean: f64,
-    /// Lower and upper end of the 95 % interval.
+    /// Lower and upper end of the 95 % confidence interval.
     pub interval: (f64, f64),
     /// Number of batches: 20, or one per slice if there are fewer slices; 10 after merging.
     pub batches: usize,

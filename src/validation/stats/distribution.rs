@@ -40,7 +40,7 @@ pub(super) fn spread(values: &[f64]) -> Option<(f64, f64)> {
     Some((mean, if squares <= rounding { 0.0 } else { squares }))
 }
 
-/// Returns the mean and the 95 % interval of independent values; `None` with fewer than two values.
+/// Returns the mean and its 95 % confidence interval from independent values; `None` with fewer than two values.
 pub fn mean_interval(values: &[f64]) -> Option<(f64, (f64, f64))> {
     let (mean, squares) = spread(values).filter(|_| values.len() > 1)?;
     let n = values.len() as f64;

@@ -13,7 +13,7 @@ const TICK_NS: u64 = 100;
 const HIGHEST_TICKS: u64 = 600_000_000;
 /// Significant decimal digits of quantiles.
 const DIGITS: u8 = 3;
-/// Relative error of a quantile. For small quantiles the error is one tick.
+/// Relative error of a quantile. For small quantiles the error is one unit of 100 ns.
 pub(in super::super) const QUANTILE_RESOLUTION: f64 = 0.001;
 /// The unit of histograms, in milliseconds.
 pub(in super::super) const TICK_MS: f64 = TICK_NS as f64 / 1e6;

@@ -13,7 +13,7 @@ const SLICES_MAX: usize = 50;
 /// A trend over a window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trend {
-    /// Change over the whole window as a share of the median level; 0.1 is a rise by a tenth.
+    /// Change over the whole window as a share of the median value; 0.1 is a rise by a tenth.
     pub relative_change: f64,
     /// Mean of the last fifth of the values ÷ mean of the first fifth; `None` if the mean of the first fifth is not
     /// positive.

@@ -10,18 +10,18 @@
 
 use super::distribution::{spread, t_quantile};
 
-/// Difference of two means with its interval.
+/// Difference of two means with its confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeanDifference {
     /// Mean of the second sample minus mean of the first.
     pub difference: f64,
-    /// Lower and upper end of the interval.
+    /// Lower and upper end of the confidence interval.
     pub interval: (f64, f64),
     /// Degrees of freedom after Satterthwaite; `None` if neither sample has any variance.
     pub degrees: Option<f64>,
 }
 
-/// Returns the mean of `second` minus the mean of `first`, with an interval that holds the true difference with the
+/// Returns the mean of `second` minus the mean of `first`, with an interval that contains the true difference with the
 /// probability `confidence`, from 0 to 1. `None` if a side has fewer than two values or a value that is not finite.
 ///
 /// # Examples

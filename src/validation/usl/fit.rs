@@ -3,18 +3,18 @@
 //! * Start: N/X is linear in (1/γ, σ/γ, κ/γ), so ordinary least squares gives start values in closed form.
 //! * Iteration: Levenberg–Marquardt fits the throughputs themselves with the analytic Jacobian (Marquardt 1963),
 //!   because the linear form weights errors wrongly.
-//! * Bounds 0 ≤ σ, κ ≤ 1: active sets. With two bounded parameters there are so few sets that each possible one is
-//!   fitted, and the best feasible fit is kept. This is exact, whereas clipping a step is not.
+//! * Bounds 0 ≤ σ, κ ≤ 1: active sets. Each possible set of parameters at a bound is fitted, and the best fit within
+//!   the bounds is kept. This is exact, whereas clipping a step is not.
 //! * Errors: standard errors come from s²(JᵀJ)⁻¹ over the free parameters, intervals from Student's t.
 
 use super::super::stats::t_quantile;
 use super::model::{FitError, POINTS_ENOUGH, POINTS_MIN, Parameter, UslFit, UslModel, UslPoint, curve};
 
 const ITERATIONS_MAX: usize = 500;
-/// Relative error below which a fit counts as perfect. Smaller errors are the resolution of timers and counts, and must
-/// not decide between models.
+/// Relative error below which a fit counts as perfect. Smaller errors come from the resolution of timers and counts,
+/// and must not decide between models.
 const ROUNDING: f64 = 1e-4;
-/// Maximum difference of the criterion at which the simpler model is kept.
+/// Maximum difference of Akaike's criterion at which the simpler model is kept.
 const CRITERION_MARGIN: f64 = 2.0;
 
 /// Fits the linear, the Amdahl and the full curve and returns the simplest one that explains the data.
@@ -108,7 +108,7 @@ fn start_values(points: &[UslPoint]) -> Result<[f64; 3], FitError> {
         }
     }
     let [a, b, c] = solve(normal, right).ok_or(FitError::Singular)?;
-    // A non-positive intercept gives no γ, so the smallest level gives it.
+    // If the intercept is not positive, γ is computed from the smallest level.
     let first =
         points.iter().min_by(|x, y| x.users.total_cmp(&y.users)).map_or(1.0, |p| p.throughput / p.users);
     let gamma = if a > 0.0 { 1.0 / a } else { first };
@@ -185,7 +185,7 @@ fn normal_equations(points: &[UslPoint], at: [f64; 3], free: [bool; 3]) -> ([[f6
 }
 
 /// Solves a symmetric 3×3 system by elimination after scaling its diagonal to 1. The scaling is needed because the
-/// parameters differ by five orders of magnitude and their equations by ten.
+/// parameters differ by five orders of magnitude, and the coefficients of their equations by ten.
 fn solve(matrix: [[f64; 3]; 3], right: [f64; 3]) -> Option<[f64; 3]> {
     let scale: [f64; 3] = std::array::from_fn(|i| matrix[i][i].abs().sqrt());
     if scale.iter().any(|s| !(s.is_finite() && *s > 0.0)) {
@@ -237,7 +237,7 @@ fn finish(points: &[UslPoint], model: UslModel, s: &Solution) -> Result<UslFit, 
     let bends = kappa.interval.is_some_and(|(low, _)| low > 0.0);
     let n_max = bends.then(|| ((1.0 - sigma.value) / kappa.value).sqrt());
     let highest = points.iter().map(|p| p.users).fold(0.0, f64::max);
-    // A floor on the squares makes perfect fits differ only in the number of parameters.
+    // A lower limit of the squares makes all nearly perfect fits equal, so that only the number of parameters decides.
     let level = points.iter().map(|p| p.weight * p.throughput.powi(2)).sum::<f64>();
     let squares = s.squares.max(level * ROUNDING * ROUNDING);
     Ok(UslFit {
@@ -260,8 +260,9 @@ fn finish(points: &[UslPoint], model: UslModel, s: &Solution) -> Result<UslFit, 
     })
 }
 
-/// Returns Akaike's criterion; from six points on it is corrected for small samples. Counts only the parameters of the
-/// curve, not the noise: the noise is common to all curves, and counting it would hide a visible peak in seven points.
+/// Returns Akaike's criterion, corrected for small samples if there are at least six points. The variance of the noise
+/// does not count as a parameter: it is common to all curves, and counting it would hide a visible peak in seven
+/// points.
 fn criterion(n: f64, k: f64, squares: f64) -> f64 {
     let plain = n * (squares / n).ln() + 2.0 * k;
     if n < POINTS_ENOUGH as f64 { plain } else { plain + 2.0 * k * (k + 1.0) / (n - k - 1.0) }
@@ -276,7 +277,7 @@ mod tests {
     }
 
     fn close(value: f64, want: f64, what: &str) {
-        // Four digits.
+        // Compares four digits.
         assert!((value / want - 1.0).abs() < 1e-4, "{what}: {value}, want {want}");
     }
 

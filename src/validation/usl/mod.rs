@@ -9,10 +9,10 @@
 //! beyond `sqrt((1−σ)/κ)` users (N. Gunther, *Guerrilla Capacity Planning*, chapters 4–6).
 //!
 //! Three rules keep a fit from claiming too much. Fewer than four levels leave no degree of freedom and are an error. A
-//! peak is reported only when κ is off its bound and its interval excludes 0; otherwise the peak is `None`, not 10¹⁴
-//! users. Among the linear, Amdahl and full models within two units of Akaike's corrected criterion, the simplest is
-//! reported (Burnham and Anderson, *Model Selection and Multimodel Inference*, 2002). Below six levels the correction
-//! is undefined: the plain criterion is used, and a flag is set.
+//! peak is reported only when κ is off its bound and its interval excludes 0; otherwise the peak is `None`, not a
+//! number such as 10¹⁴ users. Of the linear, Amdahl and full models within two units of Akaike's corrected criterion,
+//! the simplest is reported (Burnham and Anderson, *Model Selection and Multimodel Inference*, 2002). Below six levels
+//! the correction is undefined: the criterion without correction is used, and `few_points` is set.
 
 mod fit;
 mod model;

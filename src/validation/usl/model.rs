@@ -45,7 +45,7 @@ pub struct Parameter {
     pub value: f64,
     /// Standard error; `None` if the parameter is on its bound or not part of the model.
     pub standard_error: Option<f64>,
-    /// 95 % interval; `None` if there is no standard error.
+    /// 95 % confidence interval; `None` if there is no standard error.
     pub interval: Option<(f64, f64)>,
     /// Whether the estimate is at the bound 0 or 1.
     pub at_bound: bool,
@@ -118,7 +118,7 @@ pub enum FitError {
         /// Number of different levels required.
         need: usize,
     },
-    /// A level has no users, or no positive finite throughput.
+    /// The users, the throughput or the weight of a level is not positive and finite.
     #[error("level {level} has no positive throughput: leave it out or repair the run")]
     NonPositive {
         /// Number of users of the level.

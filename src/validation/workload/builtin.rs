@@ -1,4 +1,4 @@
-//! Workloads without a system: one for the cost of the harness, one with a known number of allocations.
+//! Workloads without a system under test: one measures the harness, one has a known number of allocations.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -72,7 +72,7 @@ impl Workload for NullWorkload {
 
 /// A workload that allocates and frees an exactly known number of blocks.
 ///
-/// Each step replaces one block of the session, which makes two events. Each block lives for `lifetime` steps.
+/// Each step replaces one block of the session, by one allocation and one free. Each block lives for `lifetime` steps.
 #[derive(Debug, Clone, Copy)]
 pub struct AllocWorkload {
     /// Number of allocations per request; the number of frees is the same.

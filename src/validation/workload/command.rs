@@ -1,9 +1,9 @@
-//! A workload of the user's own: a program, run once for each request or once for each user.
+//! A workload that runs a given program, once for each request or once for each simulated user.
 //!
 //! With [`CommandStyle::PerRequest`] each request starts the program and waits for its end. With
-//! [`CommandStyle::PerUser`] each user starts the program once; a request is a line on its standard input, and the
-//! answer the next line of its standard output. The program records itself, as `HEAPLEDGER` in its environment says;
-//! the process that drives the load records nothing.
+//! [`CommandStyle::PerUser`] each user starts the program once. A request is then a line on the program's standard
+//! input, and the answer is the next line of its standard output. The program's allocations are recorded if the
+//! variable `HEAPLEDGER` in its environment says so. The process that drives the load is not recorded.
 
 use std::io;
 use std::process::Stdio;
@@ -17,9 +17,9 @@ use super::answers::{Answers, checksum_of};
 use super::definition::{Outcome, UserId, Workload};
 use crate::validation::BenchError;
 
-/// Place of the query in an argument.
+/// Placeholder for the query in an argument.
 const QUERY: &str = "{}";
-/// Place of the user's number in an argument.
+/// Placeholder for the user's number in an argument.
 const USER: &str = "{user}";
 
 /// How often the program is started.
@@ -28,8 +28,8 @@ pub enum CommandStyle {
     /// The program is started for each request. The request fails if the program's exit code is not 0.
     #[default]
     PerRequest,
-    /// The program is started for each user, and gets the user's requests as lines. At the end of the session its input
-    /// ends.
+    /// The program is started for each user, and gets the user's requests as lines. The end of the session closes the
+    /// program's input.
     PerUser,
 }
 

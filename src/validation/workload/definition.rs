@@ -63,7 +63,7 @@ pub trait Workload: Send + Sync + 'static {
     /// Returns the workload's error if the connection cannot be opened; the run then does not start.
     fn connect(&self, index: usize) -> Result<Self::Conn, Self::Error>;
 
-    /// Returns the next request, which depends only on session, generator and `seq`. The call is not measured.
+    /// Returns the next request, which must depend only on session, generator and `seq`. The call is not measured.
     fn next_request(&self, session: &mut Self::Session, rng: &mut UserRng, seq: u64) -> Self::Request;
 
     /// Executes one request. The call is measured.
@@ -91,8 +91,8 @@ pub trait Workload: Send + Sync + 'static {
     }
 }
 
-/// A system under load whose requests block their thread. [`Blocking`] makes a [`Workload`] of it. Run that workload on
-/// `Executor::Threads`, with one thread per user.
+/// A system under load whose requests block their thread. [`Blocking`] converts the system to a [`Workload`], which
+/// should run on `Executor::Threads`, with one thread per user.
 pub trait SyncWorkload: Send + Sync + 'static {
     /// The state of a user, kept from request to request.
     type Session: Send + 'static;
@@ -130,7 +130,7 @@ pub trait SyncWorkload: Send + Sync + 'static {
     }
 }
 
-/// The [`Workload`] of a [`SyncWorkload`]; it uses no connections.
+/// A [`Workload`] made of a [`SyncWorkload`]. The workload uses no connections.
 #[derive(Debug, Clone, Default)]
 pub struct Blocking<S>(pub S);
 

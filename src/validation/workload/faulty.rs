@@ -1,5 +1,5 @@
-//! Planted faults: a workload whose requests fail, take longer, stall or wait for a lock, as the user chooses. It shows
-//! that the benchmark and its thresholds notice such faults.
+//! A workload with planted faults: its requests fail, take longer, stall or wait for a lock, as configured. The
+//! workload shows whether the benchmark and its thresholds notice such faults.
 
 use std::fmt;
 use std::str::FromStr;
@@ -33,16 +33,16 @@ pub enum Fault {
     Fail(f64),
     /// This share of the answers counts as wrong.
     Wrong(f64),
-    /// This share of the requests panics, which ends its user.
+    /// This share of the requests panics. A panic ends the user of the request.
     Panic(f64),
     /// Some requests take longer.
     Delay {
-        /// Additional time of such a request.
+        /// Additional time of a delayed request.
         by: Duration,
         /// Share of the requests.
         share: f64,
     },
-    /// No request ends within a span of time.
+    /// No request ends during a span of time.
     Stall {
         /// Length of the span.
         length: Duration,
@@ -173,7 +173,7 @@ pub enum FaultyError<E: fmt::Display> {
 
 impl<W: Workload> Workload for Faulty<W> {
     type Session = W::Session;
-    /// The request, and the number from 0 to 1 that decides which faults it has.
+    /// The request, and a random number from 0 to 1 that decides which faults the request has.
     type Request = (W::Request, f64);
     type Conn = W::Conn;
     type Error = FaultyError<W::Error>;

@@ -1,9 +1,9 @@
-//! Workloads: the trait that a system under load implements, two workloads without a system, a workload that runs the
-//! user's own program, and a workload that plants faults in another workload.
+//! Workloads: the trait that a system under load implements, two workloads without a system under test, a workload that
+//! runs a given program, and a workload that plants faults in another workload.
 //!
-//! A workload creates requests and executes them; it has no part in the measurement. Creating a request and checking
-//! its answer are not measured. `execute` returns an unboxed future, because a box per request would be an allocation
-//! of the harness inside the window.
+//! A workload creates requests and executes them; it takes no measurements. The time to create a request and to check
+//! its answer is not measured. `execute` returns an unboxed future, because a box per request would be an allocation of
+//! the harness inside the window.
 
 mod answers;
 mod builtin;
