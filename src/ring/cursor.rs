@@ -1,5 +1,5 @@
-//! The three cursors of a lane and every ordering between the thread and the folder. The cursors are indices of
-//! words, and do not refer to the storage.
+//! The three cursors of a lane, with every ordering between the thread and the folder. A cursor is the index of a word;
+//! this module does not access the words.
 
 use crate::sys::latch::wait;
 use crate::sys::sync::{AtomicU64, Ordering, fence};
@@ -50,7 +50,8 @@ impl Tail {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Releases the words below `tail` for reuse, for the holder of the latch. No folder reads these words again.
+    /// Releases the words below `tail` for reuse, for the holder of the latch. After this call no folder reads these
+    /// words.
     #[inline]
     pub(crate) fn release(&self, tail: u64) {
         // Release: pairs with `observe`; the folder's reads come before it.
@@ -73,26 +74,27 @@ impl Oldest {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Advances the cursor to `oldest`, for the thread, before it overwrites the words below.
+    /// Advances the cursor to `oldest`, for the thread, before the thread overwrites words below `oldest`.
     #[inline]
     pub(crate) fn pass(&self, oldest: u64) {
-        // relaxed: the fence orders it before the words that follow.
+        // relaxed: the fence orders it before the stores of new words.
         self.0.store(oldest, Ordering::Relaxed);
         // Release: pairs with the fence in `still_whole`; a reader that sees a new word sees this cursor.
         fence(Ordering::Release);
     }
 
-    /// Fence of a thread before its first write into a segment that may have been another lane's. A reader of the other
-    /// lane's history may still be copying the segment. If it copies a new word, [`Oldest::still_whole`] of that lane
-    /// then returns an index above the old words, so the reader drops the new word.
+    /// A fence before a thread's first write into a segment that may have belonged to another lane. A reader of the
+    /// other lane's history may still be copying the segment. If the reader copies a new word, [`Oldest::still_whole`]
+    /// of the other lane then returns an index above the old words, so the reader drops the new word.
     #[inline]
     pub(crate) fn enter_after_others() {
-        // Release: pairs with the fence in `still_whole`. `pass` came before: the pool of segments orders it.
+        // Release: pairs with the fence in `still_whole`. The other lane's `pass` came before; the pool of segments
+        // orders it.
         fence(Ordering::Release);
     }
 
     /// Returns the first word that has not been reused. A reader of the history calls this after its reads, and drops
-    /// the words below, which may have been overwritten meanwhile.
+    /// the words below the returned index, because they may have been overwritten during the reads.
     #[inline]
     pub(crate) fn still_whole(&self) -> u64 {
         // Acquire: pairs with the fence in `pass`; the reader's loads come before it.
@@ -105,13 +107,14 @@ impl Oldest {
 /// Maximum number of rounds that the folder waits for a thread to publish a stamped event.
 const STAMPING_ROUNDS: u32 = if cfg!(loom) { 2 } else { 96 };
 
-/// A flag that is set while a thread is between taking a stamp and publishing its event.
+/// A flag that is set between the reading of a time stamp and the publication of its event, in an ordered fold
+/// (`fold::ordered`).
 #[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct Stamping(AtomicU64);
 
 impl Stamping {
-    /// Sets the flag, for the thread, before it reads the clock.
+    /// Sets the flag, for the thread, before the thread reads the clock.
     pub(crate) fn begin(&self) {
         // relaxed: the fence orders it.
         self.0.store(1, Ordering::Relaxed);
@@ -119,14 +122,14 @@ impl Stamping {
         fence(Ordering::SeqCst);
     }
 
-    /// Clears the flag, for the thread, after it has published.
+    /// Clears the flag, for the thread, after the thread has published the event.
     pub(crate) fn end(&self) {
-        // Release: a folder that sees the zero sees the head.
+        // Release: pairs with the acquire in `is_over`; a folder that sees the zero sees the head.
         self.0.store(0, Ordering::Release);
     }
 
-    /// Whether every event that is older than the folder's last clock reading is published. The folder calls this after
-    /// its fence.
+    /// Returns whether every event that is older than the folder's last clock reading is published. The folder calls
+    /// this after its fence.
     pub(crate) fn is_over(&self) -> bool {
         for round in 0..STAMPING_ROUNDS {
             // Acquire: pairs with the release in `end`.
@@ -145,7 +148,7 @@ impl Stamping {
         Stamping(AtomicU64::new(0))
     }
 
-    /// A twin of [`Stamping::begin`] with too weak a fence.
+    /// Weakened copy of [`Stamping::begin`], whose fence is too weak.
     pub(crate) fn begin_weakly(&self) {
         self.0.store(1, Ordering::Relaxed);
         fence(Ordering::AcqRel);
@@ -158,7 +161,7 @@ impl Head {
         Head(AtomicU64::new(0))
     }
 
-    /// A twin of [`Head::publish`] with too weak an ordering, which the models must detect.
+    /// Weakened copy of [`Head::publish`], whose ordering is too weak; the models must detect it.
     pub(crate) fn publish_weakly(&self, head: u64) {
         self.0.store(head, Ordering::Relaxed);
     }
@@ -170,7 +173,7 @@ impl Tail {
         Tail(AtomicU64::new(0))
     }
 
-    /// A twin of [`Tail::release`] with too weak an ordering.
+    /// Weakened copy of [`Tail::release`], whose ordering is too weak.
     pub(crate) fn release_weakly(&self, tail: u64) {
         self.0.store(tail, Ordering::Relaxed);
     }
@@ -182,12 +185,12 @@ impl Oldest {
         Oldest(AtomicU64::new(0))
     }
 
-    /// A twin of [`Oldest::pass`] without its fence.
+    /// Weakened copy of [`Oldest::pass`], without the fence.
     pub(crate) fn pass_weakly(&self, oldest: u64) {
         self.0.store(oldest, Ordering::Relaxed);
     }
 
-    /// A twin of [`Oldest::still_whole`] without its fence.
+    /// Weakened copy of [`Oldest::still_whole`], without the fence.
     pub(crate) fn still_whole_weakly(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

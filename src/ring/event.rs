@@ -1,7 +1,7 @@
 //! The encoding of events as words.
 //!
-//! The top four bits of a record's first word are its tag. A free takes one word, an allocation two; a record that
-//! needs more bits is wide.
+//! The top four bits of a record's first word are its tag. A free takes one word, an allocation two. A record whose
+//! values do not fit is *wide*; all other records are *narrow*.
 //!
 //! ```text
 //!         63    60 59                  48 47                                             0
@@ -17,17 +17,17 @@
 //! POINTER │ 9     │ the pointer event   │ number of a tracked pointer                     │  holders(32)·stack(32)
 //! ```
 //!
-//! A wide record has four more words: address, size, stack, old address. Every kind of record can be wide. A record
-//! is wide if one of its addresses has more than 48 bits, or its size more than 32.
+//! A wide record has four more words: address, size, stack, old address. Every kind of record can be wide. A record is
+//! wide if an address has more than 48 bits, or the size has more than 32 bits.
 //!
-//! A free can be booked without its size bits. The bits rule out wrong blocks, and reveal a free whose layout differs
-//! from the allocation's layout.
+//! The 12 size bits of a free are not necessary for booking it. They rule out wrong blocks, and reveal a free whose
+//! layout differs from the layout of the allocation.
 
 /// Bits of an address in a narrow record.
 pub(crate) const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
 const TAG_SHIFT: u32 = 60;
-/// Bits of the size that a free carries.
+/// Number of bits that a narrow free has for the size of its block.
 pub(crate) const CHECK_BITS: u32 = 12;
 const CHECK_MASK: u64 = (1 << CHECK_BITS) - 1;
 const MARK_TIME_BITS: u32 = 53;
@@ -46,8 +46,8 @@ pub(crate) const POINTER_WORDS: u64 = 2;
 /// Words in a wide record.
 pub(crate) const WIDE_WORDS: u64 = 5;
 
-/// Length in the mark of a window that is still being written: the maximum. A reader stops at the head if the head
-/// comes first.
+/// Length in the mark of a window that is still being written: the maximum length. A reader stops at the head if the
+/// head comes first.
 pub(crate) const MARK_OPEN: u64 = 127;
 
 /// The kind of a record.
@@ -88,8 +88,9 @@ pub(crate) const TAG_WIDE: u64 = Tag::Wide as u64;
 pub(crate) const TAG_THREAD: u64 = Tag::Thread as u64;
 pub(crate) const TAG_POINTER: u64 = Tag::Pointer as u64;
 
-/// Twelve bits of an allocation: its alignment, whether it is internal to heapledger, whether it was zeroed, and its
-/// sampling rate. An internal block and a free with its whole size have a sampling period in place of the rate.
+/// The 12 bits of an allocation besides address, size and stack: its alignment, whether it is internal to heapledger,
+/// whether it was zeroed, and its sampling rate. An internal block, and a free with its whole size, have a sampling
+/// period in place of the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Traits(pub(crate) u64);
 
@@ -114,12 +115,12 @@ impl Traits {
         Traits(self.0 & !Self::RATE | (rate << Self::RATE_SHIFT) & Self::RATE)
     }
 
-    /// Returns the rate at which the block was sampled, or 0 if all blocks were recorded or the block is internal.
+    /// Returns the rate at which the block was sampled; 0 if the block is internal, or if all blocks were recorded.
     pub(crate) const fn rate(self) -> u64 {
         if self.is_own() { 0 } else { self.period() }
     }
 
-    /// Returns the traits of an internal block, or of a free with its whole size, with a sampling period: see W5 of
+    /// Returns the traits with a sampling period, for an internal block or a free with its whole size: see W5 of
     /// `fold::flush`.
     pub(crate) const fn with_period(self, period: u64) -> Traits {
         self.sampled(period)
@@ -140,7 +141,7 @@ impl Traits {
         self.0 & Self::OWN != 0
     }
 
-    /// Returns the traits, marked as internal to heapledger.
+    /// Returns these traits with the mark of an internal block.
     pub(crate) const fn as_own(self) -> Traits {
         Traits(self.0 | Self::OWN)
     }
@@ -150,38 +151,38 @@ impl Traits {
     }
 }
 
-/// Returns the size bits of a free: the size folded by exclusive or, so that sizes that differ by whole pages have
-/// different bits. As a number the bits never exceed the size.
+/// Returns the size bits of a free: the size folded to 12 bits by exclusive or, so that sizes that differ by whole
+/// pages have different bits. The bits, read as a number, never exceed the size.
 #[inline(always)]
 pub(crate) const fn check_bits(size: u64) -> u64 {
     (size ^ (size >> CHECK_BITS) ^ (size >> (2 * CHECK_BITS))) & CHECK_MASK
 }
 
-/// Returns the smallest size of a block whose free has these bits. Higher bits of `check` are ignored.
+/// Returns the smallest size of a block whose free has these size bits. Higher bits of `check` are ignored.
 #[inline(always)]
 pub(crate) const fn least_size(check: u64) -> u64 {
     check & CHECK_MASK
 }
 
-/// Whether the bits of a free agree with a block's size. Higher bits of `check` are ignored.
+/// Returns whether the size bits of a free agree with a block's size. Higher bits of `check` are ignored.
 #[inline(always)]
 pub(crate) const fn agrees(size: u64, check: u64) -> bool {
     check_bits(size) == check & CHECK_MASK
 }
 
-/// Whether the record after an allocation is the free of its block, judged by the address alone.
+/// Returns whether the record after an allocation is a free of the same address.
 #[inline(always)]
 pub(crate) const fn is_pair(alloc: u64, behind: u64) -> bool {
     (alloc ^ behind) << (u64::BITS - ADDRESS_BITS) == 0 && Tag::raw(behind) == TAG_FREE
 }
 
-/// Whether an address and a size fit a narrow record.
+/// Returns whether an address and a size fit into a narrow record.
 #[inline(always)]
 pub(crate) const fn is_narrow(address: u64, size: u64) -> bool {
     excess(address, size) == 0
 }
 
-/// Returns the bits of an address and a size for which a narrow record has no room; 0 if there are none.
+/// Returns the bits of an address and a size that do not fit into a narrow record; 0 if all bits fit.
 #[inline(always)]
 pub(crate) const fn excess(address: u64, size: u64) -> u64 {
     (address >> ADDRESS_BITS) | (size >> 32)
@@ -235,7 +236,7 @@ pub(crate) const fn mark_word(ns: u64) -> u64 {
     Tag::Mark.bits() | (MARK_OPEN << MARK_TIME_BITS) | (ns & MARK_TIME_MASK)
 }
 
-/// Returns the mark with the length of its window, in words.
+/// Returns the mark of a closed window, which contains the length of the window in words.
 pub(crate) const fn closed_mark(mark: u64, words: u64) -> u64 {
     (mark & !(MARK_OPEN << MARK_TIME_BITS)) | (words << MARK_TIME_BITS)
 }
@@ -245,8 +246,9 @@ pub(crate) const fn mark_length(mark: u64) -> u64 {
     (mark >> MARK_TIME_BITS) & MARK_OPEN
 }
 
-/// Returns the time of a mark in nanoseconds: the first time with these low bits that is not before `not_before`. 53
-/// bits are 104 days, so a ring that was idle for longer would be dated too early by that much.
+/// Returns the time of a mark in nanoseconds: the first time that has the mark's low bits and is not before
+/// `not_before`. The 53 bits of a mark cover 104 days. So the events of a ring that was idle for longer are dated 104
+/// days too early.
 pub(crate) const fn mark_time(mark: u64, not_before: u64) -> u64 {
     let low = mark & MARK_TIME_MASK;
     let time = (not_before & !MARK_TIME_MASK) | low;
@@ -258,8 +260,8 @@ pub(crate) const fn address_of(word: u64) -> u64 {
     word & ADDRESS_MASK
 }
 
-/// Whether a word is the first word of an allocation, of a free, or of one half of a realloc. `word` may be any word of
-/// a record; a word with a size of 2²⁸ or more can give a false `true`.
+/// Returns whether a word looks like the first word of an allocation, of a free, or of one half of a realloc. `word`
+/// may be any word of a record; a word that holds a size of 2²⁸ or more can give a false `true`.
 #[inline(always)]
 pub(crate) const fn begins_with_address(word: u64) -> bool {
     Tag::raw(word).wrapping_sub(TAG_ALLOC) <= TAG_MOVED - TAG_ALLOC
@@ -281,7 +283,7 @@ pub(crate) const fn wide_kind(word: u64) -> u64 {
 }
 
 /// The bits of a first word by which a plain record is recognised: the tag, and the traits that an unsampled block of
-/// the program cannot have (a rate, the internal mark, an alignment of 2³² bytes or more).
+/// the program cannot have. These traits are a rate, the internal mark, and an alignment of 2³² bytes or more.
 const PLAIN: u64 = (15 << TAG_SHIFT) | ((Traits::OWN | Traits::RATE | 32) << ADDRESS_BITS);
 
 /// Whether a word starts an unsampled allocation of the program.
@@ -290,14 +292,14 @@ pub(crate) const fn is_plain_alloc(word: u64) -> bool {
     word & PLAIN == Tag::Alloc.bits()
 }
 
-/// Whether a word starts the second half of a realloc of the program's block.
+/// Returns whether a word starts the second half of a realloc of the program's block.
 #[inline(always)]
 pub(crate) const fn is_plain_moved(word: u64) -> bool {
     word & PLAIN == Tag::Moved.bits()
 }
 
-/// Returns the number of words of the record that starts with `word`. A skip counts 1; its reader continues with the
-/// next segment.
+/// Returns the number of words of the record that starts with `word`. The result for a skip is 1, although its reader
+/// continues with the next segment.
 #[inline(always)]
 pub(crate) const fn record_words(word: u64) -> u64 {
     match Tag::raw(word) {

@@ -1,4 +1,4 @@
-//! The lane: one thread's ring, laid out so that the thread and the folder write to different cache lines.
+//! The lane: one thread's ring with its counters. The thread and the folder write to different cache lines of it.
 
 use std::sync::atomic::compiler_fence;
 
@@ -15,15 +15,15 @@ pub(crate) const SEGMENT_WORDS: u64 = 1024;
 pub(crate) const SEGMENT_PAGES: u32 = (SEGMENT_WORDS as usize * 8 / PAGE_BYTES) as u32;
 /// Maximum number of segments of a lane, which is the length of its table of segments.
 pub(crate) const SEGMENT_SLOTS: u64 = 64;
-/// Words that a thread books at a time while booking is costly.
+/// Number of words that a thread books at a time while booking is costly.
 pub(crate) const COSTLY_WORDS: u64 = 256;
-/// Words of a window after its mark: eight windows fill a segment.
+/// Maximum number of words of a window after its mark. Eight full windows fill a segment.
 pub(crate) const WINDOW_WORDS: u64 = 127;
 
 /// Value of [`Lane::stack_needs`] for a thread that walks stacks and is in no scope.
 pub(crate) const WALKS_ONLY: u64 = if cfg!(target_endian = "little") { 1 } else { 1 << 32 };
 
-/// Number of buckets of the durations of slow paths; the last bucket holds all durations above a second.
+/// Number of buckets for the durations of slow paths. The last bucket holds all durations above a second.
 pub(crate) const SLOW_PATH_BUCKETS: usize = 32;
 
 const _: () = assert!(SEGMENT_WORDS.is_power_of_two() && SEGMENT_SLOTS.is_power_of_two());
@@ -31,7 +31,7 @@ const _: () =
     assert!(WINDOW_WORDS <= super::event::MARK_OPEN && SEGMENT_WORDS.is_multiple_of(WINDOW_WORDS + 1));
 const _: () = assert!(size_of::<Lane>() <= 1024);
 
-/// One thread's ring. All zero bytes are a valid lane with a closed gate and no segments.
+/// One thread's ring with its counters. All zero bytes are a valid lane with a closed gate and no segments.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -41,16 +41,15 @@ pub(crate) struct Lane {
     pub(crate) cold: Cold,
     /// State of the folder; written by the holder of the latch only.
     pub(crate) folder: Folder,
-    /// Page of each segment, at the index that is the segment's number modulo `SEGMENT_SLOTS`. Written by the thread
-    /// only.
+    /// Page of each segment, indexed by the segment's number modulo `SEGMENT_SLOTS`. Written by the thread only.
     segments: [AtomicU32; SEGMENT_SLOTS as usize],
 }
 
-/// Number of folds for which [`Folder::gives_blocks`] stays true after other lanes' frees found blocks in the
+/// Number of folds during which [`Folder::gives_blocks`] stays true after frees of other lanes have found blocks in the
 /// nursery.
 const HAND_OVER_FOLDS: u32 = 64;
 
-/// Maximum number of times that a thread reads the level anew because it has changed.
+/// Maximum number of times that a thread reads the level again because it has changed.
 const LEVEL_ROUNDS: u32 = 8;
 
 /// The cache line of the hot path.
@@ -62,15 +61,16 @@ pub(crate) struct Hot {
     limit: AtomicU64,
     /// The epoch in which the current window was opened.
     epoch: AtomicU64,
-    /// Address that word 0 would have if the current segment extended down to it.
+    /// Address that word 0 would have if the current segment reached back to word 0.
     base: AtomicU64,
-    /// Number of events that the thread made on this lane, including lost events, but not nested events.
+    /// Number of events that the thread attempted on this lane, including lost events, but without nested events.
     attempted: AtomicU64,
-    /// What the stacks of the thread's allocations need. If they need nothing, both words are 0. One load reads both.
+    /// What the thread's allocations need for their stacks. If they need nothing, both words are 0, which one load
+    /// tells.
     needs: StackNeeds,
 }
 
-/// What the stacks of a thread's allocations consist of.
+/// What a thread's allocations need for their stacks: a walk, the frames of a scope, or both.
 #[repr(C, align(8))]
 #[derive(Debug)]
 struct StackNeeds {
@@ -86,37 +86,37 @@ struct StackNeeds {
 pub(crate) struct Cold {
     pub(crate) oldest: Oldest,
     pub(crate) stamping: Stamping,
-    /// Value of `limit` while the gate is open.
+    /// Value of `limit` while the gate is open: the end of the current window.
     pub(crate) window_end: AtomicU64,
     /// Index of the current window's time mark.
     pub(crate) mark_index: AtomicU64,
     /// Time at which the current window was opened, in nanoseconds.
     pub(crate) opened_ns: AtomicU64,
-    /// Score of windows that stayed open for long: each such window raises it, each other window lowers it by one. See
-    /// `recorder::background_thread`.
+    /// Score of windows that stayed open for long. Each such window raises the score; each other window lowers it by
+    /// one. See `recorder::background_thread`.
     pub(crate) slow_windows: AtomicU32,
-    /// Nesting depth of internal scopes, whose events are heapledger's.
+    /// Nesting depth of internal scopes (`recorder::internal`), in which events are heapledger's.
     pub(crate) own_depth: AtomicU32,
-    /// Nesting depth of sections in which recording is paused.
+    /// Nesting depth of pauses of recording (`recorder::internal`).
     pub(crate) paused_depth: AtomicU32,
     /// Whether the slow path is writing a record.
     pub(crate) writing: AtomicU32,
-    /// Number of segments that the lane has.
+    /// Number of segments that the lane holds.
     pub(crate) segments_held: AtomicU32,
     /// Index of the lane in the registry.
     pub(crate) index: AtomicU32,
     /// Number of slow paths taken since the lane was opened.
     pub(crate) slow_paths: AtomicU64,
-    /// Number of folds by the lane's thread.
+    /// Number of folds of this lane by its thread.
     pub(crate) folds_at_home: AtomicU64,
-    /// Number of nested events: events of signal handlers that found the gate closed. A nested event increments no
-    /// other counter.
+    /// Number of nested events: events of signal handlers that found the gate closed. No other counter of the lane
+    /// includes them.
     pub(crate) nested: AtomicU64,
-    /// Number of failed allocations, which are no events.
+    /// Number of failed allocations. They are not counted as events.
     pub(crate) failed: AtomicU64,
     /// The level at which the thread records: a `state::Level`.
     pub(crate) level: AtomicU32,
-    /// State of the thread's sampler.
+    /// State of the thread's sampler: bytes until the next sampled block, random state, and rate.
     pub(crate) distance: AtomicU64,
     pub(crate) random: AtomicU64,
     pub(crate) rate: AtomicU64,
@@ -137,29 +137,29 @@ pub(crate) struct Cold {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Walker {
-    /// Lowest address that is known to belong to the thread's stack; `high` is the first address above the stack, and
+    /// Lowest address that is known to belong to the thread's stack. `high` is the first address above the stack; it is
     /// 0 while the stack is unknown.
     pub(crate) low: AtomicU64,
     pub(crate) high: AtomicU64,
-    /// Lowest address that the stack can reach.
+    /// Lowest address to which the stack can grow.
     pub(crate) floor: AtomicU64,
-    /// Number of slow paths since the thread first looked for its stack.
+    /// Number of windows that the thread opened while its stack was unknown.
     pub(crate) tries: AtomicU64,
-    /// Page of the cache from hashes to stacks; `cache_start` is its address, and the number of its places is 2 to the
-    /// power of 64 - `cache_shift`. All are 0 while there is no cache.
+    /// First page of the cache that maps hashes to stacks. `cache_start` is the address of the cache. The cache has
+    /// 2^(64 - `cache_shift`) places. All three are 0 while there is no cache.
     cache_page: AtomicU32,
     pub(crate) cache_shift: AtomicU32,
     cache_start: AtomicU64,
     /// Number of entries that were replaced in the cache since it last grew.
     pub(crate) cache_crowded: AtomicU32,
-    /// Value of `stack::unwind::reused` when the cache was last found up to date.
+    /// Value of `stack::unwind::reused` at which the cache was last checked.
     pub(crate) reused: AtomicU32,
-    /// Address of the room for the thread's last walk (`stack::replay`); 0 while there is none.
+    /// Address of the memory for the thread's last walk (`stack::replay`); 0 while there is none.
     pub(crate) replay: AtomicU64,
-    /// Bytes until the next sampled stack, if a subset of stacks is sampled.
+    /// Allocated bytes until the next sampled stack, with `Stacks::Sampled`.
     pub(crate) distance: AtomicU64,
     pub(crate) random: AtomicU64,
-    /// Number of stacks walked; this and the following fields are the counts of `StackFigures`.
+    /// Number of stacks walked. This field and the following four are the counts of `StackFigures`.
     pub(crate) taken: AtomicU64,
     pub(crate) truncated: AtomicU64,
     pub(crate) failed: AtomicU64,
@@ -168,32 +168,32 @@ pub(crate) struct Walker {
 }
 
 impl Walker {
-    /// Returns an entry of the cache. `place` is below the number of entries, 2 to the power of 64 - `cache_shift`.
+    /// Returns an entry of the cache. `place` is below the number of places, 2^(64 - `cache_shift`).
     #[inline(always)]
     pub(crate) fn cache_entry(&self, place: usize) -> &AtomicU64 {
-        // relaxed: only the thread uses it.
+        // relaxed: only the lane's thread uses the cache.
         let start = self.cache_start.load(Ordering::Relaxed) as usize;
-        // SAFETY: I6, the place is one of the cache, which stays mapped.
+        // SAFETY: I6, the place lies in the cache, which stays mapped.
         unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(start + 8 * place) }
     }
 
-    /// Returns all entries of the cache: none while there is no cache.
+    /// Returns all entries of the cache; an empty slice while there is no cache.
     pub(crate) fn cache_entries(&self) -> &[AtomicU64] {
-        // relaxed: only the thread uses it.
+        // relaxed: only the lane's thread uses the cache.
         match self.cache_shift.load(Ordering::Relaxed) {
             0 => &[],
-            // SAFETY: I6, a cache has a place for each value that a word so shifted can have, and stays mapped.
+            // SAFETY: I6, a cache has 2^(64 - shift) places, and stays mapped.
             shift => unsafe {
                 std::slice::from_raw_parts(self.cache_entry(0), 1usize << (u64::BITS - shift))
             },
         }
     }
 
-    /// Makes a run of zeroed pages the cache, and returns the page of the previous cache.
+    /// Sets a run of zeroed pages as the cache. Returns the page of the previous cache.
     pub(crate) fn set_cache(&self, pages: &Pages, page: u32, shift: u32) -> u32 {
         let start = pages.at(page).expose_provenance() as u64;
-        // relaxed, all: only the thread uses them. Its gate is closed, so no handler of the thread walks a stack during
-        // this call.
+        // relaxed, all: only the lane's thread uses these words. Its gate is closed, so no signal handler walks a stack
+        // during this call.
         let before = self.cache_page.load(Ordering::Relaxed);
         self.cache_page.store(page, Ordering::Relaxed);
         self.cache_start.store(start, Ordering::Relaxed);
@@ -208,8 +208,7 @@ impl Walker {
 pub(crate) struct SampledOut {
     pub(crate) allocs: SignalSafeCounter,
     pub(crate) frees: SignalSafeCounter,
-    /// Blocks whose realloc failed: each was counted as a free and as an allocation, and both are subtracted from the
-    /// totals.
+    /// Blocks whose realloc failed. Each was counted as a free and as an allocation, and the totals subtract both.
     pub(crate) restored: SignalSafeCounter,
 }
 
@@ -224,13 +223,13 @@ pub(crate) struct Folder {
     /// Whether the last fold was costly in proportion to its length.
     costly: AtomicU32,
     /// Lowest bit: whether frees of the last fold did not find their blocks in the lane's nursery. Other bits: the
-    /// number of further folds for which [`Folder::gives_blocks`] stays true.
+    /// number of further folds during which [`Folder::gives_blocks`] stays true.
     hand_over: AtomicU32,
-    /// Number of costly folds minus the number of other folds, but at least 0.
+    /// Number of costly folds minus the number of other folds, with 0 as the lower limit.
     costly_balance: AtomicU32,
-    /// Highest number of words that were waiting at the start of a fold.
+    /// Maximum number of words that were waiting at the start of a fold.
     pub(crate) high_water: AtomicU64,
-    /// Highest number of words that were waiting at the start of a fold, since the tuner's last step.
+    /// Maximum number of words that were waiting at the start of a fold, since the last step of the tuner.
     pub(crate) recent_high_water: AtomicU64,
     pub(crate) folds_away: AtomicU64,
     /// Time of the last event that was booked, in nanoseconds.
@@ -238,25 +237,25 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Notes the time up to which the lane is booked. Called by the holder of the latch.
+    /// Stores the time up to which the lane is booked. Called by the holder of the latch.
     pub(crate) fn note_reached(&self, at_ns: u64) {
-        // relaxed: a hint for choosing the lane that is booked next.
+        // relaxed: a hint for the choice of the lane that is booked next.
         self.reached_ns.store(at_ns, Ordering::Relaxed);
     }
 
     /// Returns the time up to which the lane is booked, in nanoseconds.
     pub(crate) fn reached_ns(&self) -> u64 {
-        // relaxed: as above.
+        // relaxed: a hint.
         self.reached_ns.load(Ordering::Relaxed)
     }
 
-    /// Notes whether an ordered fold holds the latch. Called by the holder of the latch.
+    /// Stores whether an ordered fold holds the latch. Called by the holder of the latch.
     pub(crate) fn in_order(&self, held: bool) {
-        // relaxed: read by the same ordered fold only, of which there is one at a time.
+        // relaxed: only the same ordered fold reads it, and there is one ordered fold at a time.
         self.in_order.store(u32::from(held), Ordering::Relaxed);
     }
 
-    /// Notes whether the last fold was costly in proportion to its length. Called by the holder of the latch.
+    /// Stores whether the last fold was costly in proportion to its length. Called by the holder of the latch.
     pub(crate) fn note_costly(&self, is_costly: bool) {
         let balance = self.costly_balance();
         let now = if is_costly { balance.saturating_add(1) } else { balance.saturating_sub(1) };
@@ -265,8 +264,8 @@ impl Folder {
         self.costly_balance.store(now, Ordering::Relaxed);
     }
 
-    /// Notes whether frees of the last fold did not find their blocks in the lane's nursery, and whether frees of
-    /// other lanes found their blocks there. Called by the holder of the latch.
+    /// Stores two findings of a fold: whether its frees did not find their blocks in the lane's nursery, and whether
+    /// frees of other lanes found their blocks there. Called by the holder of the latch.
     pub(crate) fn note_hand_over(&self, has_remote_frees: bool, gives_blocks: bool) {
         // relaxed, both: a hint to the threads.
         let folds = self.hand_over.load(Ordering::Relaxed) >> 1;
@@ -276,43 +275,45 @@ impl Folder {
 
     /// Whether frees of the last fold did not find their blocks in the lane's nursery.
     pub(crate) fn has_remote_frees(&self) -> bool {
-        // relaxed: as above.
+        // relaxed: a hint.
         self.hand_over.load(Ordering::Relaxed) & 1 != 0
     }
 
-    /// Whether frees of other lanes have found their blocks in the lane's nursery in recent folds, or are likely to.
+    /// Returns whether the lane's nursery is likely to have blocks that other lanes free: recent frees of other lanes
+    /// found blocks there, or folding the lane is costly.
     pub(crate) fn gives_blocks(&self) -> bool {
-        // relaxed: as above.
+        // relaxed: a hint.
         self.hand_over.load(Ordering::Relaxed) > 1 || self.is_costly()
     }
 
-    /// Returns the number of costly folds minus the number of other folds, but at least 0.
+    /// Returns the number of costly folds minus the number of other folds, with 0 as the lower limit.
     pub(crate) fn costly_balance(&self) -> u32 {
-        // relaxed: as above.
+        // relaxed: a hint.
         self.costly_balance.load(Ordering::Relaxed)
     }
 
-    /// Resets the balance of costly folds. A concurrent fold may undo the reset, or be missing from the balance.
+    /// Resets the balance of costly folds. A concurrent fold may undo the reset, or its result may be lost.
     pub(crate) fn reset_costly_balance(&self) {
-        // relaxed: as above.
+        // relaxed: a hint.
         self.costly_balance.store(0, Ordering::Relaxed);
     }
 
     /// Whether the last fold was costly in proportion to its length.
     pub(crate) fn is_costly(&self) -> bool {
-        // relaxed: as above.
+        // relaxed: a hint.
         self.costly.load(Ordering::Relaxed) != 0
     }
 
-    /// Returns the number of waiting words at which the thread books its ring: fewer while booking is costly, so that
-    /// no single event takes long.
+    /// Returns the number of waiting words at which the thread books its ring. It is smaller while booking is costly,
+    /// so that no single event takes long.
     pub(crate) fn words_before_help(&self) -> u64 {
         if self.is_costly() { COSTLY_WORDS } else { SEGMENT_WORDS }
     }
 
-    /// Whether the lane is part of the current ordered fold. A lane that was published during the fold is not.
+    /// Returns whether the lane is part of the current ordered fold. A lane that was published during the fold is not
+    /// part of it.
     pub(crate) fn is_in_order(&self) -> bool {
-        // relaxed: as above.
+        // relaxed: only the ordered fold that wrote it reads it.
         self.in_order.load(Ordering::Relaxed) != 0
     }
 }
@@ -327,11 +328,11 @@ impl Lane {
         &self.cold.stamping
     }
 
-    /// Closes the gate and returns its limit; 0 if the gate was closed already.
+    /// Closes the gate and returns its previous limit; 0 if the gate was already closed.
     #[inline(always)]
     pub(crate) fn close_gate(&self) -> u64 {
-        // relaxed, as every access here: the line belongs to one thread; a handler of the same thread sees program
-        // order, which the compiler fences of the caller keep.
+        // relaxed, as every access here: the cache line belongs to one thread. A signal handler of the thread sees
+        // program order, which the compiler fences of the caller preserve.
         let limit = self.hot.limit.load(Ordering::Relaxed);
         self.hot.limit.store(0, Ordering::Relaxed);
         limit
@@ -343,23 +344,23 @@ impl Lane {
         self.hot.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Whether the lane's thread is not inside a record that it began at level 0, at which it records everything.
-    /// Another thread can rely on the result only some time after a change of the level: see `fold::flush`.
+    /// Returns whether the lane's thread is outside every record that it began at level 0, the full level. Another
+    /// thread can rely on the result only some time after a change of the level: see `fold::flush`.
     pub(crate) fn is_outside_plain_records(&self) -> bool {
         let cold = &self.cold;
-        // relaxed, all: a thread that changes them later has seen the change.
+        // relaxed, all: a thread that changes these words later has seen the change of the level.
         self.hot.limit.load(Ordering::Relaxed) != 0
             || cold.level.load(Ordering::Relaxed) != 0
             || cold.own_depth.load(Ordering::Relaxed) != 0
     }
 
-    /// Stores the level at which the lane's thread records. Repeats this if the level has changed meanwhile, so that
-    /// no other thread finds an old level stored after a change.
+    /// Stores the level at which the lane's thread records. Stores it again if the level has changed meanwhile, so that
+    /// other threads never find an old level stored after a change.
     pub(crate) fn store_level(&self, now: impl Fn() -> u32) {
-        // A change takes longer than a round, so that there are two rounds at most.
+        // A change of the level takes longer than a round, so there are at most two rounds.
         for _ in 0..LEVEL_ROUNDS {
             let level = now();
-            // relaxed: written by the lane's thread only.
+            // relaxed: only the lane's thread writes the level.
             self.cold.level.store(level, Ordering::Relaxed);
             compiler_fence(Ordering::SeqCst);
             if now() == level {
@@ -379,7 +380,7 @@ impl Lane {
         self.hot.epoch.store(epoch, Ordering::Relaxed);
     }
 
-    /// Returns what the stacks of the thread's allocations need: 0 for nothing, [`WALKS_ONLY`] for a walk outside
+    /// Returns what the thread's allocations need for their stacks: 0 for nothing, [`WALKS_ONLY`] for a walk outside
     /// scopes, any other value in a scope.
     #[inline(always)]
     pub(crate) fn stack_needs(&self) -> u64 {
@@ -400,7 +401,7 @@ impl Lane {
         self.hot.needs.walks.store(u32::from(walks), Ordering::Relaxed);
     }
 
-    /// Returns the number of the thread's current scope, 0 outside scopes.
+    /// Returns the number of the thread's current scope; 0 outside scopes.
     #[inline(always)]
     pub(crate) fn scope(&self) -> u32 {
         self.hot.needs.scope.load(Ordering::Relaxed)
@@ -411,7 +412,7 @@ impl Lane {
         (&raw const self.hot.needs.scope).cast()
     }
 
-    /// Makes a scope the thread's current scope.
+    /// Sets the thread's current scope.
     #[inline(always)]
     pub(crate) fn set_scope(&self, scope: u32) {
         self.hot.needs.scope.store(scope, Ordering::Relaxed);
@@ -427,8 +428,8 @@ impl Lane {
 
     /// Returns the number of events of the thread, including nested ones.
     pub(crate) fn attempted(&self) -> u64 {
-        // relaxed: monotone counters, and a fold has read the booked events before. Wrapping: a killed process's lane
-        // may contain any values.
+        // relaxed: the counters only grow, and a fold has read the booked events before. Wrapping: the lane of a killed
+        // process may contain any values.
         self.hot.attempted.load(Ordering::Relaxed).wrapping_add(self.cold.nested.load(Ordering::Relaxed))
     }
 
@@ -446,7 +447,8 @@ impl Lane {
         }
     }
 
-    /// Returns the number of events that were lost on this lane, for any reason but a full live table.
+    /// Returns the number of events that were lost on this lane for any reason, except events for which the live table
+    /// was full.
     pub(crate) fn lost_in_all(&self) -> u64 {
         LossReason::ALL.into_iter().map(|reason| self.lost(reason)).fold(0, u64::wrapping_add)
     }
@@ -457,7 +459,7 @@ impl Lane {
     /// The current segment was entered by [`Lane::enter_segment`] and holds `index`.
     #[inline(always)]
     pub(crate) unsafe fn own_word(&self, index: u64) -> &AtomicU64 {
-        // SAFETY: I2, the caller's promise.
+        // SAFETY: I2, the caller upholds the contract.
         let [word] = unsafe { self.own_words(index) };
         word
     }
@@ -471,15 +473,16 @@ impl Lane {
         // relaxed: read by its only writer.
         let base = self.hot.base.load(Ordering::Relaxed);
         let address = base.wrapping_add(index.wrapping_mul(8)) as usize;
-        // SAFETY: I2, the caller says that the words lie in the lane's current segment, which stays mapped.
+        // SAFETY: I2, the caller guarantees that the words lie in the lane's current segment, which stays mapped.
         unsafe { &*std::ptr::with_exposed_provenance::<[AtomicU64; WORDS]>(address) }
     }
 
     /// Returns the words of a segment.
     ///
-    /// # Safety The lane has had a segment of this number, and the segment has not been given back to `pages`.
+    /// # Safety
+    /// The lane has had a segment with this number, and the segment has not been given back to `pages`.
     pub(crate) unsafe fn segment(&self, pages: &Pages, number: u64) -> *const AtomicU64 {
-        // relaxed: the number was learnt from a cursor, whose ordering covers the slot as well.
+        // relaxed: the number comes from a cursor, whose ordering also covers the slot.
         let page = self.segments[(number % SEGMENT_SLOTS) as usize].load(Ordering::Relaxed);
         pages.at(page).cast::<AtomicU64>().cast_const()
     }
@@ -490,10 +493,10 @@ impl Lane {
         self.segments[(number % SEGMENT_SLOTS) as usize].load(Ordering::Relaxed)
     }
 
-    /// Makes `page` the segment with this number, and makes that segment the current one.
+    /// Stores `page` as the page of the segment with this number, and makes that segment the current one.
     pub(crate) fn enter_segment(&self, pages: &Pages, number: u64, page: u32) {
         Oldest::enter_after_others();
-        // relaxed, both: the slot is published with the head, the base is the thread's own.
+        // relaxed, both: the slot is published with the head, and only the thread reads the base.
         self.segments[(number % SEGMENT_SLOTS) as usize].store(page, Ordering::Relaxed);
         let start = pages.at(page).expose_provenance() as u64;
         let base = start.wrapping_sub(number.wrapping_mul(SEGMENT_WORDS * 8));

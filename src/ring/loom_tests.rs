@@ -1,23 +1,24 @@
-//! Models of the ring's protocols, which loom explores on the real cursors, latch and registry.
+//! Models of the ring's protocols. loom explores them on the real cursors, latch and registry.
 //!
 //! ```text
 //! RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/loom-rustc cargo test --all-features --lib
 //! ```
 //!
-//! Three rules keep a model from passing without exploration:
+//! Three rules prevent that a model passes without exploration:
 //!
-//! * Every side is a spawned thread. With one side on the main thread, loom explored only a single order.
-//! * Every model has a floor: the minimum number of executions. Each floor is about half of the number that was counted
-//!   when the model was written.
-//! * Every ordering has a twin with too weak an ordering, which the model must detect, by the message of the assertion
-//!   that breaks. The floor shows that loom explored, the twin shows that it detects errors.
+//! * Every side is a spawned thread. With one side on the main thread, loom explored only one order.
+//! * Every model has a floor: a minimum number of executions. The floor is about half of the number that was counted
+//!   when the model was written. It shows that loom has explored the model.
+//! * Every ordering has a copy with too weak an ordering. The model must detect this copy, by the message of the
+//!   assertion that fails. This shows that the model detects errors.
 //!
-//! loom explores no load buffering: a relaxed load never sees a store that comes after it in a cycle of other relaxed
-//! accesses. So where an ordering keeps a *read* from being overtaken (`Tail::release`, the latch), the words are
-//! loom's `UnsafeCell`s, for which it reports every unordered pair of accesses. That is a stronger requirement than for
-//! the real words, which are atomics.
+//! loom does not explore load buffering: a relaxed load never sees a store that comes after it in a cycle of other
+//! relaxed accesses. So where an ordering must keep a *read* before a later store (`Tail::release`, the latch), the
+//! words are loom's `UnsafeCell`s. For these, loom reports every unordered pair of accesses. That is a stronger
+//! requirement than for the real words, which are atomics.
 //!
-//! Models with three threads are explored up to [`PREEMPTIONS`] preemptions per execution, the others in full.
+//! Models with three threads are explored up to [`PREEMPTIONS`] preemptions per execution; all other models are
+//! explored completely.
 
 mod history;
 mod latch;
@@ -34,12 +35,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Maximum number of preemptions in one execution of a model with three threads.
 const PREEMPTIONS: usize = 3;
 
-/// Explores every execution of a model, and asserts that their number reaches `floor`.
+/// Explores all executions of a model, and asserts that their number is at least `floor`.
 fn explore(floor: usize, model: impl Fn() + Send + Sync + 'static) {
     explore_within(None, floor, model);
 }
 
-/// Explores a model with three threads as [`explore`] does, up to `PREEMPTIONS` preemptions per execution.
+/// Explores a model with three threads, like [`explore`], up to `PREEMPTIONS` preemptions per execution.
 fn explore_three(floor: usize, model: impl Fn() + Send + Sync + 'static) {
     explore_within(Some(PREEMPTIONS), floor, model);
 }
@@ -58,7 +59,7 @@ fn explore_within(preemptions: Option<usize>, floor: usize, model: impl Fn() + S
     assert!(executions >= floor, "only {executions} executions, fewer than {floor}");
 }
 
-/// Spawns all threads of a model and waits for their ends.
+/// Spawns all threads of a model and joins them.
 fn run_all<const N: usize>(threads: [Box<dyn FnOnce() + Send>; N]) {
     let handles = threads.map(loom::thread::spawn);
     for handle in handles {
@@ -66,7 +67,7 @@ fn run_all<const N: usize>(threads: [Box<dyn FnOnce() + Send>; N]) {
     }
 }
 
-/// A plain variable that loom watches: two accesses of which one writes must be ordered.
+/// A plain variable that loom checks: of two accesses, one of which writes, one must happen before the other.
 struct Plain(UnsafeCell<u64>);
 
 impl Plain {
@@ -80,12 +81,12 @@ impl Plain {
     }
 
     fn set(&self, new: u64) {
-        // SAFETY: as above.
+        // SAFETY: loom runs one thread at a time, and fails the model when this write is not ordered.
         self.0.with_mut(|value| unsafe { *value = new });
     }
 }
 
 // SAFETY: loom runs one thread at a time and reports every pair of accesses that is not ordered.
 unsafe impl Sync for Plain {}
-// SAFETY: as above.
+// SAFETY: loom runs one thread at a time and reports every pair of accesses that is not ordered.
 unsafe impl Send for Plain {}

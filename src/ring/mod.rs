@@ -1,10 +1,10 @@
-//! The ring of a thread: the encoding of events as words, and the path of the words from the thread to the folder
-//! that books them.
+//! The ring of a thread: the encoding of events as words, and the way of the words from the thread to the *folder*, the
+//! thread that books them into the ledger.
 //!
 //! # Picture
 //!
-//! A *lane* is one thread's ring. Its words are numbered from 0 on, for ever. The words lie in *segments* of 1,024
-//! words, and a small table maps the number of a segment to its page.
+//! A *lane* is one thread's ring with its counters. The words of a ring are numbered from 0, and the numbers never
+//! wrap. The words lie in *segments* of 1,024 words, and a small table maps the number of a segment to its page.
 //!
 //! ```text
 //!            oldest            tail                        head     limit
@@ -16,24 +16,25 @@
 //!  └─ may be reused ┘└─ folder ───────────────────────┘└──── thread ────────┘
 //! ```
 //!
-//! Only the thread moves `head` and `oldest`; only the holder of the lane's latch (the *folder*) moves `tail`.
+//! Only the lane's thread moves `head` and `oldest`. Only the folder, which holds the lane's latch, moves `tail`.
 //!
 //! # Windows
 //!
 //! A *window* is a time mark and a run of at most 127 words after the mark. The hot path does not know segments, marks
-//! or folding: it writes while its record fits below `limit`. All other work is done on the slow path, at the end of a
-//! window (`recorder::window`). `limit` is also the lane's gate: it is 0 while a record is being written, so an event
-//! of a signal handler finds the window closed, as does an event on a lane whose gate is closed for another reason.
+//! or folding: it writes as long as its record ends at or below `limit`. All other work is done on the slow path, at
+//! the end of a window (`recorder::window`).
+//!
+//! `limit` is also the lane's gate. It is 0 while a record is written, so an event of a signal handler finds the window
+//! closed. It is 0 as well while the gate is closed for another reason.
 //!
 //! # Invariants
 //!
-//! * **I1** Words from `tail` to `head` are not written: the thread writes at `head` and above only.
-//! * **I2** Words at `head` and above are the thread's alone, up to `limit`.
-//! * **I3** A segment is reused only when all its words are below `tail`, and `oldest` has passed it first.
+//! * **I1** Words from `tail` to `head` are not written: the thread writes only at `head` and above.
+//! * **I2** Words from `head` to `limit` are accessed by the thread alone.
+//! * **I3** A segment is reused only when all its words are below `tail`, and after `oldest` has passed it.
 //! * **I4** `head` and `tail` never lie inside a record.
 //! * **I5** Every segment starts with a mark; a record never crosses from one segment to the next.
-//! * **I6** The run of a walker's cache is as long as its shift says, and only its thread uses the cache.
-//! * **I7** Only a thread and its signal handlers access the thread's `StackNeeds`.
+//! * **I6** A walker's cache is a run of pages as long as its shift says, and only its thread uses the cache.
 //!
 //! # Orderings
 //!
@@ -45,7 +46,7 @@
 //! | `Oldest::enter_after_others` release fence | next lane's thread | `Oldest::still_whole` acquire fence, history | the same, of a segment that changed lanes |
 //! | latch | folder | latch | folders follow each other |
 //!
-//! Each ordering has a model that loom explores, and a weakened twin that must fail.
+//! Each ordering has a model that loom explores, and a weakened copy with which the model must fail.
 
 pub(crate) mod cursor;
 #[cfg(not(loom))]

@@ -1,4 +1,4 @@
-//! The registry of all lanes, those in use and the free ones.
+//! The registry of all lanes, used and free.
 //!
 //! ```text
 //!            fresh ──publish──► in use ◄──reuse── free
@@ -6,10 +6,10 @@
 //!                                 └──── retire ────┘
 //! ```
 //!
-//! A lane is never destroyed: a thread that ends retires its lane, folded to the end, and the next thread claims it.
-//! The free lanes form a stack by index. The head of the stack counts its changes, so an exchange detects a lane that
-//! was popped and pushed again since the load. No function here waits; when the table is full, the caller counts the
-//! loss.
+//! A lane is never destroyed. A thread that ends folds its lane to the end and retires it, and the next thread claims
+//! the lane. The free lanes form a stack, linked by index. The head of this stack counts its changes, so an exchange
+//! fails if a lane was popped and pushed again since the load. No function here waits. When the table is full, the
+//! caller counts the loss.
 
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -20,12 +20,13 @@ pub(crate) const LANES_MAX: usize = 16_384;
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Registry<const N: usize = LANES_MAX> {
-    /// Number of changes of the stack of free lanes in the high half, index of its top plus one in the low half.
+    /// Head of the stack of free lanes. High half: number of changes. Low half: index of the top lane plus one; 0 if
+    /// the stack is empty.
     free: AtomicU64,
     count: AtomicU32,
     /// Page of each lane; 0 until the lane is published.
     pages: [AtomicU32; N],
-    /// Index of the next free lane plus one, for each free lane.
+    /// For each free lane, the index of the free lane below it in the stack, plus one.
     next: [AtomicU32; N],
 }
 
@@ -46,7 +47,7 @@ impl<const N: usize> Registry<N> {
         if let Some(index) = self.pop() {
             return Claimed::Reused(index);
         }
-        // relaxed: the index is only a number; what lies there is published by `publish`.
+        // relaxed: the index is only a number; the lane itself is published by `publish`.
         let mut count = self.count.load(Ordering::Relaxed);
         while (count as usize) < N {
             match self.count.compare_exchange_weak(count, count + 1, Ordering::Relaxed, Ordering::Relaxed) {
@@ -59,7 +60,7 @@ impl<const N: usize> Registry<N> {
 
     /// Makes a fresh lane visible to all threads.
     pub(crate) fn publish(&self, index: u32, page: u32) {
-        // Release: pairs with the acquire in `page`; a thread that sees the number sees the lane.
+        // Release: pairs with the acquire in `page`; a thread that sees the page number sees the lane.
         self.pages[index as usize].store(page, Ordering::Release);
     }
 
@@ -70,21 +71,21 @@ impl<const N: usize> Registry<N> {
         (page != 0).then_some(page)
     }
 
-    /// Returns the pages of all published lanes, for a reader of a copy.
+    /// Returns the pages of all published lanes. Used on a copy of the registry, such as that in a black box.
     pub(crate) fn published(&self) -> impl Iterator<Item = u32> + '_ {
         let count = (self.count() as usize).min(N);
         (0..count as u32).filter_map(|index| self.page(index))
     }
 
-    /// Returns the number of indices given out. Lanes may be added while the caller iterates.
+    /// Returns the number of indices that were given out. The number may grow while the caller iterates over the lanes.
     pub(crate) fn count(&self) -> u32 {
-        // relaxed: a lower bound at any time; a lane is reached through `page`.
+        // relaxed: a lower bound at any time; the lane itself is found by `page`.
         self.count.load(Ordering::Relaxed)
     }
 
     /// Retires a lane, with its words and counters, for the next thread.
     pub(crate) fn retire(&self, index: u32) {
-        // relaxed: the exchange below says whether it still holds.
+        // relaxed: the exchange below fails if the value has changed.
         let mut top = self.free.load(Ordering::Relaxed);
         loop {
             // relaxed: published by the exchange.
@@ -103,11 +104,11 @@ impl<const N: usize> Registry<N> {
     }
 
     fn pop(&self) -> Option<u32> {
-        // Acquire: pairs with the release in `retire`; the lane's state is seen with its index.
+        // Acquire: pairs with the release in `retire`; a thread that sees the index sees the lane's state.
         let mut top = self.free.load(Ordering::Acquire);
         loop {
             let index = (top as u32).checked_sub(1)?;
-            // relaxed: if it is stale, the top has changed and the exchange fails.
+            // relaxed: if the value is outdated, the head has changed and the exchange fails.
             let next = self.next[index as usize].load(Ordering::Relaxed);
             match self.free.compare_exchange_weak(
                 top,
@@ -122,7 +123,7 @@ impl<const N: usize> Registry<N> {
     }
 }
 
-/// Returns the head of the stack with a new top and one more change.
+/// Returns the head of the stack with a new top and an incremented number of changes.
 fn changed(top: u64, index_plus_one: u32) -> u64 {
     ((top >> 32).wrapping_add(1) << 32) | u64::from(index_plus_one)
 }
@@ -138,12 +139,12 @@ impl<const N: usize> Registry<N> {
         }
     }
 
-    /// A twin of [`Registry::publish`] with too weak an ordering.
+    /// Weakened copy of [`Registry::publish`], whose ordering is too weak.
     pub(crate) fn publish_weakly(&self, index: u32, page: u32) {
         self.pages[index as usize].store(page, Ordering::Relaxed);
     }
 
-    /// A twin of [`Registry::retire`] with too weak an ordering.
+    /// Weakened copy of [`Registry::retire`], whose ordering is too weak.
     pub(crate) fn retire_weakly(&self, index: u32) {
         let mut top = self.free.load(Ordering::Relaxed);
         loop {
@@ -160,7 +161,7 @@ impl<const N: usize> Registry<N> {
         }
     }
 
-    /// A twin of [`Registry::retire`] that does not count the change.
+    /// Weakened copy of [`Registry::retire`] that does not count the change.
     pub(crate) fn retire_uncounted(&self, index: u32) {
         let mut top = self.free.load(Ordering::Relaxed);
         loop {
@@ -177,7 +178,7 @@ impl<const N: usize> Registry<N> {
         }
     }
 
-    /// A twin of [`Registry::claim`] that only gives out free lanes, and does not count the change.
+    /// Weakened copy of [`Registry::claim`] that gives out only free lanes and does not count the change.
     pub(crate) fn claim_uncounted(&self) -> Claimed {
         let mut top = self.free.load(Ordering::Acquire);
         loop {

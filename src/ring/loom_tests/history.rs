@@ -1,7 +1,7 @@
-//! Models of the history's reader, which copies words that the thread may be reusing: `Oldest`.
+//! Models of [`Oldest`]: a reader of the history copies words that the thread may be reusing.
 //!
-//! The reader holds the lane's latch, so the tail does not move. All words below it are folded, and the thread may
-//! reuse their segments at any time.
+//! The reader holds the lane's latch, so the tail does not move. All words below the tail are folded, and the thread
+//! may reuse their segments at any time.
 
 use super::{explore, explore_three, run_all};
 use crate::ring::cursor::{Head, Oldest};
@@ -28,7 +28,7 @@ impl Lane {
         &self.words[(index % FOLDED) as usize]
     }
 
-    /// Publishes that a segment is reused, then overwrites it; the thread's side.
+    /// The thread's side: publishes that a segment is reused, then overwrites it.
     fn reuse(&self, segments: u64, pass: fn(&Oldest, u64)) {
         for _ in 0..segments {
             let reused = self.oldest.own();
@@ -39,7 +39,7 @@ impl Lane {
         }
     }
 
-    /// Copies the words, then asks which of them to drop; the reader's side.
+    /// The reader's side: copies the words, then asks which of them it has to drop.
     fn copy(&self, still_whole: fn(&Oldest) -> u64) {
         let first = still_whole(&self.oldest);
         let copied: Vec<u64> =
@@ -77,8 +77,8 @@ fn a_copy_that_is_checked_weakly_is_found_out() {
     explore(0, model(1, Oldest::pass, Oldest::still_whole_weakly));
 }
 
-/// Returns a model of a segment that a lane gives back, to the overflow pool or to the region, and that another lane's
-/// thread writes. The reader of the first lane may still be copying the segment.
+/// Returns a model of a segment that a lane gives back, to the overflow pool or to the region, and that the thread of
+/// another lane overwrites. A reader of the first lane's history may still be copying the segment.
 fn given_away(enter: fn()) -> impl Fn() {
     move || {
         let (lane, pool) = (Lane::new(), Arc::new(AtomicU64::new(0)));

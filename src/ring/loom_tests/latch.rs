@@ -65,7 +65,7 @@ fn a_latch_that_is_opened_weakly_is_found_out() {
 
 const WORDS: u64 = 2;
 
-/// A lane, as both folders access it.
+/// A lane, reduced to what both folders access.
 struct Lane {
     head: Head,
     tail: Tail,
@@ -101,7 +101,7 @@ impl Lane {
         true
     }
 
-    /// Writes words, and folds the lane when the ring is full; the thread's side.
+    /// The thread's side: writes words, and folds the lane when the ring is full.
     fn write(&self, last: u64, open: Open) {
         for head in 0..last {
             while head == self.tail.observe() + WORDS {

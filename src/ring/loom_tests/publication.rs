@@ -1,19 +1,20 @@
-//! Models of the rule on which pairing relies: a free, and the first half of a realloc, is published *before* the block
-//! goes back to the inner allocator, an allocation *after* the inner allocator returned it. So a folder that has seen
-//! an address given out again, and reads the other thread's head afterwards, sees the free before it.
+//! Models of the order of publication on which the pairing of blocks and frees relies. A free, like the first half of a
+//! realloc, is published *before* the block goes back to the inner allocator. An allocation is published *after* the
+//! inner allocator has returned the block. So a folder that has seen the second allocation of an address, and reads the
+//! other thread's head afterwards, sees the free before it.
 
 use super::{explore_three, run_all};
 use crate::ring::cursor::Head;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
 
-/// Two lanes, of one or two words, and an inner allocator with one block.
+/// Two lanes, with two words and one word, and an inner allocator that has one block.
 struct Program {
     leaver: Head,
     leaver_words: [AtomicU64; 2],
     taker: Head,
-    /// Whether the inner allocator has the block. Like every allocator, it hands over the last owner's writes with the
-    /// block.
+    /// Whether the block is free in the inner allocator. As in every allocator, the last owner's writes are visible to
+    /// the next owner.
     available: AtomicU64,
 }
 
@@ -39,7 +40,7 @@ impl Program {
         self.available.store(1, Ordering::Release);
     }
 
-    /// Records the new address of a realloc, at a time when the old address may belong to another thread.
+    /// Records the new address of a realloc, when the old address may already belong to another thread.
     fn record_moved(&self) {
         self.leaver_words[1].store(MOVED, Ordering::Relaxed);
         self.leaver.publish(2);
@@ -110,8 +111,8 @@ fn an_allocation_that_is_published_weakly_is_found_out() {
     explore_three(0, model(free_and_give_back, Head::publish_weakly, look_at_the_taker_first));
 }
 
-/// The rule does not hold for a reader that reads the lanes in the opposite order; therefore a flush lets frees wait,
-/// and compares the times.
+/// Shows that the rule does not hold for a reader that reads the two lanes in the opposite order. For this reason a
+/// flush lets frees wait, and compares times.
 #[test]
 #[should_panic(expected = "given out again before it was free")]
 fn looking_at_the_leaver_first_proves_nothing() {

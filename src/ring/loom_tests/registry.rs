@@ -1,4 +1,4 @@
-//! Models of lanes, which are published once, and then go from thread to thread.
+//! Models of the registry: a lane is published once, and then passes from thread to thread.
 
 use super::{Plain, explore, explore_three, run_all};
 use crate::ring::registry::{Claimed, Registry};
@@ -26,7 +26,7 @@ type Claim<const N: usize> = fn(&Registry<N>) -> Claimed;
 fn publishing(publish: Publish<2>) -> impl Fn() {
     move || {
         let lanes = Lanes::<2>::new();
-        // Written with plain stores before it is published, as a lane's first words are.
+        // The content is written with plain stores before it is published, like a lane's first words.
         let page_of = |index: u32| index + 7;
         let make = |lanes: Arc<Lanes<2>>| -> Box<dyn FnOnce() + Send> {
             Box::new(move || {
@@ -64,7 +64,7 @@ fn a_lane_that_is_published_weakly_is_found_out() {
     explore_three(0, publishing(Registry::publish_weakly));
 }
 
-/// Returns a model of threads that start and end, and share one lane.
+/// Returns a model of threads that start and end, and use one lane in succession.
 fn handing_over(retire: Retire<1>) -> impl Fn() {
     move || {
         let lanes = Lanes::<1>::new();
@@ -108,8 +108,8 @@ fn a_lane_that_is_retired_weakly_is_found_out() {
     explore(0, handing_over(Registry::retire_weakly));
 }
 
-/// Returns a model of two free lanes. One thread takes both and retires the lane that was on top, while the other
-/// thread is between its load of the top and its exchange.
+/// Returns a model of two free lanes. While one thread is between its load of the stack's top and its exchange, another
+/// thread claims both lanes and retires the lane that was on top.
 fn coming_back(claim: Claim<2>, retire: Retire<2>) -> impl Fn() {
     move || {
         let lanes = Lanes::<2>::new();

@@ -1,7 +1,7 @@
-//! Models of the bound of an ordered fold: a thread flags that it is between taking a stamp and publishing its event.
+//! Models of the time bound of an ordered fold: a thread sets a flag between taking a stamp and publishing its event.
 //!
-//! The clock is a counter that each reading increments. It is not one of loom's atomics: readings have one order, as
-//! with a processor's counter, but they are no accesses to memory, and no fence orders anything through them.
+//! The clock is a counter that each reading increments. It is not one of loom's atomics: as with a processor's counter,
+//! readings have one order, but they are not memory accesses, and no fence orders other accesses by them.
 
 use super::{explore, run_all};
 use crate::ring::cursor::{Head, Stamping};
@@ -29,8 +29,8 @@ impl Lane {
         self.stamping.end();
     }
 
-    /// Returns the time up to which the folder assumes that it has seen every event, if there is such a time, and
-    /// whether it has seen this event.
+    /// Returns the time up to which the folder assumes that it has seen every event, or `None` if it cannot tell, and
+    /// whether it has seen the lane's event.
     fn fold(&self, order: fn()) -> (Option<u64>, bool) {
         let now = self.look();
         order();

@@ -1,4 +1,4 @@
-//! Models of the cycle in which the thread writes, the folder reads, and the thread reuses: `Head` and `Tail`.
+//! Models of [`Head`] and [`Tail`]: the thread writes words, the folder reads them, and the thread reuses their places.
 
 use super::{Plain, explore, run_all};
 use crate::ring::cursor::{Head, Tail};
@@ -6,7 +6,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread::yield_now;
 
-/// Words of the ring: so few that the ring is often full and often empty.
+/// Number of words of the ring: so small that the ring is often full and often empty.
 const WORDS: u64 = 2;
 
 /// Access to a word, for writing and reading.
@@ -57,7 +57,7 @@ impl<W: Word> Ring<W> {
         Arc::new(Ring { head: Head::new(), tail: Tail::new(), words: std::array::from_fn(|_| W::empty()) })
     }
 
-    /// Writes records of `each` words with the values from 1 on, never beyond the observed tail; the thread's side.
+    /// The thread's side: writes records of `each` words with the values from 1 on, but never beyond the observed tail.
     fn produce(&self, last: u64, each: u64, publish: fn(&Head, u64)) {
         let (mut head, mut tail) = (0, 0);
         while head < last {
@@ -75,7 +75,7 @@ impl<W: Word> Ring<W> {
         }
     }
 
-    /// Reads all published words, then releases them for reuse; the folder's side.
+    /// The folder's side: reads all published words, then releases them for reuse.
     fn consume(&self, last: u64, release: fn(&Tail, u64)) {
         let mut tail = 0;
         while tail < last {
