@@ -1,4 +1,5 @@
 //! Classification of stalled requests.
+//!
 //! A stalled user is observed twice, at an interval of 100 ms. The kernel's figures for the thread that polls the user
 //! show whether the stall is a livelock. In a livelock the thread wants the processor (time used plus time in the run
 //! queue). The run queue counts, because on a busy machine a spinning thread may get only half a core.
