@@ -16,7 +16,8 @@ pub(crate) enum Subject {
     RingSegments = 4,
     FloorIntervalNs = 5,
     DrainThresholdWords = 6,
-    /// The reason for the tuner's next change. `from` is the pressure; `to` is the figure that showed the pressure.
+    /// The reason for the tuner's next change. `from` is the kind of pressure, and `to` is the figure that showed the
+    /// pressure.
     Tuner = 7,
 }
 
@@ -89,7 +90,7 @@ impl Changes {
     }
 }
 
-/// Returns a vector with room for every kept change.
+/// Returns an empty vector with room for all kept changes.
 pub(crate) fn room() -> Vec<Changed> {
     Vec::with_capacity(CHANGES_MAX)
 }

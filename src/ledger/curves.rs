@@ -1,14 +1,15 @@
 //! Live bytes over time of the largest sites.
 //!
-//! A large site has a *curve*: the change of its live bytes in each of [`POINTS`] spans of time. Spans merge as the
-//! intervals of the timeline do. Each change is dated with the time of the lane's deltas ([`Dated`]). A lane commits
-//! its deltas before it enters another span, so a late fold does not distort a curve.
+//! A large site has a *curve*: the change of its live bytes in each of [`POINTS`] spans of time. Neighbouring spans
+//! merge as the intervals of the timeline do. A lane collects changes in deltas, and all changes of a delta get the
+//! same date ([`Dated`]). The lane adds its deltas to the sites before it books an event of another span, so a late
+//! fold does not distort a curve.
 //!
-//! Each stripe of sites has room for [`CURVES_PER_STRIPE`] curves. When all are taken, a site that has become twice
-//! as large as the smallest site with a curve takes over the curve of that site, and the curve begins anew. So the
-//! number of curves is bounded, the largest sites have them, and a site that keeps growing gets a curve.
+//! Each stripe of sites has room for [`CURVES_PER_STRIPE`] curves. When all curves are taken, a site that has become
+//! twice as large as the smallest site with a curve takes over that curve, which begins anew. So the number of curves
+//! is bounded, and a site that keeps growing gets a curve.
 //!
-//! A curve lies in units of its site's stripe, and is accessed under the latch of the stripe: invariant **S2** of
+//! A curve is stored in units of memory and accessed under the latch of its site's stripe: invariant **S2** of
 //! `site_units`.
 
 use super::site_units::Unit;
@@ -25,11 +26,11 @@ pub(crate) const CURVES_PER_STRIPE: usize = 8;
 pub(super) const CURVE_UNITS: u32 = (size_of::<Curve>() / size_of::<Unit>()) as u32;
 /// Length of a span at the start of the process, in nanoseconds.
 const SPAN_NS_MIN: u64 = INTERVAL_NS_MIN * INTERVALS_PER_POINT;
-/// Maximum number of merges of a curve. After that many, a span is longer than any process runs.
+/// Maximum number of merges of a curve. After 40 merges, a span is longer than any process runs.
 const MERGES_BOUND: u32 = 40;
-/// Divisor of the process's live bytes. A site gets a curve if its live bytes reach the quotient.
+/// Divisor of the process's live bytes. A site gets a curve when its live bytes reach the quotient.
 const SHARE: u64 = 1024;
-/// Live bytes below which a site has no curve.
+/// Minimum number of live bytes at which a site gets a curve.
 const BYTES_MIN: u64 = 1024;
 
 /// The curve of one site. All zero bytes are a curve without changes.
@@ -47,7 +48,7 @@ pub(crate) struct Curve {
 
 const _: () = assert!(size_of::<Curve>().is_multiple_of(size_of::<Unit>()));
 
-/// The time of a lane's deltas, and the number of live bytes from which a site is large.
+/// The date of a lane's deltas, in nanoseconds, and the number of live bytes at which a site is large.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dated {
     pub(crate) at_ns: u64,
@@ -55,13 +56,15 @@ pub(crate) struct Dated {
 }
 
 impl Dated {
-    /// `booked_bytes` is the number of live bytes of the process.
+    /// Returns the date. `booked_bytes` is the number of live bytes of the process, which determines when a site is
+    /// large.
     pub(crate) fn new(at_ns: u64, booked_bytes: i64) -> Dated {
         Dated { at_ns, large_bytes: (booked_bytes.max(0) as u64 / SHARE).max(BYTES_MIN) }
     }
 }
 
-/// Returns the end of the span that contains `at_ns`. A span has `INTERVALS_PER_POINT` intervals of `interval_ns`.
+/// Returns the end of the span that contains `at_ns`. A span consists of `INTERVALS_PER_POINT` intervals of
+/// `interval_ns` nanoseconds.
 pub(crate) fn span_end_ns(at_ns: u64, interval_ns: u64) -> u64 {
     let length = interval_ns.saturating_mul(INTERVALS_PER_POINT).max(1);
     (at_ns / length).saturating_add(1).saturating_mul(length)
@@ -119,7 +122,7 @@ impl Curve {
         SPAN_NS_MIN << self.merges.min(MERGES_BOUND)
     }
 
-    /// Returns the curve, merged until a span has at least `INTERVALS_PER_POINT` intervals of `interval_ns`.
+    /// Returns the curve, merged until a span is at least as long as `INTERVALS_PER_POINT` intervals of `interval_ns`.
     fn aligned(&self, interval_ns: u64) -> Curve {
         let mut curve = *self;
         while curve.span_ns() / INTERVALS_PER_POINT < interval_ns && curve.merges < MERGES_BOUND {

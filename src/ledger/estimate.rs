@@ -1,15 +1,16 @@
-//! Sampling without bias: the choice of recorded blocks, the weight of each, and the error of the estimate.
+//! Sampling without bias: the choice of recorded blocks, the weight of each recorded block, and the error of the
+//! estimate.
 //!
 //! Bytes are sampled by a Poisson process: a distance is drawn from an exponential distribution with mean *R*, the
-//! sizes of the blocks are subtracted from the distance, and the block in which the distance ends is recorded. A
-//! block of size *s* is then recorded with probability *p* = 1 − e^(−s/R), independently of all blocks before it.
-//! (tcmalloc and jemalloc use the same scheme; "Poisson sampling" in Särndal, Swensson, Wretman, *Model Assisted
-//! Survey Sampling*, section 3.5.)
+//! sizes of the blocks are subtracted from the distance, and the block in which the distance ends is recorded. So a
+//! block of size *s* is recorded with probability *p* = 1 − e^(−s/R), independently of all blocks before it. (tcmalloc
+//! and jemalloc use the same scheme; "Poisson sampling" in Särndal, Swensson, Wretman, *Model Assisted Survey
+//! Sampling*, section 3.5.)
 //!
-//! A recorded block represents 1/*p* blocks and *s*/*p* bytes. The sums of these are unbiased (the Horvitz–Thompson
-//! estimator). The sum of s²(1−p)/p² over the recorded blocks is an unbiased estimate of the variance of the bytes,
-//! and the sum of (1−p)/p² is an unbiased estimate of the variance of the number of blocks. Each block is weighted
-//! before it is added to a sum.
+//! A recorded block represents 1/*p* blocks and *s*/*p* bytes. The sums of these weights are unbiased (the
+//! Horvitz–Thompson estimator). The sum of s²(1−p)/p² over the recorded blocks is an unbiased estimate of the variance
+//! of the bytes, and the sum of (1−p)/p² is an unbiased estimate of the variance of the number of blocks. Each block is
+//! weighted before it is added to a sum.
 
 use crate::profile::Estimate;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ pub(crate) const RATE_MAX: u64 = 15;
 /// The default rate: 512 KiB between two samples, as in jemalloc and Go.
 pub(crate) const RATE_DEFAULT: u64 = 10;
 
-/// Returns the mean distance between two samples, in bytes.
+/// Returns the mean distance between two samples at a rate, in bytes.
 pub(crate) const fn mean_bytes(rate: u64) -> u64 {
     let known = if rate < 1 {
         1
@@ -55,17 +56,17 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Returns whether a block of this size is recorded. Calls `seed` at the first call only.
+    /// Whether a block of this size is recorded; also advances the sampler. Calls `seed` at the first call only.
     #[inline]
     pub(crate) fn takes(&mut self, size: u64, rate: u64, seed: impl FnOnce() -> u64) -> bool {
         if self.random == 0 {
-            // Mixed, because seeds near each other would give the same numbers, only shifted.
+            // The seed is mixed, because unmixed seeds near each other would give almost the same sequence of numbers.
             self.random = mixed(seed()) | 1;
             self.draw(rate);
         }
         if self.rate != rate {
-            // The rest of a distance has the same distribution as a whole one, so a new distance replaces it. With the
-            // old distance, the next blocks would be sampled at the old rate, but weighted at the new one.
+            // The rest of a distance has the same distribution as a whole distance, so a new distance may replace it.
+            // With the old distance, the next blocks would be sampled at the old rate, but weighted at the new rate.
             self.draw(rate);
         }
         if let Some(rest) = Sampler::rest_behind(size, self.distance) {
@@ -94,7 +95,7 @@ impl Sampler {
     }
 }
 
-/// The mix of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+/// Returns the mix function of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
 fn mixed(state: u64) -> u64 {
     let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -115,7 +116,7 @@ pub(crate) struct WeightedSums {
     pub(crate) raw_freed_bytes: u64,
 }
 
-/// Returns what one block adds to the sums: blocks, variance of the blocks, bytes, variance of the bytes.
+/// Returns the amounts that one block adds to the sums: blocks, variance of the blocks, bytes, variance of the bytes.
 fn shares(size: u64, rate: u64) -> [f64; 4] {
     let p = probability(size, rate);
     let (bytes, rest) = (size as f64, (1.0 - p) / (p * p));
@@ -179,7 +180,7 @@ impl WeightedSums {
     }
 }
 
-/// Weighted sums in a lane's account: the holder of the lane's latch writes them, any thread reads them.
+/// Weighted sums among a lane's counters. The holder of the lane's latch writes them, and any thread reads them.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SharedSums {

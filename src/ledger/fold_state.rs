@@ -1,4 +1,5 @@
-//! A lane with its counters and the state of its folds. Only the holder of the lane's latch changes counters and state.
+//! A lane (the ring of one thread) with its counters and the state of its folds. A fold books events of the lane. Only
+//! the holder of the lane's latch changes the counters and the state.
 //!
 //! ```text
 //! page 0                                                   page 1
@@ -7,7 +8,7 @@
 //! └──────┴───────────────┴────────────┴───────────────────────┴─────────┴───────────────┘
 //! ```
 //!
-//! Invariants: **B1** at every page number from the registry lies a `LaneWithState`. **B2** every `&Lane` that is
+//! Invariants: **B1** every page number in the registry is the page of a `LaneWithState`. **B2** every `&Lane` that is
 //! passed around points to the lane of a `LaneWithState`. **B3** the fold state is accessed under the latch of its lane
 //! only.
 
@@ -24,17 +25,17 @@ use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Entries of the outbox, which holds blocks and frees on their way to the shared table.
+/// Number of entries of the outbox, which collects blocks and frees for the shared table.
 pub(crate) const OUTBOX: usize = 48;
-/// Maximum number of reallocs of one thread whose second half is not booked yet. One belongs to the thread's own
-/// code, the others to signal handlers that interrupted it.
+/// Maximum number of reallocs of one thread whose second half is not booked yet. One of them belongs to the thread's
+/// normal code, the others belong to signal handlers that interrupted it.
 pub(crate) const REALLOCS_UNDER_WAY: usize = 4;
 /// Pages of a lane with its counters and state.
 pub(crate) const LANE_PAGES: u32 = 2;
 
 const _: () = assert!(size_of::<LaneWithState>() <= LANE_PAGES as usize * PAGE_BYTES);
 
-/// A lane with its counters and state, in their layout in a run of pages. All zero bytes are a valid start.
+/// A lane with its counters and state, as they are laid out in a run of pages. All zero bytes are a valid start.
 #[repr(C)]
 pub(crate) struct LaneWithState {
     pub(crate) lane: Lane,
@@ -58,8 +59,8 @@ pub(crate) struct LaneCounters {
     pub(crate) freed_bytes: AtomicU64,
     pub(crate) reallocs: AtomicU64,
     pub(crate) cross_thread_frees: AtomicU64,
-    /// Number of frees by threads of other lanes that folds of this lane paired with their blocks, after the free or
-    /// the block had waited in the shared table. `freed_blocks` includes them.
+    /// Number of frees by threads of other lanes that folds of this lane paired with their blocks. The free or the
+    /// block had waited in the shared table before. `freed_blocks` includes these frees.
     pub(crate) freed_for_others_blocks: AtomicU64,
     pub(crate) freed_for_others_bytes: AtomicU64,
     /// Sums of the sampled blocks, and the estimates from them.
@@ -98,11 +99,11 @@ pub(crate) struct FoldState {
     pub(crate) allocs: u32,
     /// Index of the time mark of the window that holds the tail.
     pub(crate) mark_index: u64,
-    /// The head that an ordered fold observed.
+    /// The head of the ring, as the current ordered fold observed it.
     pub(crate) order_head: u64,
     /// Latest time of a word below the tail, in nanoseconds.
     pub(crate) span_ns: u64,
-    /// Number of the lane's lost events that the timeline already contains.
+    /// Number of the lane's lost events that are already in the timeline.
     pub(crate) lost_told: u64,
     /// The lane's figures at the moment when the present thread claimed the lane.
     pub(crate) inherited: LaneFigures,
@@ -112,18 +113,18 @@ pub(crate) struct FoldState {
     pub(crate) deltas: SiteDeltas,
     pub(crate) delta: SiteDelta,
     pub(crate) outbox_len: usize,
-    /// 1 after an excluded block was sent to the shared table; 0 before.
+    /// 1 after an internal or sampled block was sent to the shared table; 0 before.
     pub(crate) has_sent_excluded: u32,
     /// Number of times that the lane was booked up to its head.
     pub(crate) caught_up: u32,
     /// Growth of the live bytes since the lane was last booked up to its head; at least 0.
     pub(crate) behind_bytes: i64,
-    /// Number of outbox entries in the current delivery; `handed` counts those that are delivered already. Both are 0
-    /// between deliveries. The reader of a killed process's black box needs both numbers.
+    /// Number of outbox entries in the current delivery to the shared table; `handed` is the number of entries that are
+    /// already delivered. Both are 0 between deliveries. The reader of a killed process's black box needs both numbers.
     pub(crate) handing: usize,
     pub(crate) handed: usize,
-    /// Index below which every word is in the nursery or the shared table; the sums may lack some of these words. The
-    /// reader of a killed process's black box needs the index.
+    /// Index below which the events of all words are in the nursery or the shared table. The sums may still lack some
+    /// of these events. The reader of a killed process's black box needs the index.
     pub(crate) applied_up_to: AtomicU64,
     pub(crate) outbox: [Entry; OUTBOX],
     pub(crate) youngest: [Entry; YOUNGEST],
@@ -152,7 +153,7 @@ pub(crate) fn fold_state_of(lane: &Lane) -> NonNull<FoldState> {
 }
 
 impl FoldState {
-    /// Notes that all words below `index` are in the tables.
+    /// Notes that the events of all words below `index` are in the nursery or the shared table.
     #[inline(always)]
     pub(crate) fn note_applied_up_to(&self, index: u64) {
         compiler_barrier();
@@ -179,7 +180,7 @@ impl LaneFigures {
             freed_for_others_blocks: LaneCounters::read(&counters.freed_for_others_blocks),
             freed_for_others_bytes: LaneCounters::read(&counters.freed_for_others_bytes),
             lost,
-            // Last: an event is attempted before it is counted in any other way.
+            // Read last, because an event counts as attempted before it is counted in any other way.
             attempted: lane.attempted(),
         }
     }

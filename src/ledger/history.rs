@@ -2,8 +2,8 @@
 //!
 //! A folded segment keeps its words until the thread needs the segment again, so recording pays nothing for the
 //! history. A reader holds the lane's latch, so the lane is not folded during the reading, but the thread continues and
-//! may reuse a segment that is being read. The reader detects this by the `oldest` cursor, which it reads last, and
-//! drops the words below the cursor.
+//! may reuse a segment that is being read. The reader detects the reuse by the `oldest` cursor, which it reads last,
+//! and drops the words below the cursor.
 
 use super::fold_state::fold_state_of;
 use super::region::Ledger;
@@ -39,7 +39,8 @@ impl LaneWords {
         LaneWords { words: Vec::with_capacity(words), ..LaneWords::default() }
     }
 
-    /// Wraps words that were read elsewhere; `first` is the index of the first word.
+    /// Returns a copy that consists of `words`, for words that were read from a file. `first` is the index of the first
+    /// word.
     pub(crate) fn of(first: u64, words: Vec<u64>, row: u32, until_ns: u64) -> LaneWords {
         LaneWords { first, words, row, until_ns }
     }
@@ -50,7 +51,7 @@ impl LaneWords {
         (lane.folder.tail.own() - lane.cold.oldest.still_whole()) as usize
     }
 
-    /// Copies the folded words of a lane, or the newest of them if there is not room for all. Allocates nothing.
+    /// Copies the folded words of a lane. If there is not enough room, copies only the newest words. Allocates nothing.
     pub(crate) fn copy(&mut self, ledger: &Ledger, lane: &Lane) {
         let _taken = lane.folder.latch.take();
         // SAFETY: B3, the latch is held.
@@ -63,8 +64,8 @@ impl LaneWords {
         self.first =
             if tail - oldest > room { (tail - room).next_multiple_of(SEGMENT_WORDS) } else { oldest };
         for index in self.first..tail {
-            // SAFETY: I3, segments from `oldest` on are the lane's; one that is reused meanwhile still is memory of
-            // the lane, and its words are dropped below.
+            // SAFETY: I3, segments from `oldest` on belong to the lane. A segment that is reused meanwhile is still
+            // memory of the lane, and its words are dropped below.
             let words: *const AtomicU64 = unsafe { lane.segment(&ledger.pages, index / SEGMENT_WORDS) };
             // SAFETY: as above; the offset is below the length of a segment.
             let word = unsafe { &*words.add((index % SEGMENT_WORDS) as usize) };
@@ -98,8 +99,8 @@ impl LaneWords {
         decoder.own
     }
 
-    /// Returns the row of the thread that wrote the first words. If the first thread record is a thread-end record, the
-    /// row is in it; otherwise it is the lane's row.
+    /// Returns the row of the thread that wrote the first words. If the first record about a thread is a thread's end,
+    /// the record has the row. Otherwise, the row is the lane's row.
     fn first_row(&self) -> u32 {
         let mut index = 0;
         while let Some(word) = self.words.get(index) {
@@ -127,7 +128,8 @@ struct Decoder<'a> {
     end: usize,
     end_ns: u64,
     own: u64,
-    /// Internal blocks so far, because the record of a free does not tell whether its block is internal.
+    /// Addresses of internal blocks so far. They are needed because the record of a free does not tell whether its
+    /// block is internal.
     own_blocks: Vec<u64>,
 }
 
@@ -229,13 +231,13 @@ impl Decoder<'_> {
             Some(word) if Tag::raw(*word) == TAG_MARK => event::mark_time(*word, self.mark_ns),
             _ => self.words.until_ns,
         };
-        // If the clock went back, the window takes no time.
+        // If the clock went back, the window gets a length of 0 ns.
         self.end_ns = end_ns.min(TIME_NS_BOUND).max(self.mark_ns);
     }
 
     fn time_of(&self, index: usize) -> u64 {
         let length = self.end.saturating_sub(self.mark_at + 1).max(1) as u64;
-        // Words behind the window have the time of its end.
+        // Words after the end of the window get the time of the end.
         let passed = (index.saturating_sub(self.mark_at + 1) as u64).min(length);
         let span = u128::from(self.end_ns.saturating_sub(self.mark_ns));
         self.mark_ns + (span * u128::from(passed) / u128::from(length)) as u64
@@ -251,7 +253,7 @@ mod tests {
     use super::*;
     use crate::ring::event::{Traits, alloc_words, closed_mark, mark_word};
 
-    /// No thread writes such a record, but a damaged file may contain one.
+    /// No thread writes a record beyond the end of a window, but a damaged file may contain such records.
     #[test]
     fn records_behind_the_end_of_their_window_are_dated_within_it() {
         let mark = closed_mark(mark_word(1 << 50), 0);

@@ -5,8 +5,8 @@ use crate::profile::OwnMemory;
 use crate::sys::pages::For;
 
 impl Ledger {
-    /// Returns the bytes of memory that the ledger uses or keeps for later use, by purpose. They include the copies
-    /// of unwind tables, which are on the program's heap.
+    /// Returns the bytes of memory that the ledger uses or keeps for later use, by purpose. The bytes include the
+    /// copies of unwind tables, which are on the program's heap.
     pub(crate) fn own_memory(&self) -> OwnMemory {
         let held = self.pages.held_bytes_by_use();
         let of = |what: For| held[what as usize];

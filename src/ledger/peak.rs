@@ -1,13 +1,14 @@
 //! The peak: the moment with the most live bytes.
 //!
-//! A fold follows its thread's live bytes within the batch, event by event. Events of other threads reach the sums only
-//! when they are folded. So the peak is exact to the event while one thread allocates. With several threads its error
-//! is bounded by the bytes that the other threads had not booked, and that bound is published with the peak.
+//! A fold books the events of one thread in batches, and follows the thread's live bytes within a batch event by event.
+//! Events of other threads reach the sums only when they are folded. So the peak is exact to the event while only one
+//! thread allocates. With several threads, the error of the peak is at most the bytes that the other threads had not
+//! booked. This bound is published with the peak.
 //!
-//! The figures of each site at the peak need no second pass. At a change, a site stores the number of the latest peak.
-//! If a newer peak exists at the next change, the figures *before* that change are the figures at the newer peak. That
-//! costs a comparison for each event instead of a scan of all sites at each new peak (the idea of memray's
-//! high-water-mark aggregator).
+//! The figures of each site at the peak need no scan of all sites at each new peak. When the figures of a site change,
+//! the site stores the number of the latest peak. If there is a newer peak at the site's next change, the figures
+//! *before* that change are the figures at the newer peak. The cost is a comparison for each event (the idea of
+//! memray's high-water-mark aggregator).
 
 use crate::sys::latch::Latch;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -21,10 +22,12 @@ pub(crate) struct Booked {
 }
 
 impl Booked {
-    /// Adds the change of a batch. A batch whose blocks all died young writes nothing, so the line stays shared.
+    /// Adds the change of a batch. A batch that frees all its blocks writes nothing, so the cache line stays shared
+    /// between processors.
     pub(crate) fn add(&self, bytes: i64, blocks: i64) {
         if bytes != 0 || blocks != 0 {
-            // relaxed, both: sums of independent changes; two's complement makes an addition of a negative number.
+            // relaxed, both: sums of independent changes. In two's complement, negative changes are added like positive
+            // ones.
             self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             self.blocks.fetch_add(blocks as u64, Ordering::Relaxed);
         }
@@ -51,7 +54,7 @@ pub(crate) struct PeakCell {
     bytes: AtomicU64,
     blocks: AtomicU64,
     at_ns: AtomicU64,
-    /// Number of the peak; a new peak makes the sites' figures of older peaks stale.
+    /// Number of the peak. A new peak has a new number, which makes the sites' figures of older peaks stale.
     number: AtomicU64,
 }
 
@@ -75,7 +78,7 @@ impl PeakCell {
         self.number.load(Ordering::Relaxed)
     }
 
-    /// Makes this moment the peak if it is higher than the last one; returns the number of the new peak.
+    /// Makes a moment the peak if it has more live bytes than the present peak. Returns the number of the new peak.
     pub(crate) fn raise(&self, high_water: HighWater) -> Option<u64> {
         let _taken = self.latch.take();
         // relaxed, all of it: the latch orders it.

@@ -1,15 +1,16 @@
-//! Remote frees by pair of threads: the thread that allocated, and the thread that freed.
+//! The number of remote frees of each pair of threads: the thread that allocated the blocks, and the thread that freed
+//! them.
 //!
-//! The table is a hash table of fixed size, open addressed, without a latch: a pair claims its cell by one exchange and
-//! keeps it. Pairs that find no cell within [`PROBES`] steps are counted together in one cell. Folds add whole runs of
-//! remote frees.
+//! The table is an open-addressed hash table of fixed size. It has no latch: a pair claims a cell by one atomic
+//! exchange and keeps the cell for ever. Pairs that find no cell within [`PROBES`] steps are counted together in one
+//! further cell. A fold adds consecutive remote frees of one pair together.
 
 use super::table::spread;
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Maximum number of pairs of threads with a separate cell.
 pub(crate) const REMOTE_FREE_PAIRS_MAX: usize = 1024;
-/// Maximum number of steps of a search.
+/// Maximum number of cells that a search looks at.
 const PROBES: usize = 16;
 
 /// The table of pairs. All zero bytes are a valid, empty table.
@@ -68,7 +69,7 @@ impl RemoteFreeTable {
 }
 
 impl Cell {
-    /// Whether this is the pair's cell; the pair claims the cell if it is empty.
+    /// Whether the cell belongs to the pair. An empty cell is claimed for the pair.
     fn is_or_becomes(&self, pair: u64) -> bool {
         // relaxed, both: nothing is published with the word.
         match self.pair.load(Ordering::Relaxed) {

@@ -1,11 +1,11 @@
 //! The table of threads: one row for each thread, in the order of their first event.
 //!
-//! While a thread runs, its figures are in its lane's counters; the row holds its name and times. When the thread ends,
-//! its share of the counters is added to the row, and the lane goes to the next thread. When the table is full, further
-//! threads share the last row.
+//! While a thread runs, its figures are in the counters of its lane, and its row holds only its name and times. When
+//! the thread ends, its share of the counters is added to the row, and another thread may take over the lane. When the
+//! table is full, further threads share the last row.
 //!
-//! Invariant **R1**: the run of rows is as long as the table and is never given back. Rows below the count, and the
-//! shared row, are accessible.
+//! Invariant **R1**: the run of rows is as long as the table and is never given back. The pages of the rows below the
+//! count, and of the shared row, are accessible.
 
 use super::entry::{ROW_OF_OTHERS, ROWS_MAX};
 use super::fold_state::LaneFigures;
@@ -18,7 +18,7 @@ const ROWS_PAGES: u32 = (ROWS_MAX as usize * size_of::<Row>()).div_ceil(PAGE_BYT
 const ROW_PAGES: u32 = 2;
 const ROWS_A_PAGE: u32 = (PAGE_BYTES / size_of::<Row>()) as u32;
 
-/// Bytes that a row has for the name of its thread, including a zero byte.
+/// Number of bytes that a row has for the name of its thread, including a final zero byte.
 pub(crate) const NAME_BYTES: usize = 48;
 /// Length of the longest name that the system keeps for a thread, in bytes.
 const SYSTEM_NAME_BYTES: usize = 15;
@@ -71,15 +71,15 @@ impl Rows {
         self.reach(pages, ROW_OF_OTHERS)
     }
 
-    /// Makes a row accessible; returns whether it is.
+    /// Makes the pages of a row accessible. Returns whether they are accessible.
     fn reach(&self, pages: &Pages, row: u32) -> bool {
         pages.reach(self.page() + (row as usize * size_of::<Row>() / PAGE_BYTES) as u32, ROW_PAGES)
     }
 
-    /// Returns the next row, or the shared row if no other is left.
+    /// Returns the number of the next unused row, or of the shared row if no other row is left.
     pub(crate) fn next(&self, pages: &Pages) -> u32 {
-        // relaxed: only the number matters; a row is accessible before it counts, and is filled by its thread before
-        // anyone learns the number.
+        // relaxed: only the number matters. A row is accessible before the count includes it, and its thread fills the
+        // row before another thread learns its number.
         let taken = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
             (count < ROW_OF_OTHERS && self.reach(pages, count)).then_some(count + 1)
         });
@@ -116,7 +116,7 @@ impl Rows {
 }
 
 impl Row {
-    /// Stores a name, as much of it as fits.
+    /// Stores the name of the thread, cut to the bytes that fit.
     pub(crate) fn set_name(&self, name: &[u8]) {
         let mut text = [0; NAME_BYTES];
         for (byte, from) in text[..NAME_BYTES - 1].iter_mut().zip(name.iter().take_while(|byte| **byte != 0))
@@ -129,8 +129,8 @@ impl Row {
         }
     }
 
-    /// Stores the name that the system has for the thread now, unless the system has only the start of the stored
-    /// name.
+    /// Stores the name that the system has for the thread now, unless that name is only the start of the stored name,
+    /// cut by the system.
     pub(crate) fn set_system_name(&self, name: &[u8]) {
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         let name = &name[..length];

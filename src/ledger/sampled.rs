@@ -1,15 +1,16 @@
-//! The set of sampled addresses, by which a thread checks without a latch whether a free ends a sampled block.
+//! The set of sampled addresses. With this set, a thread checks without a latch whether a free is the free of a sampled
+//! block.
 //!
 //! The set is a hash table of buckets of one cache line, eight words each. An address has two buckets, of which the
 //! first lies near the start, so that a program with few samples touches few pages. A lookup reads one or two cache
-//! lines; an insertion or a removal is one exchange. If both buckets of an address are full, its sample is lost, and
-//! counted as `table_full`. The table is sized for the samples, not for the heap: with one sample in 512 KiB its
+//! lines; an insertion or a removal is one exchange. If both buckets of an address are full, the sampled block is lost,
+//! and counted as `table_full`. The table is sized for the samples, not for the heap: with one sample in 512 KiB its
 //! 130,808 words cover a heap of 64 GiB.
 //!
 //! In front of the buckets lie one-byte counts of the addresses in the table: one count for each value of a part of the
 //! hash. These 2 KiB stay in the first-level cache beside the program's data, and rule out most addresses that are not
-//! in the table. Counts and buckets use the same hash, so the addresses of one count share 88 words, and one byte is
-//! enough for a count. The second buckets are not read before an address was inserted into one of them.
+//! in the table. Counts and buckets use the same hash, so at most 88 words can hold the addresses of one count, and one
+//! byte is enough for a count. Second buckets are not read until an address has been inserted into a second bucket.
 
 use super::entry::PERIODS;
 use super::table::spread;
@@ -24,25 +25,25 @@ const COUNTS: usize = 1 << 11;
 const BUCKETS: usize =
     (PAGES as usize * PAGE_BYTES - COUNTS * size_of::<AtomicU8>()) / size_of::<Bucket>() - 1;
 
-/// Number of buckets that are tried first; with the counts, they take five pages.
+/// Number of near buckets, which are tried first. With the counts, they take five pages.
 const NEAR: usize = 256;
 
 /// A cache line of addresses.
 type Bucket = [AtomicU64; 8];
 
-/// Number of words that can hold the addresses of one count. The count has a part of the near buckets and a part of
-/// the far buckets. One bucket is added for each part, because the next part may begin within a bucket.
+/// Number of words that can hold the addresses of one count. These addresses have a range of the near buckets and a
+/// range of the far buckets. One bucket is added to each range, because the next range may begin within a bucket.
 const WORDS_OF_A_COUNT: usize = (NEAR.div_ceil(COUNTS) + 1 + BUCKETS.div_ceil(COUNTS) + 1) * 8;
 
-// The other half of the byte is for threads that are inserting or removing an address: each may add one.
+// The other half of the byte is for threads that are inserting or removing an address: each thread may add 1.
 const _: () = assert!(WORDS_OF_A_COUNT <= u8::MAX as usize / 2);
 const _: () = assert!(size_of::<SampledTable>() == PAGES as usize * PAGE_BYTES);
 
-/// The set of sampled blocks, and of internal blocks that were allocated since sampling began.
+/// The set of the addresses of sampled blocks, and of internal blocks that were allocated since sampling began.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SampledSet {
-    /// Page of the table; 0 while there is none. The set lies in zeroed pages of a fixed layout, so it cannot be a
+    /// Page of the table; 0 while there is none. The set is in zeroed pages of a fixed layout, so the field cannot be a
     /// `once_cell::race`.
     page: AtomicU32,
     /// Number of the sampling period, which begins when the set is cleared: 1 to [`PERIODS`]; 0 before the first period
@@ -60,7 +61,7 @@ pub(crate) struct SampledTable {
     buckets: [Bucket; BUCKETS],
 }
 
-/// The part of the table that is in use. It has a separate cache line, which is read often and rarely written.
+/// The extent to which the table is used. It has a separate cache line, which is read often and rarely written.
 #[repr(C, align(64))]
 #[derive(Debug)]
 struct Reach {
@@ -86,7 +87,8 @@ impl SampledSet {
         let Some(page) = pages.take(PAGES, For::LiveBlocks) else {
             return false;
         };
-        // Acquire and release: the first of several threads wins.
+        // Acquire and release: pairs with the loads above and in `table`. If several threads make a table, the first
+        // table is kept.
         if self.page.compare_exchange(0, page, Ordering::AcqRel, Ordering::Acquire).is_err() {
             pages.give_back(page, PAGES, For::LiveBlocks);
         }
@@ -97,7 +99,7 @@ impl SampledSet {
     /// during the call, so each address is removed with its count.
     pub(crate) fn clear(&self, pages: &Pages) {
         let Some(table) = self.table(pages) else { return };
-        // Acquire and release: before the first removal, for `remove_or_period`.
+        // Acquire and release: pairs with the fence in `remove_or_period`. The period ends before the first removal.
         let period = self.period.swap(0, Ordering::AcqRel);
         // relaxed, both loads: an address that is inserted meanwhile belongs to no period.
         let used = if table.reach.is_far.load(Ordering::Relaxed) == 0 { NEAR } else { BUCKETS };
@@ -105,7 +107,7 @@ impl SampledSet {
             if word.load(Ordering::Relaxed) == 0 {
                 continue;
             }
-            // Acquire and release, both: as in `exchange`, and for `remove_or_period`.
+            // Acquire and release, both: as in `exchange`; the removal also pairs with the fence in `remove_or_period`.
             let address = word.swap(0, Ordering::AcqRel);
             if address != 0 {
                 table.count_of(address).fetch_sub(1, Ordering::AcqRel);
@@ -122,16 +124,17 @@ impl SampledSet {
         self.table(pages).is_some_and(|table| table.insert(address))
     }
 
-    /// Inserts the address of an internal block. Returns the period in which it was inserted, or an earlier one;
-    /// returns 0 if the address may be missing from the set.
+    /// Inserts the address of an internal block. Returns the period in which the address was inserted, or an earlier
+    /// period. Returns 0 if the address may be missing from the set.
     pub(crate) fn insert_in_period(&self, pages: &Pages, address: u64) -> u64 {
-        // Acquire, and read first: pairs with the release at the end of `clear`, whose removals come before the insertion.
+        // Acquire: pairs with the release at the end of `clear`, and is read before the insertion. So the removals of
+        // that `clear` come before the insertion.
         let period = self.period.load(Ordering::Acquire);
         if self.insert(pages, address) { u64::from(period) } else { 0 }
     }
 
-    /// Removes an address. If it is not in the set, returns the period of the search, or 0 if the set is being
-    /// cleared.
+    /// Removes an address. If the address is not in the set, returns the period of the search as an error, or 0 if the
+    /// set is being cleared.
     #[inline]
     pub(crate) fn remove_or_period(&self, pages: &Pages, address: u64) -> Result<(), u64> {
         if self.remove(pages, address) {
@@ -153,12 +156,14 @@ impl SampledTable {
     /// Whether an address may be in the table; `false` is certain.
     #[inline(always)]
     pub(crate) fn may_have(&self, address: u64) -> bool {
-        // relaxed: the program's hand-over of the block orders its count and its free.
+        // relaxed: the program passes the block to the thread that frees it, which orders the insertion before the
+        // free.
         self.count_of(address).load(Ordering::Relaxed) != 0
     }
 
     fn insert(&self, address: u64) -> bool {
-        // relaxed, here and below: as in `may_have`. Before the entry: a count is never too low.
+        // relaxed, here and below: as in `may_have`. The count is raised before the insertion, so a count is never too
+        // low.
         self.count_of(address).fetch_add(1, Ordering::Relaxed);
         // Release: the insertion comes before the block is given to the program.
         let is_entered = self.exchange(address, 0, address);
@@ -192,8 +197,8 @@ impl SampledTable {
     }
 
     fn exchange(&self, address: u64, from: u64, to: u64) -> bool {
-        // relaxed, all: an address was inserted by the thread that allocated the block, and the program's own
-        // hand-over of the block orders the two.
+        // relaxed, all: the thread that allocated the block inserted the address, and the program's synchronisation
+        // orders the insertion before the free.
         let in_bucket = |bucket: &Bucket| {
             bucket.iter().any(|word| {
                 word.load(Ordering::Relaxed) == from
@@ -209,7 +214,7 @@ impl SampledTable {
             if to == 0 {
                 return false;
             }
-            // Before the insertion. The program's hand-over of the block orders this store as well.
+            // Stored before the insertion. The program's synchronisation orders this store before the free as well.
             is_far.store(1, Ordering::Relaxed);
         }
         in_bucket(far)

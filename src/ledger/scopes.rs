@@ -1,9 +1,10 @@
-//! Scopes: a table of cells that all threads share. A cell has a name, a parent and an account.
+//! Scopes (named parts of the program's work): a table of cells that all threads share. A cell has a name, a parent and
+//! an account, which holds the figures.
 //!
-//! A cell is one path of nested scopes: the same name inside two parents has two cells. Cells are made and never
-//! removed, so a cell's number can be a frame of stacks (`profile::scope_address`). A fold looks up the cell of a stack
-//! by the stack's number, and adds to the accounts of the cell and of all its parents: an account includes nested
-//! scopes.
+//! A cell is one path of nested scopes, so the same name inside two parents has two cells. Cells are never removed, so
+//! a cell's number can be a frame of stacks (`profile::scope_address`). A fold looks up the cell of a stack by the
+//! stack's number. It adds the stack's events to the accounts of the cell and of all its parents, so an account
+//! includes nested scopes.
 //!
 //! Invariants: **G1** name, parent and the other fixed fields of a cell are written under the table's latch, before the
 //! cell's number is published; the run of cells is never given back. **G2** an account is accessed under its cell's
@@ -17,11 +18,12 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 pub(crate) const SCOPES_MAX: u32 = 4095;
 /// Maximum number of cells with the same name.
 pub(crate) const SCOPES_PER_NAME_MAX: u32 = 64;
-/// Maximum number of nested scopes; a deeper scope is counted in the innermost of these.
+/// Maximum number of nested scopes. The events of a deeper scope are counted in the innermost scope within the limit.
 pub(crate) const SCOPE_DEPTH_MAX: usize = 8;
-/// Maximum number of bytes of a name; a longer name loses its start.
+/// Maximum number of bytes of a name. Only the end of a longer name is kept.
 pub(crate) const SCOPE_NAME_BYTES_MAX: usize = 120;
-/// Maximum number of steps that a thread waits for the latch of the table to make a cell; about a second.
+/// Maximum number of steps that a thread waits for the latch of the table to make a cell. The steps take about a
+/// second.
 const CELL_ROUNDS_MAX: u32 = 20_000;
 /// Maximum number of threads that have a separate [`Share`] of a scope.
 pub(crate) const SHARES: usize = 12;
@@ -36,7 +38,7 @@ const CELL_PAGES: u32 = (((SCOPES_MAX + 1) as usize * size_of::<ScopeCell>()).di
 const SLOT_PAGES: u32 = (SLOTS as usize * 4 / PAGE_BYTES) as u32;
 const STACK_PAGES: u32 = (STACKS as usize * 4 / PAGE_BYTES) as u32;
 
-/// State of a cell: many threads share it under its name.
+/// State of a cell: threads share the cell under its name.
 const SHARED: u32 = 0;
 /// State: no thread and no measurement uses the cell.
 const IDLE: u32 = 1;
@@ -53,11 +55,11 @@ pub(crate) struct Scopes {
     page: AtomicU32,
     /// Number of the last cell.
     count: AtomicU32,
-    /// Number of scopes that got no cell, and are counted in the cell of an outer scope or in `(others)`.
+    /// Number of scopes that got no cell. They are counted in the cell of an outer scope or in `(others)`.
     pub(crate) without_cell: AtomicU64,
     /// Number of guards that were not dropped in the reverse order of their creation.
     pub(crate) out_of_order: AtomicU64,
-    /// Number of uses of tokens after the end of their measurement.
+    /// Number of uses of tokens after the end of their measurement. With a token, other threads may enter a scope.
     pub(crate) late_tokens: AtomicU64,
 }
 
@@ -110,8 +112,8 @@ pub(crate) struct ScopeAccount {
 struct Share {
     row: u32,
     span: u32,
-    /// Live bytes that the thread has added since its lane was last booked up to its head; `rise` is their maximum so
-    /// far.
+    /// Live bytes that the thread has added since its lane was last booked up to its head; `rise` is the highest value
+    /// of `live` so far.
     live: i64,
     rise: i64,
 }
@@ -131,7 +133,7 @@ pub(crate) struct ScopeSums {
 pub(crate) struct ScopeTally {
     pub(crate) scope: u32,
     pub(crate) sums: ScopeSums,
-    /// Highest live bytes of `sums`.
+    /// Highest number of live bytes that `sums` has reached.
     pub(crate) high_water: i64,
 }
 
@@ -140,7 +142,7 @@ impl ScopeSums {
         self.total_bytes.wrapping_sub(self.freed_bytes) as i64
     }
 
-    /// Adds `more`. Wrapping, because a subtraction is the addition of a two's complement.
+    /// Adds `more`, with wrapping additions, because a subtraction is the addition of a two's complement.
     pub(crate) fn add(&mut self, more: &ScopeSums) {
         for (sum, more) in self.each_with(more) {
             *sum = sum.wrapping_add(more);
@@ -187,8 +189,8 @@ impl ScopeAccount {
     }
 
     /// Returns the bytes by which the true peak can exceed `peak_bytes`: 0 with one thread, otherwise the sum of the
-    /// threads' `rise`. With more threads than shares, all bytes that were ever allocated may have been live at one
-    /// time.
+    /// threads' `rise`. With more threads than shares, the bound assumes that all bytes that were ever allocated were
+    /// live at one time.
     pub(crate) fn uncertainty_bytes(&self) -> u64 {
         match self.threads as usize {
             0 | 1 => 0,
@@ -226,7 +228,7 @@ impl ScopeCell {
 impl Scopes {
     /// Returns the number of the last cell.
     pub(crate) fn count(&self) -> u32 {
-        // Acquire: pairs with the release in `push`; a number below the count has a whole cell.
+        // Acquire: pairs with the release in `push`; every number up to the count has a complete cell.
         self.count.load(Ordering::Acquire).min(SCOPES_MAX)
     }
 
@@ -254,7 +256,7 @@ impl Scopes {
 
     /// Returns the cell with this number.
     fn cell(&self, pages: &Pages, number: u32) -> Option<&ScopeCell> {
-        // SAFETY: G1, a number up to the count has a cell. Accounts are accessed through `account_of`.
+        // SAFETY: G1, a number up to the count has a cell. Accounts are accessed through `account` only.
         (1..=self.count()).contains(&number).then(|| unsafe { &*self.at(pages, number) })
     }
 
@@ -265,7 +267,7 @@ impl Scopes {
         unsafe { &*start.wrapping_add((slot % SLOTS) as usize) }
     }
 
-    /// Returns the number of the cell with this key, or 0.
+    /// Returns the number of the cell with a key, or 0 if there is none.
     pub(crate) fn find(&self, pages: &Pages, key: ScopeKey) -> u32 {
         if self.count() == 0 {
             return 0;
@@ -280,8 +282,8 @@ impl Scopes {
         0
     }
 
-    /// Returns the number of the cell with this key, and makes the cell if there is none. Returns `None` if there is no
-    /// room, or too many cells have the name, or the nesting is too deep.
+    /// Returns the number of the cell with a key, and makes the cell if there is none. Returns `None` if the latch is
+    /// not free in time, there is no room, too many cells have the name, or the nesting is too deep.
     pub(crate) fn find_or_make(&self, pages: &Pages, key: ScopeKey, name: &[u8]) -> Option<u32> {
         match self.find(pages, key) {
             0 => {}
@@ -290,8 +292,8 @@ impl Scopes {
         if self.count() == SCOPES_MAX {
             return None;
         }
-        // Longer than a holder on a busy machine needs. The wait must end: a signal handler may have interrupted the
-        // holder.
+        // The limit is longer than a holder needs on a busy machine. The wait has a limit because this code may run in
+        // a signal handler that interrupted the holder.
         let _taken = self.latch.take_in_rounds(CELL_ROUNDS_MAX)?;
         // relaxed: the latch orders it.
         if self.page.load(Ordering::Relaxed) == 0 {
@@ -366,7 +368,7 @@ impl Scopes {
         chain
     }
 
-    /// Returns the place for the number of the stack that consists of the frames of this scope and its parents alone.
+    /// Returns the field for the number of the stack that consists of the frames of a scope and its parents alone.
     pub(crate) fn stack_of_scope(&self, pages: &Pages, number: u32) -> Option<&AtomicU32> {
         self.cell(pages, number).map(|cell| &cell.stack)
     }
@@ -382,7 +384,7 @@ impl Scopes {
         Some(unsafe { &*start.wrapping_add(stack as usize) })
     }
 
-    /// Notes the scope of a stack, before an event with the stack is published.
+    /// Stores the scope of a stack. Called before an event with the stack is published.
     pub(crate) fn note_stack(&self, pages: &Pages, stack: u32, scope: u32) {
         if let Some(place) = self.scope_of_stack(pages, stack) {
             // relaxed: published with the head of a ring that holds the stack's number.
@@ -397,14 +399,14 @@ impl Scopes {
     }
 
     /// Adds a lane's events to the accounts of their scope and of its parents. `row` is the row of the lane's thread.
-    /// `span` is another number each time the lane was booked up to its head.
+    /// `span` is a number that changes each time the lane has been booked up to its head.
     pub(crate) fn commit(&self, pages: &Pages, tally: &ScopeTally, row: u32, span: u32) {
         for number in self.chain(pages, tally.scope) {
             self.account(pages, number, |account| account.add(tally, row, span));
         }
     }
 
-    /// Runs `work` on the account of a scope, under its latch.
+    /// Runs `work` on the account of a scope, under the latch of the scope's cell.
     fn account<T>(&self, pages: &Pages, number: u32, work: impl FnOnce(&mut ScopeAccount) -> T) -> Option<T> {
         let cell = self.cell(pages, number)?;
         let _taken = cell.latch.take();
@@ -417,15 +419,15 @@ impl Scopes {
         self.account(pages, number, |account| *account).unwrap_or_default()
     }
 
-    /// Takes a cell for one measurement if nobody uses the cell and none of its blocks is live. Resets the peak and
-    /// the threads of its account, and returns the account.
+    /// Takes a cell for one measurement, if the cell is not in use and none of its blocks is live. Resets the peak and
+    /// the threads of the cell's account, and returns the account.
     pub(crate) fn take(&self, pages: &Pages, number: u32) -> Option<ScopeAccount> {
         let cell = self.cell(pages, number)?;
         // relaxed, where nothing else is said: the accounts are behind latches.
         cell.state.compare_exchange(IDLE, TAKEN, Ordering::Relaxed, Ordering::Relaxed).ok()?;
         cell.has_tokens.store(0, Ordering::Relaxed);
         // Sequentially consistent, both: pair with `begin_inside`; a thread that enters by an old token sees the new
-        // use, or is seen here.
+        // use, or this thread sees that the other thread has entered.
         cell.uses.fetch_add(1, Ordering::SeqCst);
         let is_entered = cell.inside.load(Ordering::SeqCst) != 0;
         let begun = self.account(pages, number, |account| {
@@ -465,7 +467,7 @@ impl Scopes {
 
     /// Whether other threads may have entered a scope in its present use.
     pub(crate) fn has_tokens(&self, pages: &Pages, number: u32) -> bool {
-        // relaxed: the token was made by this thread, or reached it with its work.
+        // relaxed: this thread made the token, or received it through the program's synchronisation.
         self.cell(pages, number).is_some_and(|cell| cell.has_tokens.load(Ordering::Relaxed) != 0)
     }
 
@@ -474,8 +476,8 @@ impl Scopes {
         self.cells(pages, number).map(|cell| cell.uses.load(Ordering::SeqCst)).fold(0, u32::wrapping_add)
     }
 
-    /// Notes that a thread enters a scope by a token; `uses` is what `note_token` returned for the token. Returns
-    /// `false` if that use of the scope has ended.
+    /// Notes that a thread enters a scope by a token; `uses` is the number that `note_token` returned for the token.
+    /// Returns `false` if the measurement for which the token was made has ended.
     pub(crate) fn begin_inside(&self, pages: &Pages, number: u32, uses: u32) -> bool {
         // Sequentially consistent: see `take`.
         for cell in self.cells(pages, number) {
@@ -499,7 +501,8 @@ impl Scopes {
         }
     }
 
-    /// Makes the cells of a parent process's table, with the same numbers and without figures.
+    /// Copies the cells of the table of a parent process, after a fork. The copies have the same numbers, and no
+    /// figures.
     pub(crate) fn adopt(&self, pages: &Pages, parent: &Scopes, pages_of_parent: &Pages) {
         for number in 1..=parent.count() {
             let Some(cell) = parent.cell(pages_of_parent, number) else { return };

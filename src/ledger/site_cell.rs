@@ -7,17 +7,17 @@ use crate::profile::BUCKETS;
 
 /// Number of counts that fit into a cell.
 const FEW: usize = 9;
-/// Bits of a count in a cell. Above them is the number of its bucket, plus one.
+/// Number of bits of a count in a cell. The bits above the count are the number of its bucket, plus one.
 const COUNT_BITS: u32 = 25;
 const COUNT_MASK: u32 = (1 << COUNT_BITS) - 1;
-/// Number of buckets in a group; their counts share a unit.
+/// Number of buckets in a group. The counts of a group are in one unit.
 pub(super) const GROUP: usize = 8;
-/// Number of groups of both histograms.
+/// Number of groups in both histograms together.
 pub(super) const GROUPS: usize = 2 * BUCKETS / GROUP;
 
 const _: () = assert!(BUCKETS.is_multiple_of(GROUP) && 2 * BUCKETS < 1 << (u32::BITS - COUNT_BITS));
 
-/// One site.
+/// The cell of one site.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SiteCell {
@@ -32,10 +32,11 @@ pub(crate) struct SiteCell {
     peak_number: u64,
     at_peak_bytes: i64,
     at_peak_blocks: i64,
-    /// Unit of the rare sums; `directory` is the unit of the [`Directory`]. 0 while there is none.
+    /// Number of the unit with the rare sums; `directory` is the number of the unit with the [`Directory`]. 0 while
+    /// there is no such unit.
     pub(super) rare: u32,
     pub(super) directory: u32,
-    /// First unit of the site's curve; 0 while there is none.
+    /// Number of the first unit of the site's curve; 0 while there is no curve.
     pub(crate) curve: u32,
     /// Counts of the buckets that the site used first. Buckets of sizes have lower numbers than buckets of lifetimes.
     few: [u32; FEW],
@@ -80,8 +81,8 @@ impl SiteCell {
             (self.at_peak_bytes, self.at_peak_blocks) = (bytes, blocks);
             self.peak_number = peak_number;
         }
-        // At the peak, the delta had its figures of the high-water mark. If unchanged since the mark, it still has
-        // them.
+        // The peak was at the lane's high-water mark. The delta has stored its figures at the mark, unless it is
+        // unchanged since the mark: then its present figures are the same.
         let (more_bytes, more_blocks) = if delta.high_water_number == high_water_number {
             (delta.at_high_water_bytes, delta.at_high_water_blocks)
         } else {

@@ -1,4 +1,4 @@
-//! The delta in which one lane collects its additions to a site.
+//! The delta in which one lane collects the sums of its events at a site, before they are added to the site.
 
 use super::site_units::Unit;
 use crate::profile::BUCKETS;
@@ -52,7 +52,7 @@ impl Sums {
     }
 }
 
-/// Sums that most sites lack.
+/// Sums that are 0 at most sites.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct RareSums {
@@ -68,10 +68,11 @@ pub(super) struct RareSums {
 
 const _: () = assert!(size_of::<RareSums>() == size_of::<Unit>());
 
-/// Mark in the stack number of a delta that belongs to a scope.
+/// Bit in the stack number of a delta. It is set if the stack is in a scope.
 pub(crate) const IN_SCOPE: u32 = 1 << 31;
 
-/// Events of one lane at one site between two commits. All zero bytes are a valid, empty delta of site 0.
+/// Sums of the events of one lane at one site since the last commit (addition to the site). All zero bytes are a valid,
+/// empty delta of site 0.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SiteDelta {
@@ -86,17 +87,18 @@ pub(crate) struct SiteDelta {
     pub(crate) high_water_number: u64,
     pub(crate) at_high_water_bytes: i64,
     pub(crate) at_high_water_blocks: i64,
-    /// Number of blocks by power of two of their size; each count is wide enough for the events between two commits.
+    /// Number of blocks by power of two of their size; 32 bits are enough for the events between two commits.
     pub(crate) sizes: [u32; BUCKETS],
     pub(crate) lifetimes: [u32; BUCKETS],
 }
 
-/// Number of blocks at which a delta is committed, because its counts have 32 bits. It is small in tests, so that
-/// tests reach it.
+/// Number of blocks at which a delta is committed, because its counts have 32 bits. The number is small in tests, so
+/// that tests reach it.
 const HEAVY_BLOCKS: u64 = if cfg!(test) { 100 } else { 1 << 30 };
 
 impl SiteDelta {
-    /// Notes the live figures at the lane's latest high-water mark, if the delta is unchanged since then.
+    /// Stores the present live figures as the figures at the lane's latest high-water mark, if the delta is unchanged
+    /// since that mark. A fold calls this when it selects the delta.
     #[inline(always)]
     pub(crate) fn follow_mark(&mut self, high_water_number: u64) {
         if self.high_water_number != high_water_number {
@@ -114,12 +116,13 @@ impl SiteDelta {
         self.longest_chain = self.longest_chain.max(reallocs);
     }
 
-    /// Returns whether the delta must be committed now, because its counts would overflow with many more blocks.
+    /// Whether the delta must be committed now, because its counts would overflow with many more blocks.
     pub(crate) fn is_heavy(&self) -> bool {
         self.sums.total_blocks.max(self.sums.freed_blocks) >= HEAVY_BLOCKS
     }
 
-    /// A cheaper form of [`SiteDelta::is_heavy`]: if it returns `false`, so does `is_heavy`.
+    /// A cheaper form of [`SiteDelta::is_heavy`], which may return `true` too early, but never `false` for a heavy
+    /// delta.
     #[inline(always)]
     pub(crate) fn may_be_heavy(&self) -> bool {
         self.sums.total_blocks | self.sums.freed_blocks >= HEAVY_BLOCKS

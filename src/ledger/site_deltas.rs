@@ -1,7 +1,8 @@
-//! The table of a lane's site deltas.
+//! The table of a lane's site deltas. A delta has the sums of the lane's events at one site that are not yet added to
+//! the site.
 //!
-//! Invariant **Y1**: the selected delta and all deltas of the table are accessed under the latch of their lane only;
-//! the table is a run of this lane, and lives as long as it is in `SiteDeltas`.
+//! Invariant **Y1**: the selected delta (`FoldState::delta`) and all deltas of the table are accessed under the latch
+//! of their lane only. The table is a run of pages of the lane, and is valid as long as its page is in `SiteDeltas`.
 
 use super::site_delta::SiteDelta;
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -11,29 +12,30 @@ pub(crate) const SITE_DELTAS_MIN: u32 = 4;
 /// Number of deltas of the largest table.
 pub(crate) const SITE_DELTAS_MAX: u32 = 512;
 
-/// Factor that places neighbouring numbers far from each other.
+/// Factor of a hash that places neighbouring numbers far from each other: 2³² divided by the golden ratio.
 const SPREAD: u32 = 0x9E37_79B9;
 
-/// Page and size of a lane's table, and its high-water marks. All zero bytes mean that there is no table yet.
+/// Page and size of a lane's table, with numbers of the lane's high-water marks. All zero bytes mean that there is no
+/// table yet.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SiteDeltas {
     pub(crate) page: u32,
     pub(crate) slots: u32,
-    /// Number of deltas committed since the last growth because another stack needed their place.
+    /// Number of deltas since the last growth that were added to their sites because another stack needed their place.
     pub(crate) pushed_out: u32,
     /// Number of high-water marks that the lane has reached.
     pub(crate) high_water_number: u64,
-    /// Number of the process's peak that corresponds to the latest mark.
+    /// Number of the process's peak that corresponds to the latest high-water mark.
     pub(crate) peak_number: u64,
-    /// Date of the deltas: a time in the same span of the sites' curves as the events of the deltas.
+    /// Date of the deltas, in nanoseconds. It is in the same span of the sites' curves as the events of the deltas.
     pub(crate) dated_ns: u64,
-    /// End of that span. The deltas are committed before a later event is booked.
+    /// End of that span, in nanoseconds. The deltas are added to their sites before a later event is booked.
     pub(crate) dated_until_ns: u64,
 }
 
 impl SiteDeltas {
-    /// Returns the page of the table and its size as a number of deltas, which is 0 while there is no table.
+    /// Returns the page of the table and its number of deltas; 0 deltas while there is no table.
     pub(crate) fn place(&self) -> (u32, u32) {
         (self.page, self.slots)
     }
@@ -49,7 +51,7 @@ impl SiteDeltas {
     }
 }
 
-/// The table of a lane, for a loop in which the lane reaches no new high-water mark.
+/// Access to the table of a lane, for a loop in which the lane reaches no new high-water mark.
 #[derive(Clone, Copy)]
 pub(crate) struct KnownDeltas {
     start: *mut SiteDelta,
@@ -58,7 +60,7 @@ pub(crate) struct KnownDeltas {
 }
 
 impl SiteDeltas {
-    /// Returns the table. It must have slots.
+    /// Returns access to the table, which must exist.
     #[inline(always)]
     pub(crate) fn known(&self, pages: &Pages) -> KnownDeltas {
         let shift = (u32::BITS - self.slots.trailing_zeros()) % u32::BITS;
@@ -67,13 +69,14 @@ impl SiteDeltas {
 }
 
 impl KnownDeltas {
-    /// Returns the delta of a stack after [`SiteDelta::follow_mark`], if it is in the table and far from an overflow.
+    /// Returns the delta of a stack after a call of [`SiteDelta::follow_mark`]. Returns `None` if the delta is not in
+    /// the table or may soon overflow.
     #[inline(always)]
     pub(crate) fn find(&self, stack: u32) -> Option<*mut SiteDelta> {
         let at = self.start.wrapping_add((stack.wrapping_mul(SPREAD) >> self.shift) as usize);
         // SAFETY: Y1, the caller holds the lane's latch, and the table has slots.
         let delta = unsafe { &mut *at };
-        // Stack 0 has no slot, and an unused slot has stack 0.
+        // An unused slot has stack 0, so stack 0 itself has no slot.
         if stack == 0 || delta.stack != stack || delta.may_be_heavy() {
             return None;
         }

@@ -1,11 +1,11 @@
 //! Units of 64 bytes, in which a site keeps the figures that few sites have.
 //!
-//! Most sites allocate a few times: blocks of few sizes, with similar lifetimes. The counts of such a site fit into
-//! its [`SiteCell`](super::sites::SiteCell). A site takes a unit when it first needs one:
+//! Most sites allocate a few times: blocks of few sizes, with similar lifetimes. The counts of such a site fit into its
+//! [`SiteCell`](super::sites::SiteCell). Other sites take units when they first need them:
 //!
 //! * one for the sums of reallocs and of frees by other threads;
-//! * one, the *directory*, for the counts that do not fit into the cell: it has the number of a further unit for each
-//!   group of eight buckets that has such counts;
+//! * one, the *directory*, for the counts that do not fit into the cell. The directory has the number of a further unit
+//!   for each group of eight buckets with such counts;
 //! * a run of units for its curve, if the site is large (`curves`).
 //!
 //! Units are never given back. Number 0 means no unit. Invariant **S2**: a unit belongs to one site, and is accessed
@@ -19,7 +19,7 @@ pub(crate) const SITE_UNITS_MAX: u32 = 1 << 22;
 /// Divisor of the region's pages: units may occupy one eighth of the region.
 const REGION_SHARE: u32 = 8;
 
-/// A unit.
+/// A unit of 64 bytes.
 pub(crate) type Unit = [u64; 8];
 
 const UNITS_PER_PAGE: u32 = (PAGE_BYTES / size_of::<Unit>()) as u32;
@@ -54,7 +54,8 @@ impl Units {
 
     /// Takes `count` adjacent units, filled with zeros, and returns the number of the first.
     pub(super) fn take(&self, pages: &Pages, count: u32) -> Option<u32> {
-        // relaxed, all: the number alone gives a unit to its taker, and the run was published with the ledger.
+        // relaxed, all: the update of the number alone decides which site gets a unit, and the run was published with
+        // the ledger.
         let (run, capacity) = (self.page.load(Ordering::Relaxed), self.capacity.load(Ordering::Relaxed));
         let reached = |taken: u32| {
             let last = taken.checked_add(count).filter(|last| *last < capacity)?;
@@ -71,7 +72,7 @@ impl Units {
         pages.at(self.page.load(Ordering::Relaxed)).cast::<Unit>().wrapping_add(unit as usize)
     }
 
-    /// Returns the first page, and the number of units in use, including unit 0.
+    /// Returns the first page of the units, and the number of units in use, including unit 0.
     pub(crate) fn place(&self) -> (u32, u32) {
         // relaxed, both: a bound for readers.
         (self.page.load(Ordering::Relaxed), self.taken.load(Ordering::Relaxed).saturating_add(1))

@@ -1,5 +1,5 @@
-//! The latest ticks of the background thread. A tick dates the end of a window that stayed open while its thread
-//! paused.
+//! The latest ticks of the background thread. A tick is the time of one of its rounds. A window (a run of words behind
+//! one time stamp) that stayed open while its thread paused is dated to end at the next tick.
 
 use crate::sys::sync::{AtomicU64, Ordering};
 
@@ -17,7 +17,8 @@ pub(crate) struct Ticks {
 impl Ticks {
     /// Appends a tick. Only one thread calls this.
     pub(crate) fn push(&self, at_ns: u64) {
-        // relaxed: one writer; a reader that misses the newest tick finds a later end, which is also true.
+        // relaxed: one writer; a reader that misses the newest tick takes a later end for a window, which is also
+        // correct.
         let count = self.count.load(Ordering::Relaxed);
         self.at_ns[count as usize % TICKS].store(at_ns, Ordering::Relaxed);
         self.count.store(count + 1, Ordering::Release);

@@ -1,9 +1,9 @@
 //! The timeline: allocated and freed blocks in a fixed number of intervals.
 //!
-//! When time runs past the last interval, neighbours merge and the resolution halves, so the memory is constant and the
-//! timeline always covers the whole run. An interval holds flows (allocated, freed). The live bytes at the end of an
-//! interval are the sum of all flows up to then. They are exact however late a fold comes, because flows have the dates
-//! of their events.
+//! When the last interval is over, neighbouring intervals merge and the resolution halves. So the memory is constant,
+//! and the timeline always covers the whole run. An interval holds flows (allocated and freed blocks and bytes). The
+//! live bytes at the end of an interval are the sum of all flows up to that time. They are exact even if events are
+//! booked late, because a flow is dated by its events.
 
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ struct Slot {
     resident_bytes: AtomicU64,
 }
 
-/// The part of a batch that lies in one interval.
+/// The sums of the events of a batch that are in one interval.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Flow {
     pub(crate) allocated_blocks: u64,
@@ -96,8 +96,8 @@ impl Timeline {
         resident
     }
 
-    /// Returns the number and the bounds of the interval that holds `at_ns`. A later merge may join the interval with
-    /// its neighbour.
+    /// Returns the number and the bounds (in nanoseconds) of the interval that holds `at_ns`. A later merge may join
+    /// the interval with its neighbour.
     pub(crate) fn around(&self, at_ns: u64) -> (u64, Range<u64>) {
         let length = self.interval_ns();
         let number = at_ns / length;
@@ -137,7 +137,7 @@ impl Timeline {
     /// Opens the latch in a copy of a killed process's region. Returns `false` if the copy is damaged.
     pub(crate) fn take_over(&self) -> bool {
         self.latch.open();
-        // relaxed: a copy that nobody else has.
+        // relaxed: no other thread has the copy.
         self.merges.load(Ordering::Relaxed) < MERGES_BOUND
     }
 
@@ -173,8 +173,8 @@ impl Timeline {
     }
 }
 
-/// Moves negative flows to earlier intervals. A flow is negative if a block for which the tables had no room was added
-/// in one interval and subtracted in a later one.
+/// Moves negative flows to earlier intervals. A flow is negative if a block was added in one interval, and was
+/// subtracted in a later interval because the tables had no room for it.
 fn take_back(intervals: &mut [profile::Interval], figure: impl Fn(&mut profile::Interval) -> &mut u64) {
     let mut owed = 0i64;
     for interval in intervals.iter_mut().rev() {
@@ -184,9 +184,9 @@ fn take_back(intervals: &mut [profile::Interval], figure: impl Fn(&mut profile::
     }
 }
 
-/// Returns the peak of an interval: `seen`, clamped to the bounds that the interval's flows allow. `seen` is the
-/// highest live bytes when the interval's events were booked. It is too high if a late fold saw bytes of later
-/// intervals, and 0 for an interval without events.
+/// Returns the peak of an interval: `seen`, clamped to the bounds that follow from the interval's flows. `seen` is the
+/// highest number of live bytes while the interval's events were booked. `seen` is too high if a late fold saw bytes of
+/// later intervals, and 0 for an interval without events.
 fn peak_within(before: i128, allocated: u64, after: i128, seen: u64) -> u64 {
     let (low, high) = (before.max(after), before + i128::from(allocated));
     u64::try_from(i128::from(seen).min(high).max(low)).unwrap_or(0)

@@ -1,7 +1,9 @@
-//! The trace buffer. A fold copies the words that it books into this buffer, and the writer takes them to the trace.
+//! The trace buffer. A fold copies the words that it books into this buffer, and the writer (a thread of heapledger)
+//! writes them to the trace file.
 //!
-//! The words of a window are in the processor's cache during a fold, so the cheapest complete trace is a copy of them,
-//! preceded by the window's thread and dates. Folds encode, allocate and write nothing else for the trace.
+//! The words of a window (a run of words behind one time stamp) are in the processor's cache during a fold. So the
+//! cheapest complete trace is a copy of these words, preceded by the window's thread and times. A fold only makes this
+//! copy: it encodes nothing, and writes to no file.
 //!
 //! ```text
 //!  fold of lane n ──► stripe n mod 16: open chunk ──full──► queue ──► writer ──► spent chunks
@@ -10,16 +12,17 @@
 //! ```
 //!
 //! A chunk is one run of pages. Up to [`TRACE_CHUNKS_MAX`] chunks are made, when they are needed. A lane's windows stay
-//! in order: a lane has one stripe, is folded by one thread at a time, and chunks leave a stripe in the order in which
-//! they were filled.
+//! in order, because a lane has one stripe and is folded by one thread at a time, and chunks leave a stripe in the
+//! order in which they were filled.
 //!
-//! A fold never waits for the trace. A thread may wait before it folds its ring, while it holds no latch: if few chunks
-//! are left ([`TraceBuffer::is_short`]), it waits for the writer, up to the bound of its mode. The remaining chunks are
-//! for folds that cannot wait, and for threads that checked at the same moment. If a fold finds no chunk, its window is
-//! missing from the trace, and the events of the window are counted as lost for the trace; the ledger books them in any
-//! case.
+//! A fold never waits for the trace. But a thread may wait before it folds its ring, while it holds no latch. If few
+//! chunks are left ([`TraceBuffer::is_short`]), the thread waits for the writer, for no longer than its mode allows.
+//! The remaining chunks are for folds that cannot wait, and for threads that checked at the same moment. If a fold
+//! finds no chunk, its window is missing from the trace, and the events of the window are counted as lost for the
+//! trace. The ledger books these events in any case.
 //!
-//! Invariant **A1**: a chunk is in one stripe, in one list, or with the writer, and only its owner accesses it.
+//! Invariant **A1**: at any time a chunk is owned by one stripe, by one list or by the writer, and only the owner
+//! accesses the chunk.
 
 use crate::ring::event::{self, TAG_ALLOC, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_WIDE, Tag, record_words};
 use crate::sys::latch::Latch;
@@ -28,19 +31,21 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Maximum number of chunks.
 pub(crate) const TRACE_CHUNKS_MAX: u32 = 1024;
-/// Pages of a chunk.
+/// Number of pages of a chunk.
 const CHUNK_PAGES: u32 = 8;
-/// Words of a chunk.
+/// Number of words of a chunk.
 const CHUNK_WORDS: usize = CHUNK_PAGES as usize * PAGE_BYTES / 8;
-/// Words at the start of a chunk: the page of the next chunk in its list, and the number of used words.
+/// Number of words at the start of a chunk. They hold the page of the next chunk in its list, and the number of used
+/// words.
 const CHUNK_HEAD: usize = 2;
-/// Words in front of a window: its thread and length, the time of its first word, and the time from word to word.
+/// Number of words in front of a window. They hold its thread and length, the time of its first word, and the time from
+/// word to word.
 pub(crate) const WINDOW_HEAD: usize = 3;
 /// Number of stripes, each of which has one open chunk.
 const STRIPES: usize = 16;
 /// Number of chunks that are reserved for folds that cannot wait.
 const CHUNKS_KEPT: u32 = 64;
-/// Bits of the length in a window's first word.
+/// Number of bits of the length in the first of these words.
 const LENGTH_BITS: u32 = 16;
 
 /// The open, filled and spent chunks. All zero bytes are a valid, closed buffer.
@@ -56,25 +61,25 @@ pub(crate) struct TraceBuffer {
     /// Number of times that the writer has given a chunk back.
     spent: AtomicU64,
     /// Value of [`TraceBuffer::spent`], plus one, when a thread last gave up waiting for `spent` to rise; 0 if no
-    /// thread has.
+    /// thread has given up.
     stalled_at: AtomicU64,
     /// Number of times that threads waited for the writer; `waited_ns` is the total duration.
     waits: AtomicU64,
     waited_ns: AtomicU64,
 }
 
-/// The open chunk of the lanes that share the stripe.
+/// A stripe: the open chunk for all lanes with the same number modulo 16.
 #[repr(C, align(64))]
 #[derive(Debug)]
 struct Stripe {
     latch: Latch,
     /// Page of the open chunk; 0 if there is none.
     page: AtomicU32,
-    /// Number of events of windows for which there was no chunk.
+    /// Number of lost events, for whose windows there was no chunk.
     lost: AtomicU64,
 }
 
-/// Filled chunks, which wait for the writer, and spent chunks.
+/// The list of filled chunks, which wait for the writer, and the list of spent chunks, which can be filled again.
 #[repr(C, align(64))]
 #[derive(Debug)]
 struct Pool {
@@ -115,7 +120,7 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    /// Returns the windows of the chunk, each with its head.
+    /// Returns the words of all windows of the chunk. A head precedes each window.
     pub(crate) fn words<'a>(&'a self, pages: &'a Pages) -> &'a [u64] {
         // SAFETY: A1, the chunk is the writer's; its pages are zeroed or written, and stay mapped.
         let words = unsafe {
@@ -143,7 +148,7 @@ impl TraceBuffer {
 
     /// Closes the buffer when there is no writer; the copies in it are dropped.
     pub(crate) fn give_up(&self) {
-        // relaxed: a fold that sees it late leaves a copy that is thrown away.
+        // relaxed: a fold that sees the store late leaves a copy that is thrown away.
         self.open.store(0, Ordering::Relaxed);
     }
 
@@ -217,14 +222,14 @@ impl TraceBuffer {
     /// Takes a chunk back from the writer.
     pub(crate) fn give_back(&self, pages: &Pages, chunk: Chunk) {
         self.pool.push_spent(pages, chunk.page);
-        // relaxed: a sign of life for threads that wait.
+        // relaxed: waiting threads only check whether the number rises.
         self.spent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a thread should wait before it folds its ring. The check leaves room for all `lanes` to fold at this
-    /// moment, if each has words for less than half a chunk.
+    /// Whether a thread should wait for the writer before it folds its ring. While the result is `false`, there are
+    /// enough chunks for all `lanes` to fold at once, if each lane has words for less than half a chunk.
     pub(crate) fn is_short(&self, lanes: u32) -> bool {
-        // relaxed: both numbers may change right after the check in any case.
+        // relaxed: both numbers may change directly after the check.
         let made = self.pool.made.load(Ordering::Relaxed);
         let free = TRACE_CHUNKS_MAX.saturating_sub(made) + self.pool.spent_count.load(Ordering::Relaxed);
         free < (CHUNKS_KEPT + lanes / 2).min(TRACE_CHUNKS_MAX / 4 * 3)
@@ -238,7 +243,8 @@ impl TraceBuffer {
             && self.stalled_at.load(Ordering::Relaxed) != self.spent_so_far() + 1
     }
 
-    /// Notes that a thread has waited for its maximum time while the writer gave no chunk back: `spent` did not rise.
+    /// Notes that a thread has waited for its maximum time while the writer gave no chunk back. `spent` is the number
+    /// of returned chunks during the wait.
     pub(crate) fn note_stall(&self, spent: u64) {
         // relaxed: a hint for threads that would wait.
         self.stalled_at.store(spent + 1, Ordering::Relaxed);
@@ -246,11 +252,11 @@ impl TraceBuffer {
 
     /// Returns the number of times that the writer has given a chunk back.
     pub(crate) fn spent_so_far(&self) -> u64 {
-        // relaxed: a sign of life.
+        // relaxed: a number that threads only compare.
         self.spent.load(Ordering::Relaxed)
     }
 
-    /// Counts a wait of a thread.
+    /// Counts a wait of a thread, which took `ns` nanoseconds.
     pub(crate) fn count_wait(&self, ns: u64) {
         // relaxed, both: sums for people.
         self.waits.fetch_add(1, Ordering::Relaxed);
@@ -328,9 +334,9 @@ impl Pool {
     }
 }
 
-/// Returns the page of the next chunk in the list of this chunk.
+/// Returns the page of the chunk that follows a chunk in its list, or 0.
 fn next(pages: &Pages, page: u32) -> u32 {
-    // SAFETY: A1, the caller has the chunk, or holds the latch of its list.
+    // SAFETY: A1, the caller owns the chunk, or holds the latch of its list.
     unsafe { pages.at(page).cast::<u64>().read() as u32 }
 }
 
@@ -387,7 +393,7 @@ mod tests {
         WindowHead { row, words: 0, first_ns, step: 7 }
     }
 
-    /// Returns the windows that the writer finds, as thread, time and words.
+    /// Takes all filled chunks as the writer does. Returns the thread, time and words of each window.
     fn drained(trace_buffer: &TraceBuffer, pages: &Pages) -> Vec<(u32, u64, Vec<u64>)> {
         let mut found = Vec::new();
         while let Some(chunk) = trace_buffer.take_full(pages) {
