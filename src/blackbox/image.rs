@@ -1,6 +1,7 @@
 //! Typed copies from the bytes of a region, with checked bounds.
 //!
-//! Invariant **X1**: `Plain` types consist of integers and atomics of integers only, so any bytes are a valid value.
+//! Invariant **X1**: types that implement `Plain` consist of integers and atomics of integers only, so any bytes are a
+//! valid value of them.
 
 use std::mem::MaybeUninit;
 
@@ -51,7 +52,7 @@ unsafe impl Plain for LaneWithState {}
 // SAFETY: X1.
 unsafe impl Plain for Ledger {}
 
-/// The bytes of a region of memory.
+/// The bytes of a black box, which are a region of memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Image<'a> {
     bytes: &'a [u8],
@@ -62,18 +63,18 @@ impl<'a> Image<'a> {
         Image { bytes }
     }
 
-    /// Returns `count` bytes from the start of a page.
+    /// Returns `count` bytes from the start of a page, or `None` if the file is too short.
     pub(super) fn bytes(&self, page: u32, count: usize) -> Option<&'a [u8]> {
         let start = (page as usize).checked_mul(PAGE_BYTES)?;
         self.bytes.get(start..start.checked_add(count)?)
     }
 
-    /// Copies element `number` of a table that starts at the start of a page.
+    /// Copies element `number` of a table that begins at the start of a page. Returns `None` if the file is too short.
     pub(super) fn copy<T: Plain>(&self, page: u32, number: usize) -> Option<T> {
         self.copy_behind(page, 0, number)
     }
 
-    /// Copies element `number` of a table, as [`Image::copy`] does. The table starts `offset` bytes behind the start of
+    /// Copies element `number` of a table, as [`Image::copy`] does. The table begins `offset` bytes after the start of
     /// a page.
     pub(super) fn copy_behind<T: Plain>(&self, page: u32, offset: usize, number: usize) -> Option<T> {
         let start = (page as usize).checked_mul(PAGE_BYTES)?.checked_add(offset)?;

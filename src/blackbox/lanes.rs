@@ -1,4 +1,4 @@
-//! The lanes of an image: their counters, and the words of their rings.
+//! The lanes of a black box: their counters, and the words of their rings.
 
 use super::image::Image;
 use crate::ledger::Ledger;
@@ -10,17 +10,17 @@ use crate::ledger::site_delta::SiteDelta;
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::Ordering;
 
-/// Limit of word numbers: a thread would reach it after 146 years, at one word per nanosecond.
+/// Maximum number of a word in a valid lane. A thread that writes one word per nanosecond reaches it after 146 years.
 const WORD_NUMBER_MAX: u64 = 1 << 62;
 
-/// The copy of a lane.
+/// A lane, copied from the file, with the words of its ring.
 pub(super) struct LaneImage {
     pub(super) copy: Box<LaneWithState>,
-    /// Whether a fold was in progress when the process ended.
+    /// Whether a fold of the lane was in progress when the process ended.
     pub(super) is_torn: bool,
-    /// Number of the first word in `words`. `tail` is the number of the first word that the sums lack; `applied_up_to`
-    /// is the number of the first word that the tables lack. `tail` and `applied_up_to` are equal unless the lane is
-    /// torn.
+    /// Number of the first word in `words`. `tail` is the number of the first word that is missing in the sums, and
+    /// `applied_up_to` is the number of the first word that is missing in the tables. The two are equal unless the lane
+    /// is torn.
     pub(super) first: u64,
     pub(super) tail: u64,
     pub(super) applied_up_to: u64,
@@ -59,12 +59,12 @@ fn lane(image: Image<'_>, page: u32) -> Option<LaneImage> {
 }
 
 impl LaneImage {
-    /// Returns the words that the sums lack.
+    /// Returns the words from `tail` on, which are missing in the sums.
     pub(super) fn unbooked(&self) -> &[u64] {
         self.words.get((self.tail - self.first) as usize..).unwrap_or(&[])
     }
 
-    /// Returns the blocks and the waiting frees in the tables of the lane.
+    /// Returns the blocks and the waiting frees in the tables of this lane.
     pub(super) fn blocks(&self, image: Image<'_>) -> Vec<Entry> {
         let state = &self.copy.state;
         let (page, entries) = state.nursery.place();
@@ -74,7 +74,7 @@ impl LaneImage {
                 .filter_map(|place| image.copy(page, place))
                 .collect(),
         };
-        // The upper half of the size field is the number of the allocation.
+        // The upper half of the size field holds the running number of the allocation.
         young.iter_mut().for_each(|entry| entry.size &= u64::from(u32::MAX));
         let being_handed = state.outbox.iter().take(state.handing).skip(state.handed);
         young.extend(state.outbox.iter().take(state.outbox_len).chain(being_handed));
@@ -82,7 +82,7 @@ impl LaneImage {
         young
     }
 
-    /// Returns the site deltas that were not committed.
+    /// Returns the changes of site figures that were not added to the sites yet.
     pub(super) fn deltas(&self, image: Image<'_>) -> Vec<SiteDelta> {
         let (page, slots) = self.copy.state.deltas.place();
         let slots = if page == 0 { 0 } else { (slots as usize).min(image.room::<SiteDelta>(page)) };

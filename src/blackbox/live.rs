@@ -1,8 +1,8 @@
-//! Reads the live page of a running process: in its black box, or in the page's own file.
+//! Reads the live page of a running process, either from its black box or from a separate file.
 //!
-//! The page is mapped, and read under its sequence lock, so a reader never mixes two writes of the page. Nothing else
-//! of a black box that is being written can be read consistently: its tables change while they are copied, and their
-//! latches belong to the process.
+//! The page is mapped and read under its sequence lock, so a reader never mixes two writes of the page. The other parts
+//! of a black box cannot be read consistently while a process writes it: the tables change while they are copied, and
+//! their latches belong to the process.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -19,10 +19,11 @@ use crate::sys::box_file::{MAGIC, is_locked};
 use crate::sys::mapped_file::MappedFile;
 use crate::sys::pages::PAGE_BYTES;
 
-/// Maximum length of the metadata that is read, in bytes.
+/// Maximum length of the process's metadata, in bytes. Longer metadata is ignored.
 const LIVE_METADATA_BYTES_MAX: u64 = 16 << 20;
 
-/// A reader of the live page of one process. It holds the file open, so that each reading costs one copy of the page.
+/// A reader of the live page of one process. The reader keeps the file open, so each reading costs one copy of the
+/// page.
 ///
 /// If the reader may write to the file, it counts each reading in the page. For two seconds after a reading, the
 /// process writes the page four times a second.
@@ -52,7 +53,8 @@ impl LiveReader {
     ///
     /// # Errors
     ///
-    /// Returns a [`ReadError`] if the file is neither, was written by another build of heapledger, or has no live page.
+    /// Returns a [`ReadError`] if the file is neither a black box nor a live page's file, was written by another build
+    /// of heapledger, or has no live page.
     pub fn open(path: impl AsRef<Path>) -> Result<LiveReader, ReadError> {
         let path = path.as_ref();
         let failed = |source| ReadError::Io { path: Some(path.to_owned()), source };
@@ -89,7 +91,7 @@ impl LiveReader {
         })
     }
 
-    /// Returns the figures that the process wrote last.
+    /// Returns the figures that the process wrote last, with the program's name and modules.
     ///
     /// # Errors
     ///
@@ -97,15 +99,15 @@ impl LiveReader {
     /// if the page cannot be read.
     pub fn read(&mut self) -> Result<Live, ReadError> {
         let page: NonNull<LivePage> = self.mapped.start().cast();
-        // SAFETY: the mapping is as long as a page, begins at one of the system's pages, and lives as long as the reader; a
-        // page consists of atomics, so that any bytes are one and others may write them.
+        // SAFETY: the mapping is as long as a page, begins at one of the system's pages, and lives as long as the
+        // reader. A page consists of atomics, so any bytes are a valid page, and other processes may write to it.
         let page = unsafe { page.as_ref() };
         let writes = page.read(&mut self.content).map_err(|unread| match unread {
             Unread::OtherLayout => ReadError::OtherBuild { version: String::from("of another layout") },
             Unread::Unwritten | Unread::Busy => ReadError::NotWrittenYet,
         })?;
         let has_ended = page.has_ended() || !self.is_written();
-        // What an ended process left stays as it is.
+        // The page of an ended process is not changed.
         if self.is_writable && !has_ended {
             page.note_reading();
         }
@@ -121,8 +123,8 @@ impl LiveReader {
         is_written(&self.file, self.content.pid as u32)
     }
 
-    /// Reads the program's name and the loaded objects into `known`, if the process has written them anew. If they
-    /// cannot be read whole, `known` keeps the earlier name and objects.
+    /// Reads the program's name and the loaded objects into `known`, if the process has written them anew. If the
+    /// metadata cannot be read whole, `known` stays unchanged.
     fn read_metadata(&mut self) -> Result<(), ReadError> {
         let failed = |source| ReadError::Io { path: Some(self.path.clone()), source };
         let (start, bytes) = if self.is_box {
@@ -165,19 +167,19 @@ fn place_in_box(file: &File, start: &[u8; 32]) -> Result<u64, ReadError> {
     }
 }
 
-/// Returns the process that writes the black box now, if there is one.
+/// Returns the id of the process that writes the black box now, or `None` if no process writes it.
 pub(super) fn writer_of(file: &File) -> Option<u32> {
     let process = u32::from_ne_bytes(bytes_at(file, Facts::offsets()[0]).ok()?);
     is_written(file, process).then_some(process)
 }
 
-/// Whether a process writes the file: it holds the file's lock, or, if the program has closed the lock's descriptor,
-/// maps the file.
+/// Whether a process writes the file. Such a process holds the file's lock. If the program has closed the lock's
+/// descriptor, the process still maps the file.
 fn is_written(file: &File, process: u32) -> bool {
     is_locked(file) || maps(process, file)
 }
 
-/// Whether the process maps the file, as far as the system tells.
+/// Whether the process maps the file. `false` if the system does not tell.
 #[cfg(target_os = "linux")]
 fn maps(process: u32, file: &File) -> bool {
     use std::os::linux::fs::MetadataExt;

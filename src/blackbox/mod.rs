@@ -1,10 +1,10 @@
-//! The readers of black boxes: they make a profile from the memory region of a process that has ended (`read`), and
-//! read the live page of a running process (`live`).
+//! The readers of a *black box*, a file that holds the memory of a process's ledger. `read` makes a profile from the
+//! black box of a process that has ended. `live` reads the live page, which holds current figures of a running process.
 //!
-//! A black box is the region of a ledger at the last instant of the process (see `recorder::black_box`). The rings
-//! still hold events that were not booked; the reader replays them (`replay::Heap`). The reader trusts no byte: it
-//! checks every page number against the length of the file, every loop has a bound that does not come from the file,
-//! and no pointer is followed.
+//! A black box has the state of the ledger at the last instant of the process (see `recorder::black_box`). The rings
+//! still hold events that were not booked, so the reader books them (`replay::Heap`). The reader trusts no byte of the
+//! file: it checks every page number against the length of the file, limits every loop by a bound that does not come
+//! from the file, and follows no pointer.
 //!
 //! ```text
 //!  bytes ──► image ──► lanes ──────► unbooked ─────────────► read ──► profile
@@ -14,12 +14,13 @@
 //!
 //! # Torn batches
 //!
-//! A process that ends during a fold leaves a *torn* lane: its latch is taken, and a batch of its events is partly in
-//! the tables. The sums do not show how far the fold had come: the events of the batch are counted as *in flight*, with
-//! a note. The live blocks are exact, because the words in the ring are whole. The figures of sites and of remote frees
-//! may include or lack part of the batch.
+//! A lane is *torn* if the process ended during a fold of the lane. Then the lane's latch is taken, and a batch of its
+//! events is partly in the tables. The sums do not show how far the fold had come, so the events of the batch are
+//! counted as *in flight*, with a note. The live blocks are exact, because the words in the ring are whole. The figures
+//! of sites and of remote frees may include or lack part of the batch.
 //!
-//! All other figures are exact: a record is in the ring before its call returns, and a word in the ring is in the file.
+//! All other figures are exact: the call of an event returns after its record is in the ring, and the ring is in the
+//! file.
 
 mod image;
 mod lanes;

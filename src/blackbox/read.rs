@@ -1,4 +1,4 @@
-//! Reads the bytes of a black box into a profile. Any other file goes to the reader of dumps.
+//! Reads the bytes of a black box into a profile. Passes any other file to the reader of dumps.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -39,16 +39,17 @@ use crate::sys::box_file::MAGIC;
 use crate::sys::mapped_file::MappedFile;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Maximum number of bytes that a reader loads into memory.
+/// Maximum length of a black box that is read, in bytes.
 const BOX_BYTES_MAX: u64 = 64 << 30;
 
-/// Reads the dump, or the black box, at `path`.
+/// Reads the dump or the black box at `path`.
 ///
 /// # Errors
 ///
-/// Returns a [`ReadError`] if the file is neither, has an unknown version, or cannot be read; or if it is the black box
-/// of a process that runs, whose tables cannot be read consistently ([`ReadError::BeingWritten`]). A cut or corrupt
-/// file is no error: its whole sections are returned, with a list of the damage.
+/// Returns a [`ReadError`] if the file is neither a dump nor a black box, has an unknown version, or cannot be read.
+/// The black box of a running process is an error too, because its tables cannot be read consistently
+/// ([`ReadError::BeingWritten`]). A cut or corrupt file is no error: its intact parts are returned, with a list of the
+/// damage.
 ///
 /// # Examples
 ///
@@ -79,7 +80,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Dump, ReadError> {
     read_bytes(mapped.as_slice())
 }
 
-/// Whether the file at `path` is a black box, of a process that has ended or of one that runs.
+/// Whether the file at `path` is a black box. Its process may have ended or may be running.
 pub fn is_black_box(path: impl AsRef<Path>) -> bool {
     opened(path.as_ref()).is_some_and(|(_, start)| start == MAGIC)
 }
@@ -147,7 +148,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(image: Image<'a>, ledger: &'a Ledger) -> Reader<'a> {
-        // The process that held these latches has ended.
+        // The process has ended, so the reader takes over the latches that it may have held.
         ledger.peak.take_over();
         ledger.changes.take_over();
         let (lanes, unreadable) = lanes::lanes(image, ledger);
@@ -175,7 +176,8 @@ impl<'a> Reader<'a> {
             let figures = LaneFigures::read(&lane.copy.lane);
             let lost = figures.lost.iter().copied().fold(0, u64::wrapping_add);
             let unbooked = figures.attempted.wrapping_sub(figures.recorded.wrapping_add(lost));
-            // Otherwise the process ended after the sums were added and before the tail moved.
+            // If fewer events are unbooked, the process ended after it had added the batch to the sums, and before it
+            // moved the tail.
             if unbooked >= sums.torn.recorded.wrapping_add(sums.added.recorded) {
                 torn.merge(&sums.torn);
             }
@@ -204,7 +206,7 @@ impl<'a> Reader<'a> {
         self.scopes(&mut profile);
         profile.changes = changes_of(&self.ledger.changes);
         self.history(&mut profile);
-        // The metadata has the settings of the start.
+        // The metadata has the settings at the start of the process; the changes hold later settings.
         let (settings, quality) = (&mut profile.settings, &mut profile.quality);
         settings.mode = last_mode(&self.ledger.changes).unwrap_or(settings.mode);
         (quality.mode, quality.target_completeness) =
@@ -247,7 +249,7 @@ impl<'a> Reader<'a> {
         booked.max().unwrap_or(0).max(replayed_ns).min(crate::ledger::history::TIME_NS_BOUND)
     }
 
-    /// Returns the figures of all sites, including site deltas that the lanes had not committed.
+    /// Returns the figures of all sites, including changes of site figures that the lanes had not added to the sites.
     fn sites(&self) -> BTreeMap<u32, SiteFigures> {
         let (page, capacity, count) = self.ledger.sites.place();
         let count = count.min(capacity).min(self.image.room::<SiteCell>(page) as u32);
@@ -271,7 +273,8 @@ impl<'a> Reader<'a> {
         sites
     }
 
-    /// Returns the curves of the sites. They lack the site deltas that the lanes had not committed.
+    /// Returns the curves of the sites. The curves lack changes of site figures that the lanes had not added to the
+    /// sites.
     fn curves(&self, interval_ns: u64, last_ns: u64) -> Vec<SiteCurve> {
         let (sites, capacity, _) = self.ledger.sites.place();
         let (units, units_taken) = self.ledger.sites.units().place();
@@ -368,7 +371,8 @@ impl<'a> Reader<'a> {
         quality.own_bytes = quality.own_memory.total();
     }
 
-    /// Sets the live blocks of the profile. The frees of a torn batch are derived from the blocks that are missing.
+    /// Sets the live blocks of the profile. If a batch is torn, the number of freed blocks is derived from the live
+    /// blocks, because the sums do not show which frees of the batch were booked.
     fn blocks(&self, profile: &mut Profile, blocks: &Blocks, is_torn: bool) {
         profile.live = blocks.live(|block| block.kind != BlockKind::Internal);
         let totals = &mut profile.totals;
@@ -397,7 +401,8 @@ impl<'a> Reader<'a> {
         (totals.peak_bytes, totals.peak_blocks) = (peak.bytes, peak.blocks);
     }
 
-    /// Returns the number of the latest peak, or a number that no site has if the peak is at the end of the process.
+    /// Returns the number of the latest peak; sites store this number with their figures at the peak. If the peak is at
+    /// the end of the process, returns a number that no site has.
     fn peak_number(&self, profile: &Profile) -> u64 {
         let number = self.ledger.peak.number();
         if profile.peak.bytes > self.ledger.peak.bytes() { number.wrapping_add(1) } else { number }
@@ -462,8 +467,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Adds the scopes. The name and the peak of a scope come from its cell. Its sums come from its sites, because only
-    /// the sites include the events that the replay has booked.
+    /// Adds the scopes. The name and the peak of a scope come from the table of scopes. Its sums come from its sites,
+    /// because only the sites include the events that the replay has booked.
     fn scopes(&self, profile: &mut Profile) {
         profile.scope_counts = scopes::counts(&self.ledger.scopes);
         let (page, count) = self.ledger.scopes.place();

@@ -1,4 +1,4 @@
-//! Tests of one stream of events, read as a black box and as a trace.
+//! Tests that a black box and a trace of the same events give the same figures.
 
 use std::io::Cursor;
 
@@ -18,8 +18,8 @@ use crate::trace::{Counts, FileHead, Replay, Span, Trace, Window};
 
 const STEPS: u64 = 400;
 
-/// Returns the file of a process in which three threads allocated, reallocated and freed each other's blocks. A free
-/// carries twelve bits of the size; the sizes here differ in these bits.
+/// Returns the black box of a process in which three threads allocated, reallocated and freed each other's blocks. A
+/// free records twelve bits of the size of its block; the sizes here differ in these bits.
 fn black_box(is_half_booked: bool) -> Vec<u8> {
     let ledger = Ledger::open(16 << 20, ClockMode::Batched).unwrap();
     ledger.clock.set_by_hand(1);
@@ -61,7 +61,7 @@ fn black_box(is_half_booked: bool) -> Vec<u8> {
                 }
             }
         }
-        // This free keeps the heap within its forty places.
+        // Keeps the number of live blocks below the number of addresses, which is forty.
         if live.len() > 30 {
             let (address, size) = live.remove(0);
             threads[(step % 3) as usize].free(address, size);
@@ -78,7 +78,7 @@ fn black_box(is_half_booked: bool) -> Vec<u8> {
     file
 }
 
-/// Returns the words of a lane as the windows of a trace.
+/// Converts the words of a lane to the windows of a trace.
 fn windows(lane: &LaneImage) -> Vec<(Window, Vec<u64>)> {
     let (mut windows, mut at, mut now_ns) = (Vec::new(), 0usize, 0);
     while let Some(word) = lane.words.get(at).copied() {
@@ -100,7 +100,7 @@ fn windows(lane: &LaneImage) -> Vec<(Window, Vec<u64>)> {
     windows
 }
 
-/// Returns the replay of the trace that has the words of all lanes.
+/// Writes the words of all lanes as a trace, and returns the profile that a replay of the trace gives.
 fn traced(lanes: &[LaneImage]) -> Profile {
     let mut bytes = Vec::new();
     let mut writer = Writer::begin(&mut bytes, FileHead::default()).unwrap();

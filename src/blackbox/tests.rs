@@ -1,4 +1,4 @@
-//! Tests of files that are no black boxes, and of cut and corrupt ones.
+//! Tests of files that are no black boxes, and of cut and corrupt black boxes.
 
 use std::ops::Range;
 use std::ptr::from_ref;
@@ -84,7 +84,8 @@ fn read_changed(file: &[u8], what: impl Fn() -> String) {
     }
 }
 
-/// Fills `words` words from every fourth word of `places` on with ones, reads the file, and restores it.
+/// Tests damage at every fourth word of `places`. Overwrites this word and the following words, `words` in all, with
+/// one bits, reads the file, and restores the words.
 fn fill_neighbours(file: &mut [u8], places: Range<usize>, words: usize) {
     fill_neighbours_at(file, places.step_by(4 * 8), words);
 }
@@ -101,12 +102,12 @@ fn fill_neighbours_at(file: &mut [u8], places: impl Iterator<Item = usize>, word
 
 #[test]
 fn neighbouring_figures_of_maximum_size_read_to_a_profile_or_an_error() {
-    // These words follow the head.
+    // The words of the ledger, which follow the head of the file.
     fill_neighbours(&mut blank(2 << 20), 32..size_of::<Ledger>() - 64, 8);
 }
 
-/// Returns the black box of a process with some hundred events, half of them booked. Also returns the offsets of its
-/// lane, and of the oldest word, tail and head in it.
+/// Returns the black box of a process with some hundred events, half of them booked. Also returns the offset of the
+/// lane, and the offsets of its three cursors: oldest word, tail and head.
 fn with_a_lane() -> (Vec<u8>, usize, [usize; 3]) {
     const BYTES: usize = 8 << 20;
     let ledger = Ledger::open(BYTES as u64, ClockMode::Batched).unwrap();
@@ -156,7 +157,7 @@ fn any_bytes_in_a_lane_read_to_a_profile_or_an_error() {
     for words in [1, 8, 64] {
         fill_neighbours(&mut file, places.clone(), words);
     }
-    // Two figures that are added may be far from each other in the file.
+    // Overwrites two places at a time, because figures that the reader adds can be far from each other in the file.
     let blocks = || places.clone().step_by(16 * 8);
     for first in blocks() {
         let before = file[first..first + 128].to_vec();

@@ -1,8 +1,9 @@
-//! Replays the events that were still in the rings.
+//! Replays the events in the rings that the process had not booked.
 //!
-//! A torn lane has words that the fold had applied to the tables but not added to the sums. The events of these words
-//! are only counted. The first record behind these words may be applied or not. The replay books the records behind it,
-//! and all records of lanes that are not torn.
+//! In a *torn* lane, the fold had applied some words to the tables, but had not added their events to the sums (see the
+//! [parent module](super)). The replay only counts these events. Whether the fold had applied the next record too is
+//! unknown, so the replay looks for the effect of this record in the tables. The replay books all further records of
+//! the lane, and all records of lanes that are not torn.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use crate::replay::{Block, BlockKind, Dated, End, Heap, Record, SizeBits, Sums, 
 use crate::ring::event::{self, TAG_MARK, TAG_SKIP, TAG_THREAD, Tag, record_words};
 use crate::ring::lane::SEGMENT_WORDS;
 
-/// Maximum time by which a free may seem older than its block, in nanoseconds: the length of a window or two.
+/// Maximum time by which a free may seem older than its block, in nanoseconds: the length of one or two windows.
 const PATIENCE_NS: u64 = 4_000_000;
 
 /// Sums of events that the process had not booked.
@@ -45,7 +46,7 @@ impl EventSums {
     }
 }
 
-/// The sums of one lane's events.
+/// The sums of the events of one lane that the process had not booked.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct LaneSums {
     /// Events that this replay books.
@@ -54,11 +55,11 @@ pub(super) struct LaneSums {
     pub(super) torn: EventSums,
 }
 
-/// The figures that the replay adds to.
+/// The figures to which the replay adds events.
 pub(super) struct Figures<'a> {
     pub(super) sites: BTreeMap<u32, SiteFigures>,
     pub(super) timeline: &'a Timeline,
-    /// Maximum number of sites. Further stacks share the last site.
+    /// Maximum number of sites. All stacks beyond this number share the last site.
     pub(super) sites_max: u32,
     /// Time of the last replayed event, in nanoseconds since the start.
     pub(super) last_ns: u64,
@@ -130,7 +131,7 @@ impl Sums for Figures<'_> {
     }
 }
 
-/// Whether a record is applied to the tables of the process.
+/// Whether the process had applied a record to its tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Applied {
     Yes,
@@ -139,13 +140,13 @@ enum Applied {
     No,
 }
 
-/// The heap of the black box.
+/// The heap of the black box: the blocks in its tables, to which the replay applies the unbooked events.
 pub(super) struct Unbooked<'a> {
     pub(super) heap: Heap<Figures<'a>>,
 }
 
 impl<'a> Unbooked<'a> {
-    /// Creates the heap with the blocks that the tables of the image hold.
+    /// Makes the heap from the blocks in the tables of the image.
     pub(super) fn new(
         image: Image<'_>,
         ledger: &Ledger,
@@ -170,14 +171,15 @@ impl<'a> Unbooked<'a> {
         unbooked
     }
 
-    /// Adds an entry of a table, unless it is there already: an entry that was being moved is in two tables.
+    /// Adds an entry of a table. An entry that was being moved when the process ended is in two tables; it is added
+    /// once.
     fn add(&mut self, entry: &Entry) {
         let Entry { address, size, at_ns, meta } = *entry;
         let (blocks, row) = (&mut self.heap.blocks, meta.thread());
         if meta.is_waiting() {
             let by_realloc = meta.is_by_realloc();
-            // The entry counts further equal frees whose times are unknown. Each gets another time, because equal
-            // waiting frees are added once.
+            // One entry can represent several equal frees, of which only one has a known time. Each free gets a
+            // different time here, because equal waiting frees are added only once.
             for further in 0..=meta.more() {
                 let at_ns = at_ns.saturating_sub(further);
                 let free = WaitingFree { at_ns, row, size_bits: SizeBits(without_period(size)), by_realloc };
@@ -208,7 +210,7 @@ impl<'a> Unbooked<'a> {
         }
     }
 
-    /// Replays the words of a lane that the sums lack.
+    /// Replays the unbooked words of a lane. Returns the sums of their events.
     pub(super) fn replay(&mut self, lane: &LaneImage) -> LaneSums {
         let (mut row, mut at_ns) = (lane.copy.state.row, lane.copy.state.span_ns.min(TIME_NS_BOUND));
         let words = lane.unbooked();
@@ -228,7 +230,7 @@ impl<'a> Unbooked<'a> {
                         Ordering::Equal if lane.is_torn => Applied::Unknown,
                         _ => Applied::No,
                     };
-                    // Other words belong to tracked pointers.
+                    // All other records belong to tracked pointers.
                     if let Some((record, _)) = words.get(at..).and_then(Record::read) {
                         self.record(applied, &Dated { at_ns, row, record });
                     }
@@ -273,7 +275,7 @@ impl<'a> Unbooked<'a> {
         }
     }
 
-    /// Pairs the frees and blocks that remain after all lanes are replayed.
+    /// Pairs the frees and blocks that remain after all lanes are replayed. Returns the sums of these pairs.
     pub(super) fn finish(&mut self) -> EventSums {
         self.heap.finish();
         std::mem::take(&mut self.heap.sums.lane).added
