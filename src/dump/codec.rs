@@ -2,9 +2,9 @@
 //! no memory.
 //!
 //! * Fixed-width integers are little-endian.
-//! * A *delta* is the wrapped difference to the previous value, as a signed varint (see `varint`). The delta of close
-//!   neighbours takes one byte or two, in either direction.
-//! * A *record* is a value of metadata. Only [`put_record`] and [`Cursor::record`] define its layout.
+//! * A *delta* is the wrapping difference to the previous value, written as a signed varint (see `varint`). Small
+//!   differences, positive or negative, take one or two bytes.
+//! * A *record* is a value of metadata. Its layout is defined by [`put_record`] and [`Cursor::record`] only.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub(crate) enum CodecError {
     VarintTooLong,
     /// The value of the named field is out of range.
     OutOfRange(&'static str),
-    /// This number of bytes remains behind the value.
+    /// Bytes remain after the value. The variant holds their number.
     Trailing(usize),
     /// A record is invalid, for the given reason.
     Record(String),
@@ -73,7 +73,7 @@ pub(super) fn put_delta(out: &mut Vec<u8>, previous: &mut u64, value: u64) {
     *previous = value;
 }
 
-/// Layout of records: little-endian varints. Decoding allocates no more than a section can hold.
+/// Layout of records: little-endian varints. Decoding allocates no more memory than the maximum length of a section.
 const RECORDS: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
@@ -157,8 +157,9 @@ impl<'a> Cursor<'a> {
         u32::try_from(self.varint()?).map_err(|_| CodecError::OutOfRange(field))
     }
 
-    /// Reads a count of values, up to `most`. The values must have at least one byte each in the rest of `holder`, so
-    /// the caller may reserve memory for all of them.
+    /// Reads a count of values. Returns an error if the count exceeds `most`, or the number of bytes that remain in
+    /// `holder` (in this cursor if `holder` is `None`). Each value takes at least one of these bytes, so the caller may
+    /// reserve memory for all values.
     pub(super) fn count(
         &mut self,
         holder: Option<&Cursor<'_>>,
@@ -170,13 +171,13 @@ impl<'a> Cursor<'a> {
         if count > there as u64 { Err(CodecError::OutOfRange(field)) } else { Ok(count as usize) }
     }
 
-    /// Reads a delta to `previous`, adds it, and returns the sum. The sum also becomes `previous`.
+    /// Reads a delta, adds it to `previous`, and returns the sum. `previous` becomes the sum.
     pub(super) fn delta(&mut self, previous: &mut u64) -> Result<u64, CodecError> {
         *previous = previous.wrapping_add(varint::take_signed(&mut self.rest)? as u64);
         Ok(*previous)
     }
 
-    /// Reads a record. Byte strings in it are borrowed.
+    /// Reads a record. Byte strings in the record are borrowed from the input.
     pub(super) fn record<T: Deserialize<'a>>(&mut self) -> Result<T, CodecError> {
         let (record, bytes) = bincode::serde::borrow_decode_from_slice(self.rest, RECORDS)
             .map_err(|error| CodecError::Record(error.to_string()))?;

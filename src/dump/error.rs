@@ -1,4 +1,5 @@
-//! Errors and damage: [`WriteError`] and [`ReadError`] end a call, whereas a reader lists [`Damage`] and continues.
+//! Errors and damage. A [`WriteError`] or a [`ReadError`] ends a call. [`Damage`] does not: the reader lists it and
+//! continues.
 
 use std::fmt;
 use std::io;
@@ -59,7 +60,7 @@ impl fmt::Display for WriteStep {
     }
 }
 
-/// Reason why a dump was not written. No file was overwritten, and no temporary file remains.
+/// Reason why a dump was not written. After such an error, no file was overwritten, and no temporary file remains.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -131,13 +132,13 @@ impl std::error::Error for WriteError {
     }
 }
 
-/// Reason why no dump could be read. A damaged file is no error: see [`Damage`].
+/// Reason why a dump could not be read at all. A damaged file is no error: see [`Damage`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReadError {
     /// A system call failed.
     Io {
-        /// The path, if the bytes came from one.
+        /// The path of the file, or `None` if the bytes came from a stream.
         path: Option<PathBuf>,
         /// The error that the system returned.
         source: io::Error,
@@ -166,15 +167,15 @@ pub enum ReadError {
         /// The newest version that this reader knows.
         expected: Version,
     },
-    /// The file is a black box or a live page that a process writes now. Its tables change while they are read; only
-    /// its live page is consistent ([`LiveReader`](crate::dumps::LiveReader)).
+    /// The file is a black box or a live page that a process is writing. Its tables change while they are read; only
+    /// its live page can be read consistently ([`LiveReader`](crate::dumps::LiveReader)).
     BeingWritten {
-        /// The process.
+        /// Id of the process.
         pid: u32,
     },
     /// The file exists, but its process has not written a live page into it yet.
     NotWrittenYet,
-    /// The file is a black box of another build. Only the command of that version can read it.
+    /// The file is a black box that another build of heapledger wrote. Only the command of that version can read it.
     OtherBuild {
         /// The version of heapledger that the program was built with.
         version: String,
@@ -238,7 +239,7 @@ impl std::error::Error for ReadError {
 pub struct Damage {
     /// Name of the section as in `docs/DUMP_FORMAT.md`, if it is known.
     pub section: Option<&'static str>,
-    /// Offset in the file at which the damage starts, if the damage has a place.
+    /// Offset in the file at which the damage starts, or `None` if the damage has no place.
     pub offset: Option<u64>,
     /// Kind of the damage.
     pub kind: DamageKind,
@@ -269,12 +270,12 @@ pub enum DamageKind {
     },
     /// The section occurs again. Only its first occurrence was kept.
     Repeated,
-    /// Sections are missing from the sequence of numbers.
+    /// Sections are missing: some sequence numbers do not occur.
     SectionsMissing {
         /// Number of missing sections.
         sections: u64,
     },
-    /// The section is missing. The values it would hold are defaults.
+    /// The section is missing. Its values are defaults.
     Missing,
     /// Rows of a table are missing.
     RowsMissing {
@@ -372,7 +373,7 @@ impl fmt::Display for DamageKind {
     }
 }
 
-/// Damage found so far: a list of the first [`DAMAGES_LISTED_MAX`] damages, and the number of further ones.
+/// The damage found so far: a list of the first [`DAMAGES_LISTED_MAX`] damages, and the number of further damages.
 #[derive(Debug, Default)]
 pub(super) struct DamageList {
     listed: Vec<Damage>,

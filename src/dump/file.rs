@@ -1,7 +1,8 @@
-//! The file of a dump. The file gets its name once it is complete, and replaces nothing but an older dump.
+//! Writes the file of a dump, and reads the bytes of one. A file gets its final name when it is complete, and replaces
+//! only an older dump.
 //!
-//! A dump that a program writes of itself replaces only an earlier dump of the same process. If the name belongs to the
-//! dump of another process (another id or another start time), the new dump gets a name with a number.
+//! A process that writes its dump replaces only an earlier dump of itself. If the name is in use by the dump of another
+//! process (another id or another start time), the new dump gets a name with a number.
 //!
 //! ```text
 //!  look at the path ──► temporary file beside it ──► write ──► fsync ──► look again ──► rename ──► fsync directory
@@ -9,8 +10,8 @@
 //!        └── no dump: refuse                           └─────────┴── failed: └── remove the temporary file
 //! ```
 //!
-//! The second look narrows, but does not close, the gap in which another program can create a file of the same name.
-//! A link that is created in the gap is replaced, not followed.
+//! The second look shortens the time in which another program can create a file of the same name, but does not exclude
+//! it. A link that is created in this time is replaced, not followed.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -26,33 +27,33 @@ use super::v1::{Faults, Wire};
 use super::writer::{Encoded, write_noted};
 use crate::profile::{ProcessInfo, Profile, Violation};
 
-/// Maximum number of names tried for the temporary file. A name in use belongs to another dump in progress, or to a
-/// killed process with the same id.
+/// Maximum number of names tried for the temporary file. A name that is in use belongs to another dump in progress, or
+/// to a killed process with the same id.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 
 /// Maximum number of names tried while files of other processes have the requested name: `app.hl`, `app-2.hl`,
 /// `app-3.hl`.
 pub(crate) const NUMBERED_NAMES_MAX: u32 = 1000;
-/// Length of the start of a dump in which the description of its process lies.
+/// Number of bytes at the start of a dump in which the description of its process must be.
 const HEAD_BYTES: u64 = 2 << 20;
 
-/// Describes the file that [`write()`] wrote.
+/// Describes the file that [`write()`] has written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Path of the file. Differs from the requested path if that path holds the dump of another process.
+    /// Path of the file. Differs from the requested path if the requested path holds the dump of another process.
     pub path: PathBuf,
     /// Length of the file, in bytes.
     pub bytes: u64,
     /// Number of sections in the file.
     pub sections: u32,
-    /// Laws that the profile breaks. The file was written nevertheless, with a note for each broken law.
+    /// Conservation laws that the profile breaks. The file was written nevertheless, with a note for each broken law.
     pub broken_laws: Vec<Violation>,
     /// Notes in the file: one for each broken law, and one for each kind of cut that the limits of the format required.
     pub notes: Vec<String>,
 }
 
-/// Writes `profile` as a dump to `path`, readable by its owner only.
+/// Writes `profile` as a dump to `path`. Only the owner of the file can read it.
 ///
 /// An older dump at `path` is replaced atomically. Any other existing file is refused: a file that is not a dump (also
 /// an empty one), a symbolic link, a directory, a pipe, a device.
@@ -65,8 +66,8 @@ pub fn write(path: &Path, profile: &Profile) -> Result<Written, WriteError> {
     write_with_notes(path, profile, &[])
 }
 
-/// Writes a profile that was read from another dump. Works as [`write()`], and also keeps `notes`, the notes of that
-/// dump.
+/// Writes a profile that was read from another dump. Works as [`write()`], and also writes `notes`, the notes of the
+/// other dump.
 ///
 /// # Errors
 ///
@@ -77,9 +78,9 @@ pub fn write_with_notes(path: &Path, profile: &Profile, notes: &[String]) -> Res
     Ok(Written { path: path.to_owned(), bytes, sections, broken_laws, notes })
 }
 
-/// Writes `profile`, the profile of this process, with the large tables of `rows` as a dump to `path`. Works as
-/// [`write()`], but replaces only an earlier dump of the same process. If `path` holds a dump of another process, that
-/// dump stays, and the new dump gets the first free name with a number: `app-2.hl`, `app-3.hl`, …
+/// Writes the profile of this process as a dump to `path`, with `rows` as its large tables. Works as [`write()`], but
+/// replaces only an earlier dump of the same process. If `path` holds a dump of another process, that dump stays, and
+/// the new dump gets the first free name with a number: `app-2.hl`, `app-3.hl`, …
 ///
 /// # Errors
 ///
@@ -95,8 +96,8 @@ pub(crate) fn write_beside_others(
     Ok(Written { path: target, bytes, sections, broken_laws, notes })
 }
 
-/// Creates a file with the content that `fill` writes: at `path`, or at the first name with a number. A name is used if
-/// it is free or holds an earlier dump of `process`. Returns the path of the file.
+/// Creates a file with the content that `fill` writes, at `path` or at `path` with a number. Takes the first name that
+/// is free or holds an earlier dump of `process`. Returns the path of the file.
 fn place_beside<T>(
     path: &Path,
     process: &ProcessInfo,
@@ -131,8 +132,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Whether the dump at `path` is of `process`. If the process of the dump cannot be read, the dump counts as one of
-/// another process.
+/// Whether the dump at `path` is a dump of `process`. If the process of the dump cannot be read, the answer is no.
 fn is_of(path: &Path, process: &ProcessInfo) -> bool {
     let start = read_start(path, HEAD_BYTES).unwrap_or_default();
     let mut scratch = Vec::new();
@@ -157,8 +157,8 @@ fn place<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Resul
     Ok(filled)
 }
 
-/// Creates a temporary file beside `path`, lets `fill` write its content, and syncs it. The caller renames the file
-/// later.
+/// Creates a temporary file beside `path`, lets `fill` write its content, and syncs the file. The caller renames the
+/// file later.
 fn fill_temporary<T>(
     path: &Path,
     fill: impl FnOnce(&mut File) -> io::Result<T>,
@@ -177,7 +177,7 @@ fn fill_temporary<T>(
 /// Reads all bytes of the file at `path`.
 pub(super) fn load(path: &Path) -> Result<Vec<u8>, ReadError> {
     let failed = |source| ReadError::Io { path: Some(path.to_owned()), source };
-    // Checked before the file is opened: opening a pipe would wait for a writer.
+    // This check comes before the file is opened, because opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(ReadError::NotAFile { path: path.to_owned() });
     }
@@ -201,7 +201,7 @@ pub(super) fn load_from<R: Read>(mut from: R, limit_bytes: u64) -> Result<Vec<u8
     if bytes.len() as u64 > limit_bytes { Err(ReadError::TooLarge { limit_bytes }) } else { Ok(bytes) }
 }
 
-/// Returns whether `path` holds a dump. Returns an error if it holds anything else.
+/// Returns `true` if `path` holds a dump, and `false` if there is no file. Returns an error if any other file is there.
 fn inspect(path: &Path) -> Result<bool, WriteError> {
     let failed = |source| WriteError::Io { path: path.to_owned(), step: WriteStep::Inspect, source };
     let kind = match fs::symlink_metadata(path) {
@@ -227,8 +227,8 @@ fn inspect(path: &Path) -> Result<bool, WriteError> {
 fn read_start(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
     let mut options = OpenOptions::new();
     options.read(true);
-    // A link or a pipe may have replaced the file since the check. With these flags a link is not followed, and a pipe
-    // is not waited for.
+    // A link or a pipe may have replaced the file since the check. With these flags, `open` follows no link and does
+    // not wait for a writer of a pipe.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let mut start = Vec::new();
@@ -251,7 +251,7 @@ fn sync_directory(directory: &Path) {
     }
 }
 
-/// A file under a temporary name. The file is removed when dropped, unless it was renamed before.
+/// A file under a temporary name. Dropping it removes the file, unless the file was renamed before.
 struct Temporary {
     file: File,
     path: Option<PathBuf>,
@@ -289,11 +289,11 @@ impl Temporary {
     }
 
     /// Gives the file the name `target`, unless another file has that name. Returns whether the file has the name now.
-    /// On a file system without links, a file that another program creates during the call is replaced.
+    /// On a file system without hard links, a file that another program creates during the call is replaced.
     fn link(&mut self, target: &Path) -> io::Result<bool> {
         let Some(path) = &self.path else { return Ok(true) };
         match fs::hard_link(path, target) {
-            // The temporary name goes away with `self`.
+            // Dropping `self` removes the temporary name.
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(_) => self.rename(target).map(|()| true),
@@ -304,7 +304,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            // A failure is ignored: the caller reports the error that happened before.
+            // A failure is ignored, because the caller already reports an earlier error.
             let _ = fs::remove_file(path);
         }
     }

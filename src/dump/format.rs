@@ -1,4 +1,4 @@
-//! Numbers of the file format: magic, version, tags, limits, codes.
+//! Numbers of the file format: magic, version, tags, limits, codes of enums.
 //!
 //! All integers are little-endian. `docs/DUMP_FORMAT.md` describes the format at length.
 //!
@@ -40,7 +40,8 @@ use super::varint::VARINT_BYTES_MAX;
 use crate::profile::tracked::{PointerEvent, PointerKind};
 use crate::profile::{ClockMode, CompletenessTrend, DataQualityMode, ForkPolicy, LossReason};
 
-/// The first bytes of a file. A byte above 127 and both kinds of line end reveal a transfer in text mode, as in PNG.
+/// The first bytes of a file. A transfer in text mode changes the byte above 127 or the line ends, so it is detected,
+/// as in PNG.
 pub(super) const MAGIC: [u8; 8] = *b"\x89HLD\r\n\x1a\n";
 
 /// Version of the file format.
@@ -75,11 +76,11 @@ pub(super) const FLAG_LZ4: u32 = 1;
 
 /// Maximum number of plain bytes of one section.
 pub(super) const SECTION_PLAIN_BYTES_MAX: usize = 1 << 20;
-/// Number of bytes in the columns of a chunk at which the writer closes the chunk.
+/// Number of bytes in the columns of a chunk from which on the writer closes the chunk.
 pub(super) const CHUNK_CLOSE_BYTES: usize = 256 << 10;
 /// Maximum number of columns of a chunk, including columns that a later minor version may append.
 pub(super) const COLUMNS_MAX: usize = 64;
-/// Maximum number of plain bytes for each stored byte. LZ4 reaches no higher ratio.
+/// Maximum number of plain bytes for each stored byte. LZ4 cannot reach a higher ratio.
 pub(super) const LZ4_RATIO_MAX: usize = 255;
 /// Maximum length of a file that is read into memory, in bytes: 16 GiB.
 pub(super) const FILE_BYTES_MAX: u64 = 16 << 30;
@@ -115,19 +116,19 @@ const CHECKSUM_SLACK_BYTES: u64 = 16 << 20;
 const CHECKSUM_BYTES_PER_FILE_BYTE: u64 = 8;
 
 /// Maximum number of plain bytes of all sections within the first `file_bytes` bytes of a file. The writer stores a
-/// section uncompressed if compression would exceed this number, and a reader refuses a file that exceeds it. So a
-/// small file cannot fill the memory.
+/// section uncompressed if compression would exceed this number. A reader refuses a file that exceeds it, so a small
+/// file cannot fill the memory.
 pub(super) const fn plain_budget_bytes(file_bytes: u64) -> u64 {
     PLAIN_SLACK_BYTES + file_bytes.saturating_mul(PLAIN_BYTES_PER_FILE_BYTE)
 }
 
 /// Maximum number of bytes over which a reader computes checksums. An undamaged file needs one checksum of each byte. A
-/// hostile file can have overlapping sections, and this limit bounds their cost.
+/// hostile file can have overlapping sections; the limit bounds their cost.
 pub(super) const fn checksum_budget_bytes(file_bytes: u64) -> u64 {
     CHECKSUM_SLACK_BYTES + file_bytes.saturating_mul(CHECKSUM_BYTES_PER_FILE_BYTE)
 }
 
-// A section must have room for the longest row even if the chunk is almost closed.
+// A section must have room for the longest row even if the chunk is almost full.
 const CHUNK_OVERHEAD_BYTES: usize = CHUNK_PREFIX_BYTES + 4 * COLUMNS_MAX;
 const fn fits_a_section(row_bytes: usize) -> bool {
     CHUNK_OVERHEAD_BYTES + CHUNK_CLOSE_BYTES + row_bytes <= SECTION_PLAIN_BYTES_MAX
@@ -179,7 +180,7 @@ impl Tag {
     pub(super) const SINGLES: [Tag; 7] =
         [Tag::QUALITY, Tag::CONTENTS, Tag::PROCESS, Tag::SETTINGS, Tag::CLOCK, Tag::TOTALS, Tag::END];
 
-    /// Sections that a file holds once or not at all. They are absent if they would be empty.
+    /// Sections that a file holds at most once. Such a section is absent if it would be empty.
     pub(super) const OPTIONALS: [Tag; 10] = [
         Tag::STACK_FIGURES,
         Tag::TURN_TIMES,
@@ -288,16 +289,16 @@ codes!(loss_code loss_of LossReason {
     RingFull = 0, Reentrant = 1, TlsTeardown = 2, NoMemory = 3, TableFull = 4, AfterShutdown = 5, ForkedChild = 6,
 });
 
-/// Code: no stacks are taken.
+/// Code of `Stacks::Off`: no stacks are taken.
 pub(super) const STACKS_OFF: u8 = 0;
-/// Code: stacks are taken by frame pointers where these are sound, else by DWARF unwind tables.
+/// Code of `Stacks::Auto`: stacks are taken by frame pointers where these are sound, else by DWARF unwind tables.
 pub(super) const STACKS_AUTO: u8 = 1;
-/// Code: stacks are taken by frame pointers.
+/// Code of `Stacks::FramePointers`: stacks are taken by frame pointers.
 pub(super) const STACKS_FRAME_POINTERS: u8 = 2;
-/// Code: stacks are taken by DWARF unwind tables.
+/// Code of `Stacks::Dwarf`: stacks are taken by DWARF unwind tables.
 pub(super) const STACKS_DWARF: u8 = 3;
-/// Code: stacks are taken for a random subset of allocations. The argument is the mean distance between samples, in
-/// bytes.
+/// Code of `Stacks::Sampled`: stacks are taken for a random subset of allocations. The argument of the code is the mean
+/// number of bytes allocated from one stack to the next.
 pub(super) const STACKS_SAMPLED: u8 = 4;
 
 /// Code of an allocation.

@@ -1,7 +1,7 @@
 //! The dump: a file that holds a [`Profile`](crate::profile::Profile).
 //!
-//! A dump is read years later, on another machine, after the disk was full or the process was killed during the write.
-//! So the file is a sequence of sections that can each be read alone:
+//! A dump may be read years later on another machine. It may be incomplete, because the disk was full or the process
+//! was killed during the write. So the file is a sequence of sections that can each be read alone:
 //!
 //! ```text
 //!  ┌────────┬──────┬──────┬──────┬──────┬──────┬──────┬──────┬─     ─┬──────┬──────┬─     ─┬──────┬──────┬──────┐
@@ -17,20 +17,20 @@
 //!
 //! Invariants:
 //!
-//! 1. **Quality comes first.** A file that is cut behind its first section still states how complete its data is.
+//! 1. **Quality comes first.** A file that ends after its first section still states how complete its data is.
 //! 2. **A section is read whole or not at all.** Each header and each payload has a checksum. After a corrupt section
 //!    the reader searches for the next mark, so one bad byte costs one section. Tables are split into chunks to keep
 //!    sections small.
 //! 3. **Missing data is reported.** Sections are numbered, the contents section (`CONT`) states early how many rows
-//!    each table has, and the end section proves that the writer finished. If a profile differs from the written one,
-//!    its list of [`Damage`] is not empty.
-//! 4. **Memory and work of the reader are bounded by the length of the file.** The plain bytes of a section are limited
-//!    to 1 MiB, and those of all sections to a fixed multiple of the file's length. A count is refused if the bytes for
-//!    it are missing.
-//! 5. **Version 1 is frozen.** `v1` lists its fields, and a golden file in `tests/data` must always give the same
-//!    values. Older readers skip sections and columns that they do not know; any other change needs a new major
-//!    version.
-//! 6. **The file gets its name once it is complete**, and never replaces a file that is not a dump.
+//!    each table has, and the end section proves that the writer finished. If the profile that was read differs from
+//!    the written profile, the list of [`Damage`] is not empty.
+//! 4. **The length of the file bounds the memory and the work of the reader.** The plain bytes of a section are limited
+//!    to 1 MiB, and those of all sections to a fixed multiple of the file's length. A count is refused if the file has
+//!    fewer bytes than the counted values need.
+//! 5. **Version 1 is frozen.** `v1` lists the fields of version 1, and a golden file in `tests/data` must always give
+//!    the same values. Older readers skip sections and columns that they do not know; any other change needs a new
+//!    major version.
+//! 6. **The file gets its final name when it is complete**, and never replaces a file that is not a dump.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -42,8 +42,8 @@
 //! | `writer`, `file` | profile to bytes; bytes to a file |
 //! | `reader`, `references` | bytes to profile and damage; dangling references |
 //!
-//! This layer uses no recorder, so the reader works in any process. `docs/DUMP_FORMAT.md` describes the file for
-//! programs other than this crate.
+//! This module does not use the recorder, so the reader works in any process. `docs/DUMP_FORMAT.md` describes the file
+//! for the authors of other readers.
 
 pub(crate) mod codec;
 mod error;

@@ -1,8 +1,8 @@
-//! Turns bytes into a profile. No byte is trusted: a section counts only if its checksum is right and its content is
+//! Reads a profile from bytes. No byte is trusted: a section counts only if its checksum is right and its content is
 //! valid, a count reserves no more memory than the present bytes justify, and missing parts are listed.
 //!
-//! A section is read whole or skipped. References to missing rows are redirected (see `references`), so the profile
-//! needs no further checks of indices.
+//! A section is read whole or skipped. References to missing rows are redirected (see `references`), so users of the
+//! profile need not check its indices.
 
 use std::io::Read;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub struct Dump {
     pub profile: Profile,
     /// Missing or corrupt parts; empty for an intact file.
     pub damage: Vec<Damage>,
-    /// Laws that the profile breaks. Damage can break laws; in a file without damage, the written profile broke them.
+    /// Conservation laws that the profile breaks, because parts are missing or because the written profile broke them.
     pub broken_laws: Vec<Violation>,
     /// Notes of the writer, followed by one note for each section of a newer version that the reader skipped.
     pub notes: Vec<String>,
@@ -94,7 +94,8 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
     }
     let (found, header_is_whole) = file_header(bytes).ok_or(ReadError::NotADump)?;
     let mut assembly = Assembly::new(bytes.len() as u64);
-    // A version with a wrong checksum is ignored. Reading can continue, because every section has a checksum too.
+    // If the checksum of the file header is wrong, its version is ignored. Reading continues, because every section has
+    // a separate checksum.
     let version = if header_is_whole { found } else { VERSION };
     if version.major != VERSION.major {
         return Err(ReadError::Version { found, expected: VERSION });
@@ -111,7 +112,7 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
     Ok(assembly.finish(version))
 }
 
-/// A profile under construction, with the state that reading its sections needs.
+/// A profile under construction, with the state for reading its sections.
 struct Assembly {
     profile: Profile,
     damage: DamageList,
@@ -121,10 +122,10 @@ struct Assembly {
     singles: [bool; Tag::SINGLES.len()],
     /// Whether each section of [`Tag::OPTIONALS`] was read.
     optionals: [bool; Tag::OPTIONALS.len()],
-    /// For each table of [`Tag::TABLES`], the spans of its rows that were read.
+    /// For each table of [`Tag::TABLES`], the runs of rows that were read.
     spans: [Spans; Tag::TABLES.len()],
     note_spans: Spans,
-    /// Rows of the table of functions. At the end they become a map.
+    /// Rows of the table of functions. They are moved into a map at the end.
     symbol_frames: Vec<(u64, Vec<SymbolFrame>)>,
     next_sequence: u32,
     plain_budget_bytes: u64,
@@ -306,7 +307,7 @@ fn record<T: Wire>(plain: &[u8], faults: &mut Faults) -> Result<T, CodecError> {
     Ok(record)
 }
 
-/// Appends the rows of a chunk to `rows`, or none of them if the chunk is invalid.
+/// Appends the rows of a chunk to `rows`. If the chunk is invalid, appends no row.
 fn chunk<T: Table>(
     plain: &[u8],
     rows: &mut Vec<T::Row>,
@@ -339,7 +340,7 @@ fn chunk_rows<T: Table>(
         columns.push(Cursor::new(body.take(lengths.u32()? as usize)?));
     }
     body.finish()?;
-    // A newer version appended the further columns.
+    // A newer version appended further columns, which are ignored.
     columns.truncate(T::COLUMNS);
     let shortest = columns[..T::FULL_COLUMNS].iter().map(Cursor::remaining).min().unwrap_or(0);
     if count as usize > shortest {

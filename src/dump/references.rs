@@ -1,13 +1,14 @@
-//! References between tables, by row number. When a chunk of a table is missing, the rows behind it have moved, and
-//! some references dangle. [`redirect`] corrects them, without reserving memory for missing rows.
+//! References between tables, by row number. If a chunk of a table is missing, the later rows have other numbers in
+//! memory, and references to the missing rows dangle. [`redirect`] corrects both, without reserving memory for missing
+//! rows.
 
 use super::codec::CodecError;
 use super::error::{DamageKind, DamageList};
 use super::format::Tag;
 use crate::profile::{Profile, Scope, Stack, SymbolFrame, Symbols, Table, lost_thread, references};
 
-/// Consecutive rows of a table that were read. The first is row `in_file` of the table in the file and row `in_memory`
-/// of the table in memory.
+/// A run of consecutive rows of a table that were read. The first row of the run is row `in_file` of the table in the
+/// file and row `in_memory` of the table in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     in_file: u64,
@@ -15,7 +16,7 @@ pub(super) struct Span {
     rows: u64,
 }
 
-/// The spans of one table, in ascending order. Spans that adjoin in the file are joined.
+/// The spans of one table, in ascending order. Spans that are adjacent in the file are joined.
 #[derive(Debug, Default)]
 pub(super) struct Spans {
     spans: Vec<Span>,
@@ -27,7 +28,8 @@ impl Spans {
         Spans { spans: vec![Span { in_file: 0, in_memory: 0, rows: rows as u64 }] }
     }
 
-    /// Returns the span of the next chunk. Returns an error if the chunk starts before the end of the last span.
+    /// Returns the span of a chunk of `rows` rows, as the next span of the table. Returns an error if the chunk starts
+    /// before the end of the last span.
     pub(super) fn next(&self, in_file: u64, rows: u64, in_memory: usize) -> Result<Span, CodecError> {
         let free_from = self.spans.last().map_or(0, |last| last.in_file + last.rows);
         if in_file < free_from || in_file.checked_add(rows).is_none() {
@@ -62,7 +64,7 @@ impl Spans {
 struct Target<'a> {
     tag: Tag,
     spans: &'a Spans,
-    /// The distance by which all rows move: 1 if a placeholder replaces a missing row 0, else 0.
+    /// Number by which the rows in memory are shifted: 1 if a placeholder replaces a missing row 0, else 0.
     shift: u64,
     dangling: u64,
 }
@@ -78,7 +80,7 @@ impl<'a> Target<'a> {
         match row.and_then(|row| u32::try_from(row).ok()) {
             Some(row) => *reference = row,
             None => {
-                // A reference to row 0 does not dangle: the placeholder is row 0.
+                // A reference to row 0 does not dangle, because the placeholder is row 0.
                 self.dangling += u64::from(*reference != 0);
                 *reference = 0;
             }
@@ -96,14 +98,14 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Redirects to row 0 the references in `profile` that lead beyond the end of a table. Returns their number.
+/// Redirects references beyond the end of a table to row 0. Returns the number of these references.
 pub(crate) fn redirect_dangling(profile: &mut Profile) -> u64 {
     let (stacks, threads) = (Spans::whole(profile.stacks.len()), Spans::whole(profile.threads.len()));
     redirect(profile, &stacks, &threads, &mut DamageList::default())
 }
 
-/// Makes every reference in `profile` lead to a row. Adds the references that led to no row to `damage`, and returns
-/// their number.
+/// Changes every reference in `profile` from the row in the file to the same row in memory. References to missing rows
+/// become references to row 0; they are added to `damage`, and their number is returned.
 pub(super) fn redirect(
     profile: &mut Profile,
     stacks: &Spans,
@@ -132,8 +134,8 @@ pub(super) fn redirect(
     stacks.dangling + threads.dangling
 }
 
-/// Makes the parent of every scope an earlier scope, or none. If rows are missing, the numbers of the remaining scopes
-/// are wrong, so all scopes are removed.
+/// Corrects the parents of scopes: a parent that is not an earlier scope becomes 0, which means none. If rows are
+/// missing, the numbers of the other scopes are wrong, so all scopes are removed.
 pub(super) fn redirect_scopes(scopes: &mut Vec<Scope>, rows: u64, damage: &mut DamageList) {
     if (scopes.len() as u64) < rows {
         scopes.clear();
@@ -149,7 +151,8 @@ pub(super) fn redirect_scopes(scopes: &mut Vec<Scope>, rows: u64, damage: &mut D
     }
 }
 
-/// Makes every text number of `frames` lead to a text, then moves the frames into `symbols`.
+/// Changes every text number in `frames` to the number of the same text in memory, then moves the frames into
+/// `symbols`. Texts that are missing become empty.
 pub(super) fn redirect_names(
     symbols: &mut Symbols,
     mut frames: Vec<(u64, Vec<SymbolFrame>)>,

@@ -1,10 +1,11 @@
-//! The rows of the large tables of a dump: those of a profile in memory, or rows that are made as they are written.
+//! A source for the rows of a dump's large tables: a profile in memory, or code that makes the rows while they are
+//! written.
 
 use std::borrow::Cow;
 
 use crate::profile::{LiveBlock, Profile, RowSums, Site, Stack};
 
-/// The large tables of a dump. Each call returns the same rows.
+/// The large tables of a dump. All calls of a method return the same rows.
 pub(crate) trait Rows {
     /// Returns the stacks. Stack 0 is the empty stack.
     fn stacks(&self) -> Box<dyn Iterator<Item = Cow<'_, Stack>> + '_>;
@@ -30,7 +31,7 @@ impl Rows for Profile {
     }
 }
 
-/// Numbers of rows, and sums over them.
+/// Numbers of rows of the large tables, and sums over the rows.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counted {
     pub(super) stacks: u64,
@@ -42,7 +43,7 @@ pub(super) struct Counted {
 impl Counted {
     pub(super) fn of(rows: &dyn Rows, has_scopes: bool) -> Counted {
         let mut counted = Counted::default();
-        // For each stack, whether it is in a scope; empty without scopes.
+        // For each stack, whether it is in a scope. Empty if there are no scopes.
         let mut in_scope: Vec<bool> = Vec::new();
         for stack in rows.stacks() {
             counted.stacks += 1;

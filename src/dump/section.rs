@@ -1,8 +1,8 @@
 //! Sections: their headers, checksums and compression. This file does not interpret the content.
 //!
-//! [`SectionWriter`] writes sections one after the other. [`Sections`] finds sections in any bytes: a header and a
-//! payload count if their checksums are right. After a corrupt section the search continues, byte by byte, for the next
-//! header with a right checksum, so one bad byte costs one section.
+//! [`SectionWriter`] writes sections one after the other. [`Sections`] finds sections in any bytes. A header or a
+//! payload counts only if its checksum is right. After a corrupt section the search continues, byte by byte, for the
+//! next header with a right checksum, so one bad byte costs one section.
 
 use std::io::{self, Write};
 
@@ -37,7 +37,8 @@ impl SectionHeader {
         out
     }
 
-    /// Reads the header at the front of `bytes`. Returns `None` if no header with a right checksum is there.
+    /// Reads the header at the front of `bytes`. Returns `None` if `bytes` does not start with a header with a right
+    /// checksum.
     fn decode(bytes: &[u8]) -> Option<SectionHeader> {
         let bytes = bytes.get(..SECTION_HEADER_BYTES)?;
         let (hashed, crc32) = bytes.split_last_chunk::<4>()?;
@@ -62,7 +63,7 @@ impl SectionHeader {
     }
 }
 
-/// Writes the file header and sections to any [`Write`].
+/// Writes the file header and sections into any [`Write`].
 #[derive(Debug)]
 pub(super) struct SectionWriter<W> {
     out: W,
@@ -84,8 +85,8 @@ impl<W: Write> SectionWriter<W> {
         Ok(SectionWriter { out, sections: 0, bytes: header.len() as u64, plain_bytes: 0, packed: Vec::new() })
     }
 
-    /// Writes one section. Its bytes are compressed if that makes the section smaller and keeps the file within the
-    /// budget of plain bytes.
+    /// Writes one section. Its bytes are compressed if that makes the section smaller and the file stays within its
+    /// [budget](plain_budget_bytes) of plain bytes.
     pub(super) fn put(&mut self, tag: Tag, plain: &[u8]) -> io::Result<()> {
         if plain.len() > SECTION_PLAIN_BYTES_MAX {
             return Err(io::Error::new(
@@ -119,7 +120,7 @@ impl<W: Write> SectionWriter<W> {
         Ok(())
     }
 
-    /// Flushes the underlying writer.
+    /// Flushes the output.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }

@@ -1,4 +1,4 @@
-//! Tests that need private items of the module: planted faults in single sections, and files that no writer makes.
+//! Tests that need private items of the module: faults in single sections, and files that the writer never makes.
 
 use std::io;
 
@@ -16,7 +16,7 @@ fn bytes_of(profile: &Profile) -> Vec<u8> {
     bytes
 }
 
-/// Returns the place of each section: its tag, start and end.
+/// Returns the tag, start and end of each section.
 fn places(bytes: &[u8]) -> Vec<(Tag, usize, usize)> {
     let place = |found| match found {
         Found::Section { offset, header, stored } => {
@@ -84,7 +84,7 @@ fn the_writer_still_writes_what_the_golden_file_holds() {
         };
         Sections::new(bytes).map(plain_of).filter(|(tag, _)| *tag != Tag::END).collect()
     };
-    // How well LZ4 packs is not part of the format, and the end section counts packed bytes.
+    // Compares the plain bytes, and not the end section, because another version of LZ4 may compress to another length.
     assert_eq!(plain(&again), plain(golden));
 }
 
@@ -261,7 +261,7 @@ fn a_file_that_unpacks_to_more_than_its_length_allows_is_not_read_to_the_end() {
     assert!(40 << 20 <= plain_budget_bytes(bytes.len() as u64), "the writer keeps to the budget");
     assert!(bytes.len() < 2 << 20, "and packs as long as it allows");
 
-    // A writer without the budget: each section is packed in a separate file.
+    // Makes a file beyond the budget: compresses each section in a separate file, and joins the sections.
     let packed = file_with(Tag::NOTES, &plain);
     let mut bomb = packed[..FILE_HEADER_BYTES].to_vec();
     for sequence in 0..40u32 {
@@ -276,7 +276,7 @@ fn a_file_that_unpacks_to_more_than_its_length_allows_is_not_read_to_the_end() {
     assert!(dump.damage.iter().filter(over).count() > 5, "{:?}", dump.damage);
 }
 
-/// Overwrites the fields of the section header at `at` with `stored_bytes` and `plain_bytes`, and mends its checksum.
+/// Overwrites the lengths in the section header at `at`, and corrects the checksum of the header.
 fn forge_lengths(bytes: &mut [u8], at: usize, stored_bytes: usize, plain_bytes: usize) {
     bytes[at + 16..at + 20].copy_from_slice(&(stored_bytes as u32).to_le_bytes());
     bytes[at + 20..at + 24].copy_from_slice(&(plain_bytes as u32).to_le_bytes());
@@ -350,7 +350,7 @@ fn damage_beyond_the_list_is_counted() {
     assert_eq!(dump.damage[1000].kind, DamageKind::Unlisted { damages: 4000 });
 }
 
-/// A writer that fails at one write with the error that the disk is full.
+/// A writer that fails after `writes_left` writes, with the error for a full disk.
 struct FullDisk {
     writes_left: usize,
 }
@@ -400,7 +400,7 @@ fn bundled(names: u32) -> Profile {
     profile
 }
 
-/// Checks that every name in `read` is the written name or empty.
+/// Checks that every name in `read` is the written name or empty. Returns the number of addresses with functions.
 fn check_names(read: &Profile, written: &Profile) -> usize {
     let (read, written) = (&read.symbols, &written.symbols);
     for (address, functions) in &read.frames {

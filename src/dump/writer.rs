@@ -1,4 +1,4 @@
-//! Writes a profile as bytes into any `Write`, so a test can make every write fail.
+//! Encodes a profile as a dump, into any [`Write`].
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use crate::profile::{
     OwnMemory, ProcessInfo, Profile, ScopeCounts, StackFigures, TurnTimes, Violation, check_rows,
 };
 
-/// Describes the bytes that [`write_to`] wrote.
+/// Describes the bytes that [`write_to`] has written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Encoded {
@@ -21,17 +21,17 @@ pub struct Encoded {
     pub bytes: u64,
     /// Number of sections in the file.
     pub sections: u32,
-    /// Laws that the profile breaks. The file was written nevertheless, with a note for each broken law.
+    /// Conservation laws that the profile breaks. The file was written nevertheless, with a note for each broken law.
     pub broken_laws: Vec<Violation>,
     /// Notes in the file: one for each broken law, and one for each kind of cut that the limits of the format required.
     pub notes: Vec<String>,
 }
 
-/// Writes `profile` as a dump into `out`, and flushes it.
+/// Writes `profile` as a dump into `out`, and flushes `out`.
 ///
 /// # Errors
 ///
-/// Returns the first error of `out`. The bytes written before the error are a cut dump.
+/// Returns the first error of `out`. The bytes written before the error are an incomplete dump.
 ///
 /// # Examples
 ///
@@ -46,12 +46,12 @@ pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
     write_noted(out, profile, profile, &[])
 }
 
-/// Writes a dump of `profile`, in which the large tables have the rows of `rows`.
+/// Writes a dump of `profile`, with `rows` as its large tables.
 pub(crate) fn write_rows<W: Write>(out: W, profile: &Profile, rows: &dyn Rows) -> io::Result<Encoded> {
     write_noted(out, profile, rows, &[])
 }
 
-/// Writes a dump as [`write_rows`] does, and keeps `earlier`, the notes of the file that the profile was read from.
+/// Writes a dump as [`write_rows`] does. Also writes `earlier`, the notes of the file that the profile was read from.
 pub(super) fn write_noted<W: Write>(
     out: W,
     profile: &Profile,
@@ -72,7 +72,8 @@ pub(super) fn write_noted<W: Write>(
     writer.table::<tables::History>(&profile.history)?;
     let names = &profile.symbols;
     writer.table::<tables::SymbolTexts>(&names.strings)?;
-    // The rows are copied from a map. The map is empty in a recorded program.
+    // The rows of this table are copied out of a map. The map is empty in a recorded program, so nothing is copied
+    // there.
     let frames: Vec<_> = names.frames.iter().map(|(address, frames)| (*address, frames.clone())).collect();
     writer.table::<tables::SymbolFrames>(&frames)?;
     writer.table::<tables::SymbolNotes>(&names.notes)?;
@@ -82,7 +83,7 @@ pub(super) fn write_noted<W: Write>(
     let unsaid: Vec<_> = earlier.iter().filter(|note| !notes.contains(note)).cloned().collect();
     notes.extend(unsaid);
     writer.table::<tables::Notes>(&notes)?;
-    // The number of sections in the file, including the end section, and the number of bytes before it.
+    // The end section: the number of sections in the file, including this one, and the number of bytes before it.
     writer.record(Tag::END, &(writer.sections.sections + 1, writer.sections.bytes))?;
     writer.sections.flush()?;
     Ok(Encoded { bytes: writer.sections.bytes, sections: writer.sections.sections, broken_laws, notes })
@@ -185,7 +186,7 @@ impl<W: Write> ProfileWriter<W> {
         self.rows::<T>(rows.iter().map(Cow::Borrowed))
     }
 
-    /// Writes a table by chunks, one row after the other.
+    /// Writes a table as chunks. Takes one row at a time, so the rows need not be in memory together.
     fn rows<'a, T: tables::Table>(&mut self, rows: impl Iterator<Item = Cow<'a, T::Row>>) -> io::Result<()>
     where
         T::Row: Clone + 'a,

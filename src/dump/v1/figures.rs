@@ -1,5 +1,5 @@
-//! Records, in version 1, of the sections that are omitted when they would be empty: recording times, remote frees,
-//! estimates, tracked pointers.
+//! Records, in version 1, of optional sections: recording times, remote frees, estimates, tracked pointers, uses of
+//! scopes. A section is omitted if it would be empty.
 
 use super::{Cuts, Faults, Wire, coded, get_all, put_text, record};
 use crate::dump::codec::{CodecError, Cursor, put_record};
@@ -29,8 +29,8 @@ impl Wire for TurnTimes {
     }
 }
 
-/// Section `CROS`: blocks that another thread freed, one row for each pair of threads. Only the first
-/// [`CROSSINGS_LISTED_MAX`] rows are written; rows are in descending order of blocks.
+/// Section `CROS`: blocks that another thread freed, one row for each pair of threads, in descending order of blocks.
+/// Only the first [`CROSSINGS_LISTED_MAX`] rows are written.
 impl Wire for Vec<RemoteFrees> {
     fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
         let kept = &self[..self.len().min(CROSSINGS_LISTED_MAX)];
@@ -132,8 +132,8 @@ record!(Unlisted { pointers, clones, drops, unwrapped, holders_without_place });
 
 /// Section `TRKD`: the tracked pointers. The section is absent if there are none.
 impl Wire for TrackedReport {
-    /// Writes the record. Omits what exceeds the section's room: first the pointers with the fewest holders, then the
-    /// oldest events.
+    /// Writes the record. If the record is too long for a section, omits first the pointers with the fewest holders,
+    /// then the oldest events.
     fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
         let TrackedReport {
             pointers,
@@ -236,7 +236,7 @@ mod tests {
             held: u32::MAX,
         };
         let report = TrackedReport {
-            // Later pointers have more holders.
+            // Pointers with higher ids have more holders.
             pointers: (0..POINTERS).map(|id| pointer(id, u64::MAX - u64::from(POINTERS - id))).collect(),
             events: vec![event; 1024],
             events_total: u64::MAX,

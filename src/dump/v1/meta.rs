@@ -21,7 +21,7 @@ coded! {
     ForkPolicy: fork_code, fork_of, ForkPolicy::default();
 }
 
-/// Lost events: pairs of a reason's code and its number of events. Reasons without events are omitted.
+/// Lost events, as pairs of a reason's code and its number of events. Reasons without events are omitted.
 impl Wire for LossCounts {
     fn put(&self, out: &mut Vec<u8>, _: &mut Cuts) -> Result<(), CodecError> {
         let lost = self.iter().filter(|(_, events)| *events > 0);
@@ -49,7 +49,7 @@ record!(QualityIndicator {
     ring_high_water_words, folds_at_home, folds_away, waits, spare_segments, own_bytes, own_cpu_ns,
 } without { turn_times, own_memory });
 
-// Section `MEMO`. The numbers by interval are a count and as many numbers.
+// Section `MEMO`. The figures by interval are written as their count, then the figures.
 record!(ProcessMemory {
     resident_by_interval,
     resident_bytes,
@@ -130,7 +130,7 @@ record!(ProcessInfo {
     reason,
 } without { directory, unread, host });
 
-/// A command line: as many of its arguments as fit into the maximum length.
+/// A command line: the first arguments, as many as fit into the maximum length.
 impl Wire for Vec<String> {
     fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
         let mut bytes = 0;
@@ -153,7 +153,7 @@ record!(Settings { mode, stacks, clock, history, concurrency, fork, memory_limit
 record!(HistoryLimits { events, bytes, age_ns });
 record!(ConcurrencyConfig { max_retries, base_delay_ns, enable_overflow_buffer, target_completeness });
 
-/// How stacks are taken: a code and an argument. The argument is 0 for codes that need none.
+/// Method by which stacks are taken: a code and an argument. The argument is 0 for codes that need none.
 impl Wire for Stacks {
     fn put(&self, out: &mut Vec<u8>, _: &mut Cuts) -> Result<(), CodecError> {
         let coded = match *self {
@@ -182,7 +182,7 @@ impl Wire for Stacks {
     }
 }
 
-// Section `CLCK`, in front of the length of the timeline's intervals.
+// Section `CLCK`: this record, then the length of an interval of the timeline.
 record!(ClockInfo { source, why, longest_span_ns });
 
 // Section `TOTL`: the totals, then the peak.

@@ -1,10 +1,10 @@
-//! Version 1 of the content, frozen.
+//! Version 1 of the content of sections. This version is frozen.
 //!
-//! Records are not self-describing: one field more or less makes every later byte misread. So no type of
-//! [`profile`](crate::profile) is serialised by a derive. `meta` and `figures` list the fields of each record, and
-//! `tables` lists the columns of each table, in the order of the bytes and by exhaustive patterns: code with a new
-//! field in the profile does not compile until the field has a place. A list does not change once a release has written
-//! it. A new figure goes into a new section or a new last column, which older readers skip.
+//! A record does not describe its fields, so one field more or less makes every later byte misread. For this reason no
+//! type of [`profile`](crate::profile) is serialised by a derive. `meta` and `figures` list the fields of each record,
+//! and `tables` lists the columns of each table, in the order of the bytes. The lists are exhaustive patterns: if the
+//! profile gets a new field, the code does not compile until the field is listed. A list does not change after a
+//! release has written it. A new figure goes into a new section or a new last column, which older readers skip.
 
 pub(super) mod figures;
 pub(super) mod meta;
@@ -58,7 +58,7 @@ pub(super) trait Wire: Sized {
     fn get(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Self, CodecError>;
 }
 
-/// Implements [`Wire`] for types that the codec lays out by itself.
+/// Implements [`Wire`] for types whose layout the codec defines.
 macro_rules! plain {
     ($($type:ty),* $(,)?) => { $(
         impl Wire for $type {
@@ -73,8 +73,8 @@ macro_rules! plain {
     )* };
 }
 
-/// Implements [`Wire`] for a struct: its fields one after the other, in the listed order. The fields behind `without`
-/// are in another section; this record reads them as their default.
+/// Implements [`Wire`] for a struct: its fields one after the other, in the listed order. The fields after `without`
+/// are stored in another section, so this record reads them as their defaults.
 macro_rules! record {
     ($type:ty { $($field:ident),* $(,)? } $(without { $($absent:ident),* })?) => {
         impl Wire for $type {
@@ -92,7 +92,7 @@ macro_rules! record {
     };
 }
 
-/// Implements [`Wire`] for an enum by the codes of its variants. An unknown code is counted and read as the default.
+/// Implements [`Wire`] for an enum, as the code of its variant. An unknown code is counted and read as the default.
 macro_rules! coded {
     ($($type:ty: $code:path, $of:path, $default:expr;)*) => { $(
         impl Wire for $type {
@@ -137,21 +137,21 @@ impl Wire for String {
     }
 }
 
-/// Appends the length of a text, then its bytes. A text longer than `bytes_max` bytes is cut between two characters.
+/// Appends the length of a text, then its bytes. A text of more than `bytes_max` bytes is cut between two characters.
 fn put_text(out: &mut Vec<u8>, text: &str, bytes_max: usize, cuts: &mut Cuts) -> Result<(), CodecError> {
     let kept = &text[..text.floor_char_boundary(bytes_max)];
     cuts.texts += u64::from(kept.len() < text.len());
     put_record(out, &kept)
 }
 
-/// Appends the number of `values`, then each of them.
+/// Appends the number of `values`, then the values.
 fn put_all<T: Wire>(out: &mut Vec<u8>, values: &[T], cuts: &mut Cuts) -> Result<(), CodecError> {
     put_record(out, &values.len())?;
     values.iter().try_for_each(|value| value.put(out, cuts))
 }
 
-/// Reads a number, then as many values. Each value takes at least one byte, so the number cannot claim more memory than
-/// the bytes justify.
+/// Reads a number, then that number of values. Each value takes at least one byte, so memory for the values is limited
+/// by the bytes that are present.
 fn get_all<T: Wire>(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Vec<T>, CodecError> {
     let count: u64 = from.record()?;
     let mut values = Vec::new();

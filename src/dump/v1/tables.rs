@@ -1,8 +1,8 @@
 //! Columns of the tables, version 1.
 //!
-//! Adjacent values of a column are similar and compress well; a row consists of one value of each column. A table is
-//! cut into chunks that can be read alone, because deltas start from 0 in each chunk. A table of texts has one column
-//! of records.
+//! A table is stored by columns, because adjacent values of a column are similar and compress well. A table is cut into
+//! chunks that can be read alone: deltas start from 0 in each chunk. A table whose rows contain texts has one column of
+//! records.
 
 use super::{Cuts, Faults, Wire};
 use crate::dump::codec::{CodecError, Cursor, put_delta, put_varint};
@@ -15,7 +15,7 @@ use crate::profile::{
     SiteCurve, Stack, SymbolFrame, ThreadRow,
 };
 
-/// The previous values, to which deltas are relative. All are 0 at the start of a chunk.
+/// The previous values of a chunk, from which deltas are computed. All are 0 at the start of a chunk.
 #[derive(Debug, Default)]
 pub(in crate::dump) struct Last {
     address: u64,
@@ -31,8 +31,8 @@ pub(in crate::dump) trait Table {
     const TAG: Tag;
     /// Number of columns.
     const COLUMNS: usize;
-    /// Number of leading columns with at least one byte for every row. The shortest of these columns bounds the memory
-    /// reserved for rows.
+    /// Number of leading columns with at least one byte for every row. The shortest of these columns limits the memory
+    /// that a reader reserves for rows.
     const FULL_COLUMNS: usize;
 
     /// Appends one row to `columns`, which must hold [`Table::COLUMNS`] columns.
@@ -280,8 +280,8 @@ impl Table for Curves {
     }
 }
 
-/// The table of events. Columns: kind · time (delta) · thread · stack · address (delta) · size, for kinds that have one
-/// · new address of a realloc (delta to the old one).
+/// The table of events. Columns: kind · time (delta) · thread · stack · address (delta) · size, for kinds that have a
+/// size · new address of a realloc (delta to the old address).
 pub(in crate::dump) struct History;
 
 impl Table for History {
