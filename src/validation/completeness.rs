@@ -32,7 +32,7 @@ use crate::profile::{LossReason, QualityIndicator};
 pub struct TrackerSnapshot {
     /// Observed events.
     pub observed: u64,
-    /// Booked events.
+    /// Observed events that the tracker has booked.
     pub aggregated: u64,
     /// Observed events that are not booked yet.
     pub in_flight: u64,
@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(Overhead::from_pairs(&[pair(1.0, 0.0)]), None);
     }
 
-    /// The interval of the plain ratios of these three unequal pairs was −209 to +260 %.
+    /// Computed without logarithms, the interval of these three unequal pairs was −209 to +260 %.
     #[test]
     fn no_interval_of_a_throughput_reaches_below_nothing() {
         let pair = |on_rps, off_rps| OverheadPair { on_rps, off_rps, ..Default::default() };

@@ -344,19 +344,19 @@ impl Iterator for IntendedStarts {
 /// The numbers of users of a scalability test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Levels {
-    /// `step`, `2·step`, … up to `max`.
+    /// The levels `step`, `2·step`, … up to `max`, and 1.
     Arithmetic {
         /// The highest level.
         max: usize,
         /// Difference between consecutive levels.
         step: usize,
     },
-    /// 1, 2, 4, … up to `max`.
+    /// The levels 1, 2, 4, … up to `max`.
     Geometric {
         /// The highest level.
         max: usize,
     },
-    /// Exactly these levels, and 1.
+    /// The levels of the list, and 1.
     List(Vec<usize>),
 }
 

@@ -138,7 +138,7 @@ pub struct ConcurrentTestResult {
     pub error_rate: Option<f64>,
     /// 95 % confidence interval of the throughput, in answers per second.
     pub rps_ci95: Option<(f64, f64)>,
-    /// Times from intended starts to answers; open requests are censored.
+    /// Times from intended starts to answers. A request still open at the end counts with its time so far.
     pub response: LatencySummary,
     /// Times from actual starts to answers.
     pub service: LatencySummary,

@@ -1,4 +1,4 @@
-//! Locks of the harness.
+//! Locking of mutexes that continues after a panic.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -6,9 +6,9 @@
 //!                    samples belong to the window by their intended start
 //! ```
 //!
-//! One coordinator starts the users, watches for deadlocks, ends the window, and collects the records. It never runs
-//! code of the system under test. A user that blocks its thread forever therefore costs only that thread: the run ends
-//! two seconds after window and graceful stop, with the results so far.
+//! One coordinator starts the users, watches for deadlocks, ends the window, and collects the records. The coordinator
+//! never runs code of the system under test, so a user that blocks its thread forever cannot block the coordinator. The
+//! run then ends two seconds after window and graceful stop, with the results so far.
 //!
 //! The same user code runs as tasks of a separate runtime, on threads, or in the caller's runtime. In the caller's
 //! runtime, a user that blocks its thread blocks the caller. The runtime's clock may be virtual; whole runs are then

@@ -165,7 +165,7 @@ impl Crew {
         };
         match self {
             Self::Tasks { runtime, users, .. } => {
-                // Tasks between polls are dropped; a task inside a poll keeps its worker.
+                // An aborted task is dropped if it is between polls; a task that blocks inside a poll keeps its worker.
                 wait_until(&|| users.iter().filter(|u| !u.is_finished()).map(TaskHandle::abort).count() == 0);
                 // The shutdown waits for the workers, so that their last frees do not count in the next run.
                 runtime.shutdown_timeout(deadline.saturating_duration_since(Instant::now()));

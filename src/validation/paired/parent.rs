@@ -107,7 +107,7 @@ pub fn run_paired(
         let off = if plan.compares { start(false).map(Some) } else { Ok(None) };
         let (mut off, mut on) = match off.and_then(|off| Ok((off, start(true)?))) {
             Ok(both) => both,
-            // An index can take minutes to build; a request to stop must not wait for it.
+            // Building an index can take minutes, and a request to stop must not wait for the end.
             Err(PairedError::Stopped) => break,
             Err(error) => return Err(error),
         };

@@ -28,7 +28,7 @@ pub struct ValidationReport {
     pub tracker: Option<String>,
     /// Scalability test; `None` if there was none.
     pub scalability: Option<ScalabilityReport>,
-    /// Runs of single loads.
+    /// Runs of the loads outside the scalability test.
     pub runs: Vec<ConcurrentTestResult>,
     /// Runs of the same loads without the tracker, in order of execution. The cost of the tracker is computed from
     /// them.

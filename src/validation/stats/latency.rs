@@ -54,8 +54,8 @@ pub struct LatencySummary {
     pub p999_ms: Option<f64>,
     /// Maximum.
     pub max_ms: Option<f64>,
-    /// The histogram for other tools: HdrHistogram's V2 format, deflated, in base64, in units of 100 ns. `None` if only
-    /// the figures are kept.
+    /// The histogram for other tools, in units of 100 ns: HdrHistogram's V2 format, compressed by deflate, in base64.
+    /// `None` if only the figures are kept.
     #[serde(default)]
     pub hdr_v2_base64: Option<String>,
 }
