@@ -1,10 +1,10 @@
-//! Text of certainties.
+//! Text for certainties of figures.
 
 use super::units::{bytes, count, counted, duration};
 use crate::analysis::certainty::Grade;
 use crate::analysis::{Certainty, FigureGroup, UncertaintyCause};
 
-/// Returns the phrase for a certainty: `exact`, or the grade and every cause.
+/// Returns the text for a certainty: `exact`, or the grade with all causes.
 pub(super) fn phrase(certainty: &Certainty, figure: FigureGroup) -> String {
     let grade = match certainty.grade {
         Grade::Exact => return "exact".into(),
@@ -25,8 +25,8 @@ fn amount_of(amount: u64, figure: FigureGroup) -> String {
     }
 }
 
-/// Returns the text that replaces the completeness if `installed` is not set. `whole` states that the file is
-/// undamaged.
+/// Returns the text in place of the completeness of a profile whose `installed` is false. `whole` says whether the file
+/// is undamaged.
 pub(super) fn no_completeness(whole: bool) -> &'static str {
     if whole {
         "unknown: no HeapLedger was the global allocator"

@@ -1,4 +1,4 @@
-//! Report of `heapledger verify`: every law with its figures, and the certainty of every group of figures.
+//! Report of `heapledger verify`: every conservation law with its figures, and the certainty of every group of figures.
 
 use std::io::{self, Write};
 

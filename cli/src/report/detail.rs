@@ -1,13 +1,12 @@
-//! Options of a report on call stacks: ranking, filters, optional sections.
+//! Options of a report: length, ranking, filters and optional sections.
 
 use crate::analysis::paths::View;
 use crate::analysis::{Direction, SiteOrder, Suppression};
 
-/// Options of a report: its length, and the ranking, filters and optional sections on call stacks. The default is every
-/// section, as with `heapledger report --all`.
+/// Options of a report. The default is a report with all sections, as `heapledger report --all` writes it.
 #[derive(Debug, Clone)]
 pub struct Detail<'a> {
-    /// Whether the report is short: the findings, the totals, the timeline and the places.
+    /// Whether the report is short: only the findings, the totals, the timeline and the places.
     pub overview: bool,
     /// Figure that ranks the places.
     pub order: SiteOrder,
@@ -17,26 +16,26 @@ pub struct Detail<'a> {
     pub tree: Option<Direction>,
     /// Whether the report lists the blocks that were not freed, by place.
     pub leaks: bool,
-    /// Suppressions that the section on unfreed blocks applies.
+    /// Suppressions of expected leaks, for the section on blocks that were not freed.
     pub suppressions: &'a [Suppression],
     /// Simplification and filters of call stacks.
     pub view: View<'a>,
-    /// Text that names the filters of the view; empty without filters.
+    /// Description of the filters of the view, which the report shows; empty without filters.
     pub looked_at: String,
-    /// Parts of source files, which a page shows beside the figures of their lines.
+    /// Extracts of source files. Only the page shows them, beside the figures of their lines.
     pub sources: Vec<SourceExtract>,
 }
 
-/// Consecutive lines of a source file.
+/// Extract of a source file: consecutive lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceExtract {
     /// Path of the file, as the debug information names it.
     pub file: String,
     /// Number of the first line, from 1.
     pub first_line: u32,
-    /// Lines, without their ends.
+    /// Lines without line breaks.
     pub lines: Vec<String>,
-    /// Whether the file was changed after the program had started, so that lines may have moved.
+    /// Whether the file was changed after the program started, so that the lines may not be those of the program.
     pub is_newer: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Report of a running process, from its live page.
+//! Report of a running process, from the page of figures that the process keeps up to date.
 
 use std::io::{self, Write};
 
@@ -10,8 +10,8 @@ use super::text_page::{Layout, TextPage, Tone};
 use super::units::{bytes, bytes_exact, count, counted, duration};
 use crate::analysis::LiveNames;
 
-/// Writes the figures of a running process. `now_unix_ns` is the current time; the age of the figures is computed from
-/// it.
+/// Writes the figures of a running process. `now_unix_ns` is the current time in nanoseconds since 1970, for the age of
+/// the figures.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ pub fn write_live(
     page.note(withheld, 0, Tone::Faint)
 }
 
-/// Returns the first line: the process, and the age of its figures.
+/// Returns the first line of the report: the process, and the age of the figures.
 pub fn title(live: &Live, now_unix_ns: u64) -> String {
     let program = if live.program.is_empty() { "process".to_owned() } else { escaped(&live.program) };
     let state = if live.has_ended { "ended" } else { "live" };
@@ -51,7 +51,7 @@ pub fn title(live: &Live, now_unix_ns: u64) -> String {
 pub fn completeness(live: &Live) -> String {
     let quality = &live.quality;
     let share = 100.0 * quality.completeness();
-    // After a loss, rounding must not show 100 %.
+    // After a loss, rounding must not yield 100 %.
     let share = if quality.lost.total() > 0 { share.min(99.999) } else { share };
     let mut text = format!("{share:.3} % of {}", counted(quality.attempted, "event", "events"));
     for reason in LossReason::ALL {
@@ -73,8 +73,8 @@ pub fn completeness(live: &Live) -> String {
     text
 }
 
-/// Returns the blocks and the bytes allocated per second over the last second, and the change of the live bytes in that
-/// second; `None` if the process has written the page fewer than two times.
+/// Returns three figures on the last second: blocks allocated per second, bytes allocated per second, and the change of
+/// the live bytes. Returns `None` if the process has written fewer than two intervals.
 pub fn rates(live: &Live) -> Option<(u64, u64, i64)> {
     let last = live.intervals.last()?;
     let from = live
@@ -124,7 +124,7 @@ pub fn signed_bytes(change: i64) -> String {
     format!("{sign}{}", bytes(change.unsigned_abs()))
 }
 
-/// Returns the place of a site as text, and its file with the line.
+/// Returns two texts on a site: the function that a report names for it, and the file and line of that function.
 pub fn place_of(site: &LiveSite, names: &LiveNames) -> (String, String) {
     match names.of(site.stack).and_then(|stack| stack.place()) {
         Some(frame) if frame.file.is_empty() => (escaped(&frame.name), String::new()),

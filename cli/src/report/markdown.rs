@@ -1,16 +1,16 @@
-//! Markdown as GitHub shows it: tables, and names that cannot break out of their cells.
+//! Markdown as GitHub displays it: tables, and names that cannot break the layout.
 
 use super::escape::escaped;
 
-/// Cells of a row.
+/// Cells of a table row.
 pub(super) type Cells = Vec<String>;
 
-/// Returns a name as code that stays in its cell and on its line.
+/// Returns a name as inline code that cannot end its cell or its line.
 pub(super) fn code(name: &str) -> String {
     format!("`{}`", escaped(name).replace('`', "'").replace('|', "\\|"))
 }
 
-/// Returns a sentence in which no name acts as markup.
+/// Returns a sentence with all markup characters escaped, so that no name in it is read as markup.
 pub(super) fn plain(sentence: &str) -> String {
     let mut text = String::new();
     for character in escaped(sentence).chars() {
@@ -22,7 +22,7 @@ pub(super) fn plain(sentence: &str) -> String {
     text
 }
 
-/// Returns a table. Numbers are aligned right, the last column left.
+/// Returns a table. The last column is aligned left, the other columns, with numbers, are aligned right.
 pub(super) fn rows(titles: &[&str], rows: &[Cells]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let titles: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();

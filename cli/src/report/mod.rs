@@ -1,20 +1,20 @@
 //! Reports: findings as text for a terminal and as a page for a browser.
 //!
-//! The report has a title and sections in a fixed order; [`SECTIONS`] holds their headings. The first section has the
-//! findings, the last section the quality of the data. A section with figures ends with their certainty.
+//! A report has a title and sections in a fixed order; [`SECTIONS`] has their headings. The first section has the
+//! findings, the last one the quality of the data. Each section with figures ends with the certainty of the figures.
 //! `docs/REPORTS.md` explains each line.
 //!
 //! * [`text`] orders the sections, and `sections` writes them.
-//! * [`short`] writes short forms, for machines and in Markdown (`markdown`).
-//! * [`check`] is the report of `heapledger verify`, and [`mod@diff`] is the report of `heapledger diff`.
+//! * [`short`] writes short forms of the report, for machines and (with `markdown`) in Markdown.
+//! * [`check`] is the report of `heapledger verify`; [`mod@diff`] is the report of `heapledger diff`.
 //! * [`live`] is the report of a running process.
-//! * [`html`] writes the findings of the text report as a page.
-//! * [`mod@detail`] holds the options on call stacks, and [`mod@warnings`] holds all advice.
-//! * [`units`] and [`escape`] of the library format numbers and names; [`table`], [`plot`] and `certainty_text`
-//!   format rows, series and certainties.
+//! * [`html`] writes the findings of the text report as a page for a browser.
+//! * [`mod@detail`] has the options of a report; [`mod@warnings`] has all warnings, with advice.
+//! * [`units`] and [`escape`] of the library format numbers and names. [`table`], [`plot`] and `certainty_text` format
+//!   tables, bar charts and certainties.
 //!
-//! The reports compute no figures and do not inspect the terminal: a [`Layout`] gives the width, the character set
-//! and the colours, and the text goes to any `Write`.
+//! The reports compute no figures and do not inspect the terminal: a [`Layout`] says the width, the character set and
+//! the colours, and the text goes to any `Write`.
 
 mod certainty_text;
 pub mod check;

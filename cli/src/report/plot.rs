@@ -1,7 +1,7 @@
 //! Bar charts made of characters.
 //!
-//! Heights are scaled to the largest value and rounded up, so that a value above zero is always visible. A block
-//! character shows one of eight heights; an ASCII character shows one of two, full (`#`) and started (`.`).
+//! Heights are scaled to the largest value and rounded up, so that every value above zero is visible. In Unicode, a
+//! character shows one of eight heights. In ASCII, a character shows one of two: full (`#`) or partly filled (`.`).
 
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -23,7 +23,7 @@ pub fn bars(values: &[u64], height: usize, unicode: bool) -> Vec<String> {
     (0..height).map(row).collect()
 }
 
-/// Returns a horizontal bar for `value`; the bar of `largest` has `width` characters.
+/// Returns a horizontal bar for `value`. The bar for `largest` has `width` characters.
 pub fn bar(value: u64, largest: u64, width: usize, unicode: bool) -> String {
     let filled = scaled(value, largest, width as u64) as usize;
     if unicode { "█".repeat(filled) } else { "#".repeat(filled) }

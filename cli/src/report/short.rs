@@ -1,7 +1,7 @@
-//! Short forms of a report: for machines and assistants, in at most [`BRIEF_BYTES_MAX`] bytes of text or JSON, and in
-//! Markdown, for the summary of a change.
+//! Short forms of a report: text or JSON of at most [`BRIEF_BYTES_MAX`] bytes, for machines and AI assistants, and
+//! Markdown, for the summary of a pull request.
 //!
-//! They have the findings of the text report in its words, the totals, and the first places.
+//! A short form has the findings with the same words as the text report, the totals, and the first places.
 
 use std::io::{self, Write};
 
@@ -19,12 +19,12 @@ use heapledger::profile::Profile;
 
 /// Maximum length of a brief report, in bytes.
 pub const BRIEF_BYTES_MAX: usize = 3_072;
-/// Version of the JSON form.
+/// Version of the JSON form, which the JSON contains.
 const FORMAT_VERSION: u32 = 1;
-/// Characters of a place or a sentence in a brief report.
+/// Maximum length of a place or a sentence in a brief report, in characters.
 const BRIEF_WIDTH: usize = 160;
 
-/// Form of a short report.
+/// Format of a short report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShortForm {
     /// Text of at most [`BRIEF_BYTES_MAX`] bytes.
@@ -41,13 +41,13 @@ struct Short {
     program: String,
     pid: u32,
     duration_ns: u64,
-    /// Whether the figures contain every event. If not, the sentence names the missing events.
+    /// Whether the figures contain every event. If not, `completeness` says what is missing.
     is_complete: bool,
     completeness: String,
     findings: Vec<Line>,
     warnings: Vec<String>,
     totals: Totals,
-    /// Figure that ranks the places.
+    /// Name of the figure that ranks the places.
     ranked_by: &'static str,
     places: Vec<Place>,
     /// Number of places that are not listed.
@@ -99,7 +99,7 @@ pub fn write_short(
         ShortForm::Markdown => short.markdown(),
     };
     let mut text = written(&short);
-    // `drop_one` drops the least important part first.
+    // The report is shortened until it fits. `drop_one` drops the least important part first.
     while form != ShortForm::Markdown && text.len() > BRIEF_BYTES_MAX && short.drop_one() {
         text = written(&short);
     }
@@ -158,8 +158,8 @@ impl Short {
         short
     }
 
-    /// Drops the last place; without places, the last warning; without warnings, the last finding. Returns whether
-    /// anything was dropped.
+    /// Drops the last place, or the last warning if there are no places, or the last finding if there are no warnings
+    /// either. Returns whether anything was dropped.
     fn drop_one(&mut self) -> bool {
         if self.places.pop().is_some() {
             self.other_places += 1;

@@ -1,19 +1,19 @@
 //! Tables of aligned columns.
 //!
-//! Every column is as wide as its widest cell. If the table is wider than the page, the cells of the one column that
-//! may shrink are cut, and `..` replaces the rest. Widths are in characters.
+//! Every column is as wide as its widest cell. At most one column may shrink. If the table is wider than the page, the
+//! cells of that column are cut and end in `..`. Widths are in characters.
 
 use std::io::{self, Write};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Align {
-    /// Alignment of names and words.
+    /// Alignment at the left, for names and words.
     Left,
-    /// Alignment of numbers.
+    /// Alignment at the right, for numbers.
     Right,
 }
 
-/// Rows of cells under a line of titles.
+/// Table: a line of titles, and rows of cells.
 #[derive(Debug, Clone)]
 pub struct Table {
     columns: Vec<(&'static str, Align)>,
@@ -25,13 +25,13 @@ pub struct Table {
 const INDENT: usize = 2;
 /// Number of spaces between two columns.
 const GAP: usize = 2;
-/// Minimum width of a cut column, in characters.
+/// Minimum width of the column that may shrink, in characters.
 const NARROWEST: usize = 8;
 
 impl Table {
-    /// Returns a table without rows. `titles` holds the titles of the columns, separated by `|`. A title that starts
-    /// with `<` aligns its column left, for names; every other column is aligned right, for numbers. If all titles
-    /// are empty, the table has no line of titles.
+    /// Returns a table without rows. `titles` has the titles of the columns, separated by `|`. A title that starts with
+    /// `<` aligns its column left, for names. Other columns are aligned right, for numbers. If all titles are empty,
+    /// the table has no line of titles.
     ///
     /// ```
     /// let mut table = heapledger_cli::report::table::Table::new("<thread|bytes");
@@ -55,7 +55,7 @@ impl Table {
         self
     }
 
-    /// Adds a row; missing cells are empty, surplus cells are dropped.
+    /// Adds a row. Missing cells are empty, and surplus cells are dropped.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let mut cells: Vec<String> = cells.into_iter().collect();
         cells.resize(self.columns.len(), String::new());
@@ -108,7 +108,7 @@ impl Table {
     }
 }
 
-/// Returns the text, cut to `width` characters; `..` replaces the last two of them if the text is longer.
+/// Returns the text, cut to `width` characters. The last two characters of a cut text are `..`.
 pub fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_string();

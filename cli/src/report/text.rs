@@ -1,9 +1,9 @@
 //! Text report: a title, then its sections in a fixed order.
 //!
-//! The findings come first: their first line says how complete the data is, before any figure that depends on it. A
-//! short report fits on two screens. A long report has every section, and an empty section says `none`, so that two
+//! The findings come first. Their first line says how complete the data is, before any figure that depends on it. A
+//! short report fits on two screens. A long report has all sections, and an empty section says `none`, so that two
 //! reports can be compared line by line. Only the sections on scopes, on tracked pointers and on the memory of the
-//! process are omitted if they have no content. The quality of the data, in detail, comes last.
+//! process are left out if they have no content. The quality of the data comes last, in detail.
 
 use std::io::{self, Write};
 
@@ -35,7 +35,7 @@ pub const SECTIONS: [&str; 13] = [
 /// Headings of a short report, in order.
 pub const OVERVIEW: [&str; 4] = ["Findings", "Totals", "Timeline", "Sites"];
 
-/// Writes the report of `profile`. `origin` describes the file of the profile; pass `&Origin::default()` for a live
+/// Writes the report of `profile`. `origin` describes the file of the profile; pass `&Origin::default()` for a running
 /// process.
 ///
 /// # Errors
@@ -51,7 +51,7 @@ pub fn write_report(
 }
 
 /// Writes the report as [`write_report`] does, with the ranking, filters and optional sections of `detail`. The
-/// optional sections, `Call tree` and `Leaks`, follow the sites.
+/// optional sections, `Call tree` and `Leaks`, come after the section on sites.
 ///
 /// # Errors
 ///
@@ -119,10 +119,10 @@ pub fn write_report_with(
     Ok(())
 }
 
-/// Writes one section.
+/// Function that writes one section.
 type Section = fn(&mut TextPage<'_>, &Subject<'_>) -> io::Result<()>;
 
-/// Writes the optional sections that `detail` asks for.
+/// Writes the optional sections that `detail` requests.
 fn asked_for(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     if let Some(direction) = subject.detail.tree {
         page.heading("Call tree")?;
@@ -177,7 +177,7 @@ mod tests {
         String::from_utf8(out).expect("text")
     }
 
-    /// Returns the lines between a heading and the next empty line.
+    /// Returns the lines from a heading to the next empty line.
     fn section<'t>(text: &'t str, heading: &str) -> Vec<&'t str> {
         text.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.is_empty()).collect()
     }
@@ -361,7 +361,7 @@ mod tests {
         assert!(!report(&sample::complete(), &Origin::default()).contains('\u{1b}'));
     }
 
-    /// Returns [`sample::complete`] with names: stack 1 is a `Vec` that grows in `demo::fill`.
+    /// Returns [`sample::complete`] with symbols: stack 1 is a `Vec` that grows in `demo::fill`.
     fn with_names() -> Profile {
         let mut profile = sample::complete();
         profile.settings.stacks = heapledger::profile::Stacks::Auto;

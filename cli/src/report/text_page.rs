@@ -1,19 +1,18 @@
-//! Output of a report: headings, facts, notes and tables, at a given width and in given colours.
+//! Output of a text report: headings, facts, notes and tables, in a given width and given colours.
 
 use std::io::{self, Write};
 
 use super::table::Table;
 
-/// Layout of a report, which the caller derives from the terminal.
+/// Layout of a report. The caller chooses it to suit the terminal.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    /// Width of a line in characters, raised to [`Layout::NARROWEST_COLUMNS`] if smaller. The report cuts long names
-    /// and wraps long facts to this width; it never breaks a single word.
+    /// Width of a line, in characters; at least [`Layout::NARROWEST_COLUMNS`] is used. Long names are cut to this
+    /// width, and long facts are wrapped. A single long word is never broken.
     pub width: usize,
-    /// Whether drawings use block characters; if not, the report adds only ASCII characters to the names that it
-    /// shows.
+    /// Whether bar charts use Unicode block characters. If not, all characters of the report except names are ASCII.
     pub unicode: bool,
-    /// Maximum number of rows in the tables of threads, sites and live sizes; a last row sums the others.
+    /// Maximum number of rows in the tables of threads, sites and sizes of live blocks. One more row sums the rest.
     pub rows: usize,
     /// Colours of the report.
     pub styles: Styles,
@@ -23,7 +22,7 @@ impl Layout {
     /// Minimum width of a line, in characters.
     pub const NARROWEST_COLUMNS: usize = 40;
 
-    /// Returns the width, raised to the minimum if smaller.
+    /// Returns the width of a line in characters, at least the minimum.
     pub(super) fn columns(&self) -> usize {
         self.width.max(Self::NARROWEST_COLUMNS)
     }
@@ -35,7 +34,7 @@ impl Default for Layout {
     }
 }
 
-/// Escape sequences before and after coloured text.
+/// Escape sequences before and after a coloured text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Paint {
     start: String,
@@ -52,7 +51,7 @@ pub struct Styles {
 }
 
 impl Styles {
-    /// Returns styles without colours: the report contains no escape sequences.
+    /// Returns styles without colours, for a report without escape sequences.
     pub fn none() -> Self {
         Styles::default()
     }
@@ -70,7 +69,7 @@ impl Styles {
     }
 }
 
-/// Tone of a text, which selects its colour.
+/// Tone of a text, which chooses its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -79,7 +78,7 @@ pub(super) enum Tone {
     Faint,
 }
 
-/// Width of the name of a fact, including its indent, in characters.
+/// Width of the name in front of a fact, in characters, including its indentation.
 const NAME_COLUMNS: usize = 20;
 
 pub(super) struct TextPage<'a> {
@@ -119,7 +118,7 @@ impl<'a> TextPage<'a> {
         writeln!(self.out, "\n{}{text}{}", paint.start, paint.end)
     }
 
-    /// Writes a name and its value; further lines of the value are aligned below the first.
+    /// Writes a name and its value. The value is wrapped, and its further lines are aligned with the first.
     pub(super) fn fact(&mut self, name: &str, value: &str) -> io::Result<()> {
         self.toned(name, value, Tone::Plain)
     }
@@ -128,7 +127,7 @@ impl<'a> TextPage<'a> {
         let room = self.layout.columns() - NAME_COLUMNS;
         for (index, piece) in wrapped(value, room).into_iter().enumerate() {
             let name = if index == 0 { name } else { "" };
-            // Two spaces separate a longer name from its value; this value is not aligned.
+            // If the name is longer than its column, two spaces follow it, and the value is not aligned.
             let indented = format!("  {name}  ");
             let piece = self.painted(&piece, tone);
             self.line(&format!("{indented:<NAME_COLUMNS$}{piece}"))?;
@@ -136,7 +135,7 @@ impl<'a> TextPage<'a> {
         Ok(())
     }
 
-    /// Writes a sentence, wrapped to the page and indented.
+    /// Writes a sentence, indented and wrapped.
     pub(super) fn note(&mut self, text: &str, indent: usize, tone: Tone) -> io::Result<()> {
         for piece in wrapped(text, self.layout.columns() - indent) {
             let piece = self.painted(&piece, tone);
@@ -150,7 +149,7 @@ impl<'a> TextPage<'a> {
     }
 }
 
-/// Breaks `text` at spaces into lines of up to `width` characters. A word longer than `width` fills a line alone.
+/// Breaks `text` at spaces into lines of up to `width` characters. A word longer than `width` has a line for itself.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ').filter(|word| !word.is_empty()) {

@@ -1,7 +1,7 @@
-//! All warnings of the reports.
+//! Warnings of all reports.
 //!
-//! Only this module composes warnings. The quality indicator gives some of the same advice; this module takes that
-//! advice from the indicator, so that both use the same words.
+//! No other module composes warnings. Some advice also comes from the quality indicator of the library; this module
+//! uses the indicator's words.
 
 use super::units::{bytes, counted};
 use crate::analysis::{Origin, Verification, dynamic_std};
@@ -9,14 +9,14 @@ use heapledger::profile::Profile;
 use heapledger::quality::{QualityCause, advice_for, completeness_percent};
 use serde::Serialize;
 
-/// Warning that a reader has to know before relying on a figure.
+/// Warning about the data, which the user must know before relying on a figure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
     /// Observation, as a sentence.
     pub seen: String,
     /// Consequence of the observation for the figures, as a sentence.
     pub matters: &'static str,
-    /// Remedy, as a sentence with the name of the setting to change.
+    /// Advice as a sentence, with the name of the setting to change.
     pub advice: String,
 }
 
@@ -55,16 +55,16 @@ pub fn warnings(profile: &Profile, verdict: &Verification, origin: &Origin) -> V
     found
 }
 
-/// Function that adds a warning, with its three sentences, if the first argument is true.
+/// Function that adds a warning if its first argument is true. The other arguments are the three sentences.
 type Warn<'a> = dyn FnMut(bool, String, &'static str, String) + 'a;
 
-/// Returns the advice of the quality indicator on a cause.
+/// Returns the advice of the quality indicator for a cause of missing or uncertain data.
 fn remedy(profile: &Profile, cause: QualityCause) -> String {
     sentence(&advice_for(cause, &profile.quality, &profile.settings, None).remedy())
 }
 
 fn on_the_file(profile: &Profile, verdict: &Verification, origin: &Origin, warn: &mut Warn<'_>) {
-    // The missing part of a damaged file may contain `installed`.
+    // If the file is damaged, `installed` may be false only because its part of the file is missing.
     warn(
         !profile.quality.installed && origin.is_whole(),
         "No HeapLedger was the global allocator of this process.".into(),
@@ -159,7 +159,7 @@ fn on_pairs(profile: &Profile, warn: &mut Warn<'_>) {
     );
 }
 
-/// Returns `remedy` with a capital letter and a full stop.
+/// Returns advice as a sentence, with a capital letter and a full stop.
 fn sentence(remedy: &str) -> String {
     let mut letters = remedy.chars();
     let first = letters.next().map_or(String::new(), |first| first.to_uppercase().collect());

@@ -1,8 +1,8 @@
-//! Differential flame graph as one self-contained page.
+//! Differential flame graph of two profiles, as a page in one file.
 //!
-//! The width of a frame is its figure in the second profile; [`inferno`] draws a frame red if the figure grew and
-//! blue if it shrank. Sites that exist only in the first profile have no width, so a table below the graph lists
-//! them. The quality of both profiles is shown above the graph.
+//! The width of a frame is its figure in the second profile. [`inferno`] draws the frame red if the figure grew and
+//! blue if it shrank. Sites that exist only in the first profile have no width, so a table below the graph lists them.
+//! The quality of both profiles is shown above the graph.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -59,7 +59,8 @@ pub fn write_diff_html(
 }
 
 fn graph(diff: &Diff, order: SiteOrder, unit: &str, out: &mut impl Write) -> io::Result<()> {
-    // Stacks with different names can collapse into the same line; the map sums their figures and sorts the lines.
+    // Stacks with different names can become the same line, so the figures of equal lines are summed. The map also
+    // sorts.
     let mut stacks: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for site in &diff.sites {
         let mut names: Vec<String> = diff.names(&site.stack).rev().map(in_collapsed_stack).collect();
@@ -89,7 +90,7 @@ fn graph(diff: &Diff, order: SiteOrder, unit: &str, out: &mut impl Write) -> io:
     let mut drawn = Vec::new();
     from_lines(&mut options, lines.iter().map(String::as_str), &mut drawn)?;
     let drawn = String::from_utf8_lossy(&drawn);
-    // The page takes only the drawing; the XML declarations before it belong to a separate file.
+    // Only the drawing goes into the page, without the XML declaration before it.
     let start = drawn.find("<svg").unwrap_or(0);
     writeln!(out, "{}", &drawn[start..])
 }
@@ -111,7 +112,7 @@ fn gone(diff: &Diff, order: SiteOrder, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "</table>")
 }
 
-/// Returns `raw` as HTML text.
+/// Returns `raw` as HTML text, with all markup escaped.
 fn text(raw: &str) -> String {
     let raw = super::escaped(raw);
     raw.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")

@@ -1,4 +1,4 @@
-//! The comparison in Markdown, for the summary of a change.
+//! Differences between two profiles in Markdown, for the summary of a pull request.
 
 use std::io::{self, Write};
 
@@ -8,11 +8,11 @@ use crate::analysis::diff::change;
 use crate::analysis::{Diff, Side, SiteOrder};
 use crate::report::units::{bytes, count};
 
-/// Figures of a place, in the order of the columns.
+/// Figures that the table of places shows, in the order of the columns.
 const COLUMNS: [SiteOrder; 4] = [SiteOrder::Peak, SiteOrder::Live, SiteOrder::Total, SiteOrder::Count];
 
-/// Writes the comparison as Markdown: the largest change in one sentence, the totals, and `top` places. Ranks the
-/// places by `order`; with `None`, by [`Diff::most_changed`].
+/// Writes the result of a comparison as Markdown: the largest change in one sentence, the totals, and the `top` places
+/// that changed most by the figure `order`. If `order` is `None`, the figure is [`Diff::most_changed`].
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! Report on two profiles.
+//! Report on the differences between two profiles.
 //!
-//! The report lists the issues of the comparison, then the totals of both profiles with their change, then the sites
-//! that changed most. A line is painted as bad if its figure grew, and as good if its figure shrank. [`html`]
-//! draws the same comparison as a flame graph, and [`markdown`] is for the summary of a change.
+//! The report lists reasons against the comparison, then the totals of both profiles with their change, then the places
+//! that changed most. A line is red if its figure grew, and green if it shrank. [`html`] draws the comparison as a
+//! flame graph. [`markdown`] writes it for the summary of a pull request.
 
 pub mod html;
 pub mod markdown;
@@ -21,11 +21,11 @@ use heapledger::quality::completeness_percent;
 /// Headings of the report, in order.
 pub const DIFF_SECTIONS: [&str; 3] = ["Profiles", "Totals", "Sites"];
 
-/// Heading of the section between totals and sites, which exists only if figures of a scope differ.
+/// Heading of the section between totals and sites. The section is left out unless figures of a scope differ.
 const SCOPES: &str = "Scopes";
 
-/// Writes the result of [`diff`](crate::analysis::diff::diff), with `top` places. Ranks the places by `order`; with
-/// `None`, by [`Diff::most_changed`].
+/// Writes the result of [`diff`](crate::analysis::diff::diff), with the `top` places that changed most by the figure
+/// `order`. If `order` is `None`, the figure is [`Diff::most_changed`].
 ///
 /// # Errors
 ///
@@ -64,7 +64,7 @@ pub fn write_diff(
     sites(page, diff, order, top)
 }
 
-/// Writes the scopes whose figures differ.
+/// Writes the section on scopes whose figures differ.
 fn scopes(page: &mut TextPage<'_>, diff: &Diff) -> io::Result<()> {
     let mut table = Table::new("live|own peak|allocated|blocks|<scope").shrinking(4);
     let mut tones = Vec::new();
@@ -97,7 +97,7 @@ fn described(side: Side<'_>) -> String {
     format!("{program}, process {}, recorded for {recorded}, {complete}", process.pid)
 }
 
-/// Returns the sentence on an issue and its consequence for the comparison.
+/// Returns the sentence on a reason against the comparison, with its consequence.
 pub fn sentence(issue: &ComparabilityIssue) -> String {
     let text = match issue {
         ComparabilityIssue::NotInstalled => "no HeapLedger was the global allocator of one of them".into(),
@@ -144,7 +144,7 @@ pub fn sentence(issue: &ComparabilityIssue) -> String {
 
 type TotalsRow = (&'static str, fn(&Figures) -> u64, bool);
 
-/// Rows of the totals: the label, the figure, and whether the figure is in bytes.
+/// Rows of the totals: the name, the function that returns the figure, and whether the figure is in bytes.
 const FIGURES: [TotalsRow; 7] = [
     ("live bytes", |figures| figures.live_bytes, true),
     ("live blocks", |figures| figures.live_blocks, false),
@@ -168,7 +168,7 @@ fn totals(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<
     painted(page, &table, &tones)
 }
 
-/// Returns the label of the totals row that holds the figure of `order`.
+/// Returns the name of the row in [`FIGURES`] with the figure of `order`.
 fn total_of(order: SiteOrder) -> &'static str {
     match order {
         SiteOrder::Live => "live bytes",
@@ -219,7 +219,7 @@ fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder, top: usize) -> 
     page.fact("in all", &text)
 }
 
-/// Writes which figures of the process grew, except the figure of `order`.
+/// Writes which figures of the process grew, apart from the figure of `order`.
 fn also_grew(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
     let others = SiteOrder::ALL.into_iter().filter(|other| *other != order);
     let grown: Vec<String> = others
@@ -237,15 +237,15 @@ fn also_grew(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Resu
     page.toned("also grew", &grown.join("; "), Tone::Bad)
 }
 
-/// Maximum number of functions named in the row of a place.
+/// Maximum number of functions that the row of a place names.
 const NAMED_FRAMES: usize = 4;
 
-/// Returns the function of a place, then its callers on the stack that changed most.
+/// Returns the names in the row of a place: its function, then the callers on the stack that changed most.
 fn names(diff: &Diff, place: &PlaceChange, order: SiteOrder) -> String {
     let Some(site) = diff.sites.get(place.largest(order)) else { return String::new() };
     let at = diff.place_of(site);
     let mut names: Vec<&str> = diff.names(site.stack.get(at..).unwrap_or_default()).collect();
-    // A function that calls itself is named once.
+    // A function that calls itself directly is named once.
     names.dedup();
     names.truncate(NAMED_FRAMES);
     if names.is_empty() {
@@ -263,7 +263,7 @@ fn tone(change: i128) -> Tone {
     }
 }
 
-/// Writes a table: the line of titles, then each row in its tone.
+/// Writes a table in colours: the line of titles, then each row in its tone.
 fn painted(page: &mut TextPage<'_>, table: &Table, tones: &[Tone]) -> io::Result<()> {
     let mut plain = Vec::new();
     table.write(&mut plain, page.layout.columns())?;

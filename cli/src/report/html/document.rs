@@ -1,8 +1,8 @@
-//! Data of the page: the findings as one value that is written as JSON.
+//! Data of the page: one value with all findings, which is written as JSON.
 //!
-//! Long tables are stored by column: one list for each figure of the sites, all of the same length. Figures are whole
-//! numbers in blocks, bytes and nanoseconds. JavaScript reads numbers as floating point and rounds those above 2^53;
-//! the page marks rounded figures.
+//! Long tables are stored by column: one list for each figure, all of the same length. Figures are whole numbers in
+//! blocks, bytes and nanoseconds. JavaScript reads numbers as floating point and rounds integers above 2^53; the page
+//! marks rounded figures.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,15 +25,15 @@ use crate::analysis::{
 };
 use heapledger::profile::{Profile, Site, Stacks, ThreadRow};
 
-/// Maximum number of columns of the timeline; a profile of the recorder has fewer intervals.
+/// Maximum number of columns of the timeline. A profile of the recorder has fewer intervals.
 const TIMELINE_COLUMNS: usize = 4_096;
-/// Maximum number of lines in the table of threads; one more line sums the other threads.
+/// Maximum number of lines in the table of threads. One more line sums the remaining threads.
 const THREAD_LINES: usize = 2_000;
 /// Maximum number of listed sizes of live blocks.
 const LIVE_SIZES: usize = 200;
 /// Maximum number of listed places with advice on reallocs.
 const ADVICE: usize = 20;
-/// Maximum number of listed changes of state; the list holds the newest ones.
+/// Maximum number of listed changes of the recording's state. The newest changes are listed.
 const CHANGES: usize = 500;
 
 /// All data of the page.
@@ -44,17 +44,17 @@ pub(super) struct Document {
     banner: Banner,
     certainties: Vec<CertaintyLine>,
     tiles: Vec<Tile>,
-    /// Findings: kind, the sentence with place and figure, and the site with the most bytes of the place.
+    /// Findings, each as its kind, its sentence, and the index of the largest site of its place in `sites`.
     findings: Vec<(&'static str, String, Option<usize>)>,
     timeline: Timeline,
     calls: Option<Calls>,
-    /// Note on missing call stacks or names; empty if none is missing.
+    /// Note on missing call stacks or names; empty if nothing is missing.
     calls_note: String,
     metrics: Vec<Metric>,
     sites: Sites,
-    /// Note on filtered sites; empty without filters.
+    /// Note on the sites that the filters leave out; empty without filters.
     sites_note: String,
-    /// Note on sampled stacks; empty if every block has a stack.
+    /// Note on sampling of stacks; empty if every block has a stack.
     sites_sampled: String,
     live: Live,
     live_cells: LiveCells,
@@ -65,14 +65,14 @@ pub(super) struct Document {
     sizes: Distribution,
     lifetimes: Distribution,
     reallocs: Vec<Fact>,
-    /// Places with the savings of a better initial capacity.
+    /// Places where a larger initial capacity would save reallocs, each with the savings.
     advice: Vec<(String, String)>,
     reallocs_certainty: CertaintyLine,
     laws: Vec<Law>,
     changes: Vec<(String, String)>,
 }
 
-/// Figure that the reader of the page can select for the flame graph and for the order of the table.
+/// Figure that the user of the page can select for the flame graph and for the order of the table.
 #[derive(Debug, Serialize)]
 struct Metric {
     key: &'static str,
@@ -87,18 +87,19 @@ struct Timeline {
     length_ns: u64,
     peak_at_ns: u64,
     peak_bytes: u64,
-    /// One list for each of [`TIMELINE_FIGURES`].
+    /// One list of values for each of [`TIMELINE_FIGURES`].
     #[serde(flatten)]
     figures: Columns,
-    /// Highest resident memory that was read in each step; 0 for a step without a reading.
+    /// Highest resident memory that was read in each column of the timeline, in bytes; 0 for a column without a
+    /// reading.
     resident_bytes: Vec<u64>,
-    /// Start, end and number of lost events of each loss window.
+    /// Periods with lost events: start and end in nanoseconds, and number of lost events.
     losses: Vec<(u64, u64, u64)>,
     resolution: String,
     certainty: Option<CertaintyLine>,
 }
 
-/// The name of a figure in the document, and the function that reads the figure.
+/// Name of a figure in the JSON, and the function that returns the figure.
 type NamedFigure<T> = (&'static str, fn(&T) -> u64);
 
 const TIMELINE_FIGURES: [NamedFigure<Column>; 9] = [
@@ -113,26 +114,27 @@ const TIMELINE_FIGURES: [NamedFigure<Column>; 9] = [
     ("lost", |column| column.lost),
 ];
 
-/// One list of figures for each key.
+/// Values of several figures: one list for each name of a figure.
 type Columns = BTreeMap<&'static str, Vec<u64>>;
 
-/// Sites of the page, one list for each figure. Each key of a [`Metric`] names one of the lists.
+/// Sites on the page, as one list for each figure. The key of a [`Metric`] is the name of one of these lists.
 #[derive(Debug, Default, Serialize)]
 struct Sites {
-    /// Node of the innermost frame of each site; empty without call stacks.
+    /// Index of the node of each site's innermost frame in the tree of calls; empty without call stacks.
     node: Vec<u32>,
-    /// One list for each of [`SITE_COLUMNS`].
+    /// One list of values for each of [`SITE_COLUMNS`].
     #[serde(flatten)]
     figures: Columns,
-    /// Estimated bytes of each site if stacks are sampled, and empty if they are not. An entry is `null` if the site
-    /// has no estimate. `estimated_error` holds one standard error for each entry.
+    /// Estimated bytes of each site, `null` if the site has no estimate. Empty unless stacks are sampled.
+    /// `estimated_error` has one standard error for each entry.
     estimated: Vec<Option<u64>>,
     estimated_error: Vec<Option<u64>>,
-    /// Birth of the oldest live block, in nanoseconds since the start; `null` if no live block of the site is listed.
+    /// Allocation time of the oldest live block of each site, in nanoseconds since the start; `null` if the site has no
+    /// live block in the list of the profile.
     oldest_ns: Vec<Option<u64>>,
-    /// Number of the innermost scope of each site, from 1; 0 outside scopes.
+    /// Number of the innermost scope of each site, from 1; 0 outside all scopes.
     scope: Vec<u32>,
-    /// 1 for each site that a suppression matches, else 0; the live figures exclude the matched sites.
+    /// 1 for each site that a suppression matches, else 0. The page leaves matched sites out of its live figures.
     suppressed: Vec<u8>,
 }
 
@@ -154,7 +156,7 @@ const SITE_COLUMNS: [NamedFigure<Site>; 15] = [
     ("longest_chain", |site| site.reallocs.longest_chain),
 ];
 
-/// Returns one list for each of `columns`, with an entry for each of `rows`.
+/// Returns the list of values of each figure in `columns`, with one value for each of `rows`.
 fn columns<'a, T: 'a>(columns: &[NamedFigure<T>], rows: impl Iterator<Item = &'a T> + Clone) -> Columns {
     columns.iter().map(|(key, figure)| (*key, rows.clone().map(figure).collect())).collect()
 }
@@ -163,18 +165,18 @@ fn columns<'a, T: 'a>(columns: &[NamedFigure<T>], rows: impl Iterator<Item = &'a
 struct Live {
     blocks: u64,
     bytes: u64,
-    /// Groups of live blocks of one size: size, blocks, bytes, birth of the oldest block.
+    /// Groups of live blocks of the same size: size, number of blocks, bytes, allocation time of the oldest block.
     groups: Vec<(u64, u64, u64, u64)>,
     other_blocks: u64,
     other_bytes: u64,
-    /// Suppressions with the blocks that each one matched: pattern, blocks, bytes.
+    /// Suppressions with the live blocks that they match: pattern, number of blocks, bytes.
     suppressed: Vec<(String, u64, u64)>,
     certainty: CertaintyLine,
 }
 
 #[derive(Debug, Serialize)]
 struct Thread {
-    /// Number of the row in the profile; `None` for a sum of threads.
+    /// Index of the thread in the profile; `None` for a sum of threads.
     row: Option<u32>,
     name: String,
     os_id: String,
@@ -197,7 +199,7 @@ struct Threads {
     certainty: CertaintyLine,
 }
 
-/// Blocks that one thread allocated and another thread freed.
+/// Blocks that one particular thread allocated and another particular thread freed.
 #[derive(Debug, Serialize)]
 struct Crossing {
     allocated_by: String,
@@ -208,7 +210,7 @@ struct Crossing {
 
 #[derive(Debug, Serialize)]
 struct Distribution {
-    /// Ranges of the distribution: lower end, upper end, blocks.
+    /// Rows of the histogram: smallest value, largest value, number of blocks.
     rows: Vec<(String, String, u64)>,
     blocks: u64,
     summary: String,
@@ -328,7 +330,7 @@ fn metrics(verdict: &Verification) -> Vec<Metric> {
     ]
 }
 
-/// Sites that pass the filters.
+/// Sites that pass the filters of the view.
 struct Chosen<'a> {
     sites: Vec<&'a Site>,
     suppressed: Vec<u8>,
@@ -407,7 +409,7 @@ fn sites_sampled(profile: &Profile) -> String {
     )
 }
 
-/// Column of a figure that some sites lack; the entry of such a site is `None`.
+/// Values of a figure that some sites lack; `None` for such a site.
 type Optional = Vec<Option<u64>>;
 
 fn estimated(profile: &Profile, chosen: &Chosen<'_>) -> (Optional, Optional) {
@@ -437,7 +439,7 @@ fn timeline(profile: &Profile, found: TimelineFinding, certainty: CertaintyLine)
     }
 }
 
-/// Returns the highest resident memory that was read in a step.
+/// Returns the highest resident memory that was read in a column of the timeline, in bytes.
 fn resident_in(profile: &Profile, column: &Column) -> u64 {
     let interval_ns = profile.timeline.interval_ns.max(1);
     let (first, count) = (column.start_ns / interval_ns, column.length_ns / interval_ns);

@@ -1,7 +1,7 @@
-//! Parts of the page that are sentences: the quality banner, the key figures at the top, the laws and the
-//! certainties.
+//! Parts of the page that are sentences and single figures: the quality banner, the key figures at the top, the
+//! conservation laws and the certainties.
 //!
-//! The page uses the sentences of the text report: certainties from [`certainty_text`], warnings from
+//! The page has the same sentences as the text report: certainties come from [`certainty_text`], warnings from
 //! [`mod@warnings`](super::super::warnings).
 
 use serde::Serialize;
@@ -30,14 +30,14 @@ pub(super) struct CertaintyLine {
     text: String,
 }
 
-/// Named value.
+/// Value with a name.
 #[derive(Debug, Serialize)]
 pub(super) struct Fact {
     label: &'static str,
     value: String,
 }
 
-/// Figure at the top of the page.
+/// Key figure at the top of the page, with its certainty.
 #[derive(Debug, Serialize)]
 pub(super) struct Tile {
     label: &'static str,
@@ -46,17 +46,17 @@ pub(super) struct Tile {
     certainty: CertaintyLine,
 }
 
-/// Quality banner of the page.
+/// Banner at the top of the page that shows the quality of the data.
 #[derive(Debug, Serialize)]
 pub(super) struct Banner {
-    /// Tone of the banner: `good`, `note` or `bad`.
+    /// Tone that selects the colour of the banner: `good`, `note` or `bad`.
     tone: &'static str,
     /// Completeness, or the reason why the completeness is unknown.
     headline: String,
     sentence: String,
-    /// Estimates from samples, with their standard errors; empty if the profile has no estimates.
+    /// Estimates from samples, with one standard error each; empty if the profile has no estimates.
     samples: Vec<Fact>,
-    /// Lost events by reason.
+    /// Number of lost events, by reason.
     lost: Vec<(&'static str, String)>,
     facts: Vec<Fact>,
     warnings: Vec<Warning>,
@@ -114,7 +114,7 @@ pub(super) fn banner(profile: &Profile, origin: &Origin, verdict: &Verification)
     }
 }
 
-/// Returns the sentence that explains the completeness.
+/// Returns the sentence below the completeness, which says what is missing.
 fn sentence(profile: &Profile, origin: &Origin) -> String {
     let quality = &profile.quality;
     let (lost, left_out, waiting) = (quality.lost.total(), quality.sampled_out, quality.in_flight);
@@ -138,7 +138,7 @@ fn sentence(profile: &Profile, origin: &Origin) -> String {
     }
 }
 
-/// Returns the estimates from samples. The page also shows the exact sums, so a reader can compare both.
+/// Returns the estimates from samples. The page also shows the exact sums, for comparison.
 fn samples(profile: &Profile) -> Vec<Fact> {
     let Some(estimates) = &profile.estimates else { return Vec::new() };
     let labels = ["sampled", "allocated, by the samples", "live, by the samples"];
@@ -257,7 +257,7 @@ pub(super) fn tiles(profile: &Profile, verdict: &Verification) -> Vec<Tile> {
     ]
 }
 
-/// Returns the sums for the section on reallocs.
+/// Returns the sums of the reallocs of all sites, for the section on reallocs.
 pub(super) fn realloc_facts(profile: &Profile) -> Vec<Fact> {
     let found = reallocs_of(profile);
     let all = &found.all;
@@ -284,7 +284,7 @@ pub(super) fn laws(verdict: &Verification) -> Vec<Law> {
     .collect()
 }
 
-/// Whether the certainty of a group of figures is `Unknown`.
+/// Whether the certainty of a group of figures is [`Grade::Unknown`].
 pub(super) fn is_unknown(verdict: &Verification, figure: FigureGroup) -> bool {
     verdict.certainty(figure).grade == Grade::Unknown
 }

@@ -1,27 +1,28 @@
-//! Report as a page for a browser: one file that needs no network.
+//! Report as a page for a browser, in one file that needs no network.
 //!
 //! ```text
 //!  profile ─► analysis ─► document (findings as plain structs) ─► JSON ┐
 //!  page/*.css, page/*.js, vendor/ ─────────────── joined as they are ──┴─► one HTML file
 //! ```
 //!
-//! `document` holds the data of the page: the findings of `analysis` with their certainty, as sentences wherever the
-//! text report has sentences. `tree` packs the call stacks. The scripts display the data. They compute only values
-//! that depend on the reader's actions: sums over a selected span, the flame graph of a metric, the order of a table.
+//! `document` has the data of the page: the findings of `analysis` with their certainty, as sentences where the text
+//! report has sentences. `tree` packs the call stacks. The scripts display the data. They compute only values that
+//! depend on the user's input: sums over a selected period, the flame graph of a metric, the order of a table.
 //!
-//! **No name can become markup.** The page stores the JSON in a `<script type="application/json">`, and writes every
-//! `<`, `>` and `&` of a text as an escape such as `\u003c`, so that no text can end the element. The scripts insert
-//! texts into the page through `textContent` only. A content security policy allows the scripts and styles of the
-//! page by their hashes, and forbids everything else, including requests.
+//! **No name can become markup.** The page stores the JSON in a `<script type="application/json">`. Every `<`, `>` and
+//! `&` of a text is written as an escape such as `\u003c`, so no text can end the script element. The scripts insert
+//! texts into the page only through `textContent`. A content security policy allows the scripts and styles of the page
+//! by their hashes. The policy forbids everything else, including requests.
 //!
-//! **Libraries.** uPlot draws the timeline (`vendor/`, MIT). The scripts of this package draw the flame graph on a
-//! canvas. The maintained library, d3-flame-graph 5.0, is too slow: it creates a DOM element for every rectangle
-//! (118,000 for 1,000 stacks of 40 frames, 2.2 s) and walks the whole tree on each zoom (1.0 s for 10,000 stacks);
-//! 100,000 stacks took more than three minutes. That library also has no keyboard control. On each change, the canvas
-//! version searches from the top of the tree for rectangles at least half a pixel wide, and draws only those: 160 ms
-//! for 100,000 stacks of 40 frames, a page of 25 MB that is shown after 2 s (measured by `tests/html/shown.rs`).
+//! **Libraries.** uPlot draws the timeline (`vendor/`, MIT). Scripts of this package draw the flame graph on a canvas,
+//! because the maintained library, d3-flame-graph 5.0, is too slow and has no keyboard control. It creates a DOM
+//! element for every rectangle (118,000 for 1,000 stacks of 40 frames, 2.2 s) and walks the whole tree on each zoom
+//! (1.0 s for 10,000 stacks); 100,000 stacks took more than three minutes. On each change, the canvas version searches
+//! from the top of the tree for rectangles at least half a pixel wide, and draws only those. This takes 160 ms for
+//! 100,000 stacks of 40 frames, a page of 25 MB that is shown after 2 s (measured by `tests/html/shown.rs`).
 //!
-//! The scripts share one scope: each file defines one object, and the page joins the files in the order of `SCRIPTS`.
+//! The scripts share one JavaScript scope. Each file defines one object, and the page joins the files in the order of
+//! `SCRIPTS`.
 
 mod document;
 mod key_figures;
@@ -59,10 +60,10 @@ const SCRIPTS: [&str; 13] = [
     include_str!("page/main.js"),
 ];
 
-/// Skeleton of the page.
+/// Body of the page, without data.
 const BODY: &str = include_str!("page/body.html");
 
-/// Writes the page of `profile`. `origin` describes the file of the profile; pass `&Origin::default()` for a live
+/// Writes the page of `profile`. `origin` describes the file of the profile; pass `&Origin::default()` for a running
 /// process.
 ///
 /// # Errors
@@ -72,8 +73,8 @@ pub fn write_page(profile: &Profile, origin: &Origin, out: &mut impl Write) -> i
     write_page_with(profile, origin, &Detail::default(), out)
 }
 
-/// Writes the page as [`write_page`] does, with the stack filters and suppressions of `detail`. The page ignores the
-/// ranking and the number of places in `detail`: its reader chooses both.
+/// Writes the page as [`write_page`] does, with the filters of stacks and the suppressions of `detail`. Ignores the
+/// ranking and the number of places in `detail`, because the user of the page selects these.
 ///
 /// # Errors
 ///
@@ -106,12 +107,13 @@ pub fn write_page_with(
     write!(out, "</script>\n<script>{script}</script>\n</body>\n</html>\n")
 }
 
-/// Returns the hash of a script or style, in the syntax of the content security policy.
+/// Returns the hash of a script or style, as the content security policy states it.
 fn source_hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text.as_bytes())))
 }
 
-/// Writer that makes JSON safe inside a script element: escapes `<`, `>` and `&`, which occur in JSON strings only.
+/// Writer that makes JSON safe inside a script element: it escapes `<`, `>` and `&`, which occur only within JSON
+/// strings.
 struct InScript<W> {
     out: W,
 }

@@ -1,7 +1,8 @@
-//! Data for the selections of the page: a span of time, a thread, a scope.
+//! Data for the selections on the page: a period, a thread, a scope.
 //!
-//! A site has no figures by time or by thread. Only live blocks have a time of birth and a thread. So a span or a
-//! thread selects live blocks: a *cell* sums the live blocks of one site, one step of the timeline and one thread.
+//! Figures of a site are not recorded by time or by thread; only live blocks have an allocation time and a thread. So
+//! selecting a period or a thread selects live blocks. A *cell* is the sum of the live blocks of one site, one step of
+//! the timeline and one thread. A step is one column of the timeline, or several joined.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,28 +14,28 @@ use crate::analysis::course::{Course, courses as courses_of};
 use crate::analysis::{Column, SiteBook, lists_all_live_blocks, scopes as scopes_of};
 use heapledger::profile::{Profile, Site};
 
-/// Maximum number of cells. Above it, steps of the timeline are joined.
+/// Maximum number of cells. With more cells, neighbouring steps of the timeline are joined.
 const CELLS: usize = 60_000;
-/// Maximum number of listed scopes.
+/// Maximum number of scopes on the page.
 const SCOPES: usize = 2_000;
 
-/// Live blocks by site, step of the timeline and thread, one list for each property.
+/// Cells with live blocks, as one list for each property of a cell.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct LiveCells {
     site: Vec<u32>,
-    /// First step of the timeline in which the blocks of the cell were allocated.
+    /// First column of the timeline in which the blocks of the cell were allocated.
     step: Vec<u32>,
-    /// Row of the thread that allocated the blocks.
+    /// Index of the thread that allocated the blocks.
     thread: Vec<u32>,
     blocks: Vec<u64>,
     bytes: Vec<u64>,
-    /// Number of steps in a cell.
+    /// Number of columns of the timeline that are joined in a step.
     steps_each: u32,
-    /// Whether every live block is in a cell.
+    /// Whether the cells contain all live blocks of the process.
     is_complete: bool,
 }
 
-/// Sums the live blocks of `sites` by step of the timeline and thread.
+/// Sums the live blocks of `sites` by site, step of the timeline and thread.
 pub(super) fn live_cells(profile: &Profile, sites: &[&Site], columns: &[Column]) -> LiveCells {
     let site_of: HashMap<u32, u32> = sites.iter().zip(0..).map(|(site, at)| (site.stack, at)).collect();
     let mut sums: BTreeMap<(u32, u32, u32), (u64, u64)> = BTreeMap::new();
@@ -70,10 +71,10 @@ pub(super) fn live_cells(profile: &Profile, sites: &[&Site], columns: &[Column])
 const COURSES: usize = 300;
 const COURSE_VALUES: usize = 96;
 
-/// Live bytes over time of one place.
+/// Live bytes of one place over time. A place is a line of a [`SiteBook`].
 #[derive(Debug, Serialize)]
 pub(super) struct CourseRow {
-    /// Site of the place with the most bytes.
+    /// Index of the site that represents the place: its site with the most bytes.
     site: usize,
     kind: &'static str,
     first_interval: u32,
@@ -84,7 +85,7 @@ pub(super) struct CourseRow {
     steps: u32,
 }
 
-/// Returns the courses of the places of `book`.
+/// Returns the courses of the places of `book`, at most [`COURSES`].
 pub(super) fn courses(profile: &Profile, book: &SiteBook, sites: &[&Site]) -> Vec<CourseRow> {
     let row = |course: Course| {
         let stack = book.lines[course.line].account.stack;
@@ -103,7 +104,7 @@ pub(super) fn courses(profile: &Profile, book: &SiteBook, sites: &[&Site]) -> Ve
     courses_of(profile, book).into_iter().take(COURSES).filter_map(row).collect()
 }
 
-/// Scope of the page.
+/// Scope on the page.
 #[derive(Debug, Serialize)]
 pub(super) struct ScopeRow {
     number: u32,
@@ -119,7 +120,7 @@ pub(super) struct ScopeRow {
     threads: u32,
 }
 
-/// Returns the scopes as a tree: each scope comes behind the scope in which it is nested.
+/// Returns the scopes as a tree in depth-first order: a scope is followed by the scopes nested in it.
 pub(super) fn scopes(profile: &Profile) -> Vec<ScopeRow> {
     let row = |line: crate::analysis::ScopeLine| ScopeRow {
         number: line.number,
@@ -137,7 +138,7 @@ pub(super) fn scopes(profile: &Profile) -> Vec<ScopeRow> {
     scopes_of(profile, SCOPES).lines.into_iter().map(row).collect()
 }
 
-/// Lines of a source file.
+/// Extract of a source file.
 #[derive(Debug, Serialize)]
 pub(super) struct Source {
     file: String,
@@ -146,7 +147,7 @@ pub(super) struct Source {
     newer: bool,
 }
 
-/// Returns the source lines as texts for the page.
+/// Returns the extracts of source files, with their texts escaped for the page.
 pub(super) fn sources(extracts: &[SourceExtract]) -> Vec<Source> {
     let source = |extract: &SourceExtract| Source {
         file: escaped(&extract.file),

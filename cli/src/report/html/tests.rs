@@ -7,7 +7,7 @@ fn page(profile: &Profile) -> String {
     String::from_utf8(out).expect("text")
 }
 
-/// Returns the data of the page, read back from its HTML.
+/// Returns the JSON data of the page, read back from its HTML.
 fn document(profile: &Profile) -> serde_json::Value {
     let page = page(profile);
     let start = "<script type=\"application/json\" id=\"document\">";

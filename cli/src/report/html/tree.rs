@@ -1,9 +1,9 @@
 //! Packed call stacks: a table of texts, a table of frames, and one tree of calls.
 //!
-//! Stacks share their outer frames, so the stacks form one tree: the root leads to `main` and the starts of threads,
-//! and the leaves are the functions that allocate. A *node* is a frame below its callers. Nodes are numbered in
-//! preorder, so a parent has a lower number than its children, and a subtree is a range of numbers. A node is stored
-//! as the distance to its parent, mostly 1, and the number of its frame. 100,000 stacks of 40 frames take some
+//! Stacks share their outer frames, so all stacks form one tree: below the root are `main` and the start functions of
+//! threads, and the leaves are the functions that allocate. A *node* is a frame below its callers. Nodes are numbered
+//! in preorder, so a parent has a lower number than its children, and a subtree is a range of numbers. For a node, only
+//! the distance to its parent (mostly 1) and the number of its frame are stored. 100,000 stacks of 40 frames take some
 //! megabytes instead of hundreds.
 
 use std::collections::HashMap;
@@ -17,42 +17,42 @@ use crate::analysis::{CodeOwner, CodeOwners};
 use crate::analysis::{Frame, StackReader};
 use heapledger::profile::{Profile, scope_of_address};
 
-/// Maximum number of frames kept of one stack; a deeper stack loses its outermost frames.
+/// Maximum number of frames of a stack that are kept. Of a deeper stack, the outermost frames are dropped.
 const DEEPEST: usize = 512;
 
-/// Name of the node that replaces the dropped outermost frames of a stack.
+/// Name of the node that replaces dropped outermost frames.
 const LEFT_OUT: &str = "(outer frames left out)";
 
-/// Name of the outermost node of a stack whose walk ended early.
+/// Name of the outermost node of a stack that is incomplete because the walk ended early.
 const CUT_SHORT: &str = "(stack ends early)";
 
-/// Name of the node of blocks without a stack.
+/// Name of the node for blocks without a stack.
 pub(super) const NO_STACK: &str = "(no stack)";
 
-/// Packed call stacks.
+/// Packed call stacks of the page.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Calls {
     /// Texts of the page, each stored once.
     strings: Vec<String>,
     /// Name of each frame, as an index into `strings`.
     names: Vec<u32>,
-    /// Name of each frame without the arguments of generics, as an index into `strings`.
+    /// Name of each frame without generic arguments, as an index into `strings`.
     shorts: Vec<u32>,
     /// File of each frame, as an index into `strings`.
     files: Vec<u32>,
     /// Line of each frame; 0 if the line is unknown.
     lines: Vec<u32>,
-    /// Kind of each frame: 0 for a function of the program, 1 for a library function, 2 for a frame without a name, 3
-    /// for a marker that is no function, 4 for a function of a dependency, 5 for a scope.
+    /// Kind of each frame: 0 for a function of the program, 1 for a function of the standard library, 2 for a frame
+    /// without a name, 3 for a marker such as [`NO_STACK`], 4 for a function of a dependency, 5 for a scope.
     kinds: Vec<u8>,
-    /// Distance from each node to its parent. Node 0 is the root, and has no frame.
+    /// Distance from the number of each node to that of its parent. Node 0 is the root, which has no frame.
     up: Vec<u32>,
-    /// Number of the frame of each node.
+    /// Index of the frame of each node in the table of frames.
     frames: Vec<u32>,
-    /// Node of the innermost frame of each packed stack.
+    /// Node of the innermost frame of each packed stack, in the order in which the stacks were packed.
     #[serde(skip)]
     pub(super) ends: Vec<u32>,
-    /// Whether any frame has a name.
+    /// Whether at least one frame has a name.
     #[serde(skip)]
     pub(super) named: bool,
 }
@@ -65,7 +65,7 @@ struct FrameEntry {
     kind: u8,
 }
 
-/// Node before the preorder numbering.
+/// Node of the tree while it is built, before nodes are numbered in preorder.
 struct Node {
     frame: u32,
     children: Vec<u32>,
@@ -77,15 +77,16 @@ struct Packer<'a> {
     owners: CodeOwners,
     strings: Interner<String>,
     frames: Interner<FrameEntry>,
-    /// Maps function, file, line and address of each frame seen so far to its number, so that each frame is formatted
-    /// once.
+    /// Maps function, file, line and address of each frame to its number in the table of frames, so that each frame is
+    /// formatted only once.
     met: HashMap<(&'a str, &'a str, u32, u64), u32>,
-    /// Parent and frame of each node except the root.
+    /// Parent and frame of each node except the root. The number of an edge, plus 1, is the number of the node below
+    /// it.
     edges: Interner<(u32, u32)>,
     nodes: Vec<Node>,
 }
 
-/// Packs the given stacks of `profile`, in the given order; the crates `own` count as the program's.
+/// Packs the given stacks of `profile` in the given order. The crates named in `own` count as part of the program.
 pub(super) fn pack(profile: &Profile, own: &[String], stacks: impl Iterator<Item = u32>) -> Calls {
     let mut packer = Packer {
         calls: Calls::default(),
@@ -132,7 +133,7 @@ impl<'a> Packer<'a> {
     }
 
     fn known(&mut self, frame: &Frame<'a>) -> u32 {
-        // The address is part of the key only for frames without a name.
+        // The address identifies a frame only if the frame has no name.
         let address = if frame.function.is_empty() { frame.address } else { 0 };
         let key = (frame.function, frame.file, frame.line, address);
         if let Some(number) = self.met.get(&key) {
@@ -156,7 +157,7 @@ impl<'a> Packer<'a> {
         node
     }
 
-    /// Numbers the nodes in preorder, and returns the packed stacks.
+    /// Numbers the nodes in preorder and returns the packed stacks.
     fn finish(mut self, ends: Vec<u32>) -> Calls {
         let mut numbers = vec![0u32; self.nodes.len()];
         let mut waiting = vec![(0u32, 0u32)];
@@ -203,7 +204,8 @@ fn entry(frame: &Frame<'_>, owners: &CodeOwners) -> FrameEntry {
     FrameEntry { name: escaped(&frame.display_name()), file: escaped(frame.file), line: frame.line, kind }
 }
 
-/// Returns the name of an unnamed frame: its object with the offset in it, or the address if the object is unknown.
+/// Returns the name to show for a frame without a name: its object with the offset in it, or the address if the object
+/// is unknown.
 fn place(frame: &Frame<'_>) -> String {
     let Some(module) = frame.module else { return format!("{:#x}", frame.address) };
     let file = module.path.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -216,7 +218,7 @@ mod tests {
     use crate::analysis::sample;
     use heapledger::profile::{Stack, SymbolFrame};
 
-    /// Returns the names on the path from the root to a node, read as the page reads them.
+    /// Returns the names on the path from the root to a node, decoded as the page does.
     fn path(calls: &Calls, mut node: u32) -> Vec<&str> {
         let mut names = Vec::new();
         while node != 0 {

@@ -1,4 +1,4 @@
-//! First section: the completeness of the data, and the findings.
+//! First section: the completeness of the data, then the findings.
 
 use std::io;
 
@@ -33,10 +33,10 @@ pub(in super::super) fn findings(page: &mut TextPage<'_>, subject: &Subject<'_>)
     resident(profile).map_or(Ok(()), |text| page.fact("resident", &text))
 }
 
-/// Writes the findings on places.
+/// Writes the findings on places (lines of a [`SiteBook`]).
 fn places(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let profile = subject.profile;
-    // Findings name places. If the table sums by scope or by thread, the places are summed here.
+    // Findings name places. If the report sums by scope or by thread, the sites are summed by place here.
     let group = subject.detail.view.group;
     let of_places = (!group.is_place())
         .then(|| site_book(profile, &View { group: GroupBy::Line, ..subject.detail.view.clone() }));
@@ -55,7 +55,7 @@ fn places(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the reason why no block has a call stack. Names the environment variable only if nobody asked for stacks.
+/// Returns why no block has a call stack. Suggests the environment variable if only the settings turned stacks off.
 fn without_stacks(profile: &Profile) -> String {
     let figures = &profile.stack_figures;
     match (figures.walker.as_str(), figures.why.as_str()) {
@@ -67,8 +67,8 @@ fn without_stacks(profile: &Profile) -> String {
     }
 }
 
-/// Returns the sentence on the largest part of the resident memory, with advice; `None` if that part is the program's
-/// live blocks.
+/// Returns the sentence on the largest part of the resident memory, with advice. Returns `None` if there is no advice:
+/// the part is the program's live blocks, is untouched, or is unknown.
 pub(in super::super) fn resident(profile: &Profile) -> Option<String> {
     let found = memory_of(profile)?;
     let part = found.part(found.most?)?;
@@ -93,7 +93,7 @@ pub(in super::super) fn resident(profile: &Profile) -> Option<String> {
     ))
 }
 
-/// Returns the completeness of a profile in one sentence. Also returns whether nothing is missing.
+/// Returns the sentence on the completeness of a profile, and whether the profile is complete.
 pub(in super::super) fn completeness(profile: &Profile, is_whole: bool) -> (String, bool) {
     let quality = &profile.quality;
     if !quality.installed {
@@ -121,7 +121,7 @@ pub(in super::super) fn completeness(profile: &Profile, is_whole: bool) -> (Stri
     (text, lost == 0 && quality.sampled_out == 0 && is_whole)
 }
 
-/// Returns the clause on the growth of a place that is listed for its size.
+/// Returns the end of the sentence on a large place, which says how its live bytes grew.
 fn grew(course: Option<CourseKind>) -> &'static str {
     match course {
         Some(CourseKind::KeepsGrowing) => ", and kept growing",
@@ -131,7 +131,7 @@ fn grew(course: Option<CourseKind>) -> &'static str {
     }
 }
 
-/// Returns the name of a finding, and the sentence with its place, its figure and the advice.
+/// Returns the name of a finding, and its sentence with place, figure and advice.
 pub(in super::super) fn sentence(
     profile: &Profile,
     book: &SiteBook,

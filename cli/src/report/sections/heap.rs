@@ -34,7 +34,7 @@ pub(in super::super) fn totals(page: &mut TextPage<'_>, subject: &Subject<'_>) -
     named_certainty(page, subject, "live bytes", FigureGroup::LiveBytes)
 }
 
-/// Writes the estimates from samples, which a reader can compare with the exact sums of the section.
+/// Writes the estimates from samples, for comparison with the exact sums of the section.
 fn sampled(page: &mut TextPage<'_>, estimates: &Estimates) -> io::Result<()> {
     let within = if page.layout.unicode { "\u{b1}" } else { "+/-" };
     let [taken, allocated, live] = samples(estimates, within);
@@ -43,8 +43,8 @@ fn sampled(page: &mut TextPage<'_>, estimates: &Estimates) -> io::Result<()> {
     page.fact("  live", &live)
 }
 
-/// Returns three texts: the number of samples, the estimate of allocated blocks, and the estimate of live blocks.
-/// Each estimate ends with `within` and one standard error.
+/// Returns three texts: the number of samples, the estimate of allocated blocks, and the estimate of live blocks. In
+/// each estimate, `within` separates the value from one standard error.
 pub(in super::super) fn samples(estimates: &Estimates, within: &str) -> [String; 3] {
     let whole = |value: f64| value.round().max(0.0) as u64;
     let line = |blocks: &Estimate, size: &Estimate| {
@@ -67,7 +67,7 @@ pub(in super::super) fn samples(estimates: &Estimates, within: &str) -> [String;
     ]
 }
 
-/// Writes the totals of a process, without details.
+/// Writes the totals of the process in the short form.
 pub(in super::super) fn overview(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = summary(subject.profile);
     let totals = &found.totals;
@@ -141,7 +141,7 @@ pub(in super::super) fn reallocs(page: &mut TextPage<'_>, subject: &Subject<'_>)
 /// Maximum number of listed places with advice on reallocs.
 const GROWING: usize = 5;
 
-/// Writes the places where a larger initial capacity would save reallocs.
+/// Writes the places (lines of `book`) where a larger initial capacity would save reallocs.
 fn growing(page: &mut TextPage<'_>, book: &SiteBook) -> io::Result<()> {
     for (here, saved) in advice(book, GROWING, page.layout.columns()) {
         page.fact("advice", &format!("{here}: {saved}"))?;
@@ -149,8 +149,8 @@ fn growing(page: &mut TextPage<'_>, book: &SiteBook) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns up to `limit` places where a larger initial capacity would save reallocs, with the savings. The text of a
-/// place has up to `width` characters.
+/// Returns up to `limit` places where a larger initial capacity would save reallocs: for each, its name in up to
+/// `width` characters, and the savings.
 pub(in super::super) fn advice(book: &SiteBook, limit: usize, width: usize) -> Vec<(String, String)> {
     let of = |place: Growth| {
         let line = &book.lines[place.line];
@@ -160,7 +160,7 @@ pub(in super::super) fn advice(book: &SiteBook, limit: usize, width: usize) -> V
     growth(book, limit).into_iter().map(of).collect()
 }
 
-/// Returns the sentence on the reallocs that a larger first capacity saves.
+/// Returns the sentence on the reallocs at a place and the capacity that would save them.
 pub(super) fn savings(place: &Growth) -> String {
     let copied = bytes(place.copied_bytes);
     let reallocs = counted(place.reallocs, "realloc", "reallocs");

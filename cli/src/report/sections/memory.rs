@@ -1,4 +1,4 @@
-//! The parts of the resident memory, and its course over time.
+//! Section on the resident memory of the process: its maximum over time, and its parts at the end.
 
 use std::io;
 
@@ -33,7 +33,7 @@ pub(in super::super) fn memory(page: &mut TextPage<'_>, subject: &Subject<'_>) -
     Ok(())
 }
 
-/// Returns the sentence with the resident memory, the part that has most of it, and the missing figures.
+/// Returns the sentence on the resident memory, with its largest part and the missing figures.
 pub(in super::super) fn sentence(found: &MemoryFinding) -> String {
     let resident = bytes(found.resident_bytes);
     let most = found.most.and_then(|kind| found.part(kind));

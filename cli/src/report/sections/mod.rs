@@ -1,5 +1,5 @@
-//! Sections of the report, by kind: [`quality`], facts about the [`heap`], [`tables`], [`sites`], the [`timeline`],
-//! and [`tracked`] pointers. Every section reads the same [`Subject`](subject::Subject).
+//! Sections of the report: [`findings`], [`quality`], facts about the [`heap`], [`memory`], [`tables`], [`sites`],
+//! [`scopes`], the [`timeline`], and [`tracked`] pointers. All sections read the same [`Subject`](subject::Subject).
 
 pub(super) mod findings;
 pub(super) mod heap;

@@ -1,5 +1,5 @@
-//! Display of a place in the program: the first function outside the standard library, the library functions that it
-//! calls, and its callers.
+//! Text of a call path: the function that a report names as its place (see [`place_in`]), the library functions that
+//! this function calls, and its callers.
 
 use std::io;
 
@@ -10,14 +10,14 @@ use super::super::units::count;
 use crate::analysis::paths::{Function, GroupBy, PathStep, place_in};
 use crate::analysis::{SiteBook, without_repetition};
 
-/// Maximum number of callers that are shown; one line counts the others.
+/// Maximum number of shown callers. One more line counts the remaining callers.
 const CALLERS: usize = 5;
-/// Number of spaces before a place.
+/// Number of spaces before the text of a place.
 pub(super) const INDENT: usize = 7;
-/// Maximum number of components shown of a file path, including the file name.
+/// Maximum number of components of a file path that are shown, including the file name.
 const FOLDERS: usize = 3;
 
-/// Returns a function with its file and line; cuts the function name if the text exceeds `width` characters.
+/// Returns a function with its file and line. Cuts the function name if the text exceeds `width` characters.
 pub(super) fn place(function: Option<&Function>, line: u32, width: usize) -> String {
     let Some(function) = function else { return "(no stack)".into() };
     let file = file_and_line(&function.file, line);
@@ -29,7 +29,7 @@ pub(super) fn place(function: Option<&Function>, line: u32, width: usize) -> Str
     format!("{} ({file})", cut(&name, room.max(16)))
 }
 
-/// Returns the last components of a file path, and the line.
+/// Returns the last [`FOLDERS`] components of a file path, with the line.
 fn file_and_line(file: &str, line: u32) -> String {
     if file.is_empty() {
         return String::new();
@@ -39,7 +39,7 @@ fn file_and_line(file: &str, line: u32) -> String {
     if line > 0 { format!("{short}:{line}") } else { short }
 }
 
-/// Returns the last two components of a function's name.
+/// Returns the last two components of a function's name: `Vec::push` of `alloc::vec::Vec::push`.
 fn last_names(name: &str) -> String {
     let mut starts = Vec::new();
     let (mut depth, bytes) = (0i32, name.as_bytes());
@@ -55,16 +55,16 @@ fn last_names(name: &str) -> String {
     kept.unwrap_or(name).to_owned()
 }
 
-/// Call path for display.
+/// Call path to be shown.
 pub(super) struct ShownPath<'a> {
     pub(super) functions: &'a [Function],
     pub(super) path: &'a [PathStep],
     pub(super) lines: &'a [u32],
-    /// Name of the scope or thread that is shown in place of the path; empty for a place.
+    /// Name of the scope or thread, if the line sums a scope or a thread; else empty.
     pub(super) label: &'a str,
 }
 
-/// Returns the place of a line of a book as text.
+/// Returns the text that names a line of a book: the place of its path, or its scope or thread.
 pub(in super::super) fn named(book: &SiteBook, line: usize, width: usize) -> String {
     let line = &book.lines[line];
     let label = &line.label;
@@ -73,7 +73,7 @@ pub(in super::super) fn named(book: &SiteBook, line: usize, width: usize) -> Str
 }
 
 impl ShownPath<'_> {
-    /// Returns the index in the path of the function to show.
+    /// Returns the index, in the path, of the function that names the place.
     fn first_own(&self) -> usize {
         place_in(self.path, self.functions)
     }
@@ -88,8 +88,8 @@ impl ShownPath<'_> {
         place(function, self.lines.get(index).copied().unwrap_or(0), width)
     }
 
-    /// Returns the place to show as text. `group` decides whether the text has the line, only the function, or only the
-    /// crate.
+    /// Returns the text that names the place: the function with its line, only the function, or only the crate, as
+    /// `group` says. For a scope or thread, its name.
     pub(super) fn place(&self, group: GroupBy, width: usize) -> String {
         let at = self.first_own();
         let function = self.path.get(at).and_then(|step| self.function(*step));
@@ -104,7 +104,7 @@ impl ShownPath<'_> {
         }
     }
 
-    /// Writes the place, and one line with the functions that it called and its callers.
+    /// Writes the place on one line, and the functions that it called and its callers on a second line.
     pub(super) fn write_short(&self, page: &mut TextPage<'_>, group: GroupBy, stacks: u64) -> io::Result<()> {
         let room = page.layout.columns() - INDENT;
         page.line(&format!("{:INDENT$}{}", "", self.place(group, room)))?;
@@ -123,7 +123,7 @@ impl ShownPath<'_> {
         if own > 0 {
             parts.push(format!("through {}", name(&(own - 1))));
         }
-        // A recursion is written once.
+        // Of a recursion, each function is written once.
         let callers: Vec<String> = (own + 1..self.path.len()).map(|index| name(&index)).collect();
         let mut callers = without_repetition(0..callers.len(), |a, b| callers[a] == callers[b])
             .into_iter()
@@ -140,7 +140,7 @@ impl ShownPath<'_> {
         page.toned_line(&format!("{:INDENT$}  {text}", ""), Tone::Faint)
     }
 
-    /// Writes the indented lines of the place.
+    /// Writes the place, and below it one indented line for each function that it called and for each caller.
     pub(super) fn write(&self, page: &mut TextPage<'_>, group: GroupBy) -> io::Result<()> {
         let room = page.layout.columns() - INDENT;
         let own = self.first_own();
@@ -163,7 +163,7 @@ impl ShownPath<'_> {
     }
 }
 
-/// Writes a table. Below the row with index *n*, writes the lines of `write(n)`.
+/// Writes a table of places. After row number n, from 0, calls `write(n)` for the lines below the row.
 pub(super) fn table_of_places(
     page: &mut TextPage<'_>,
     table: &Table,

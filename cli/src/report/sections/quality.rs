@@ -1,4 +1,4 @@
-//! Section on quality: completeness of the data, cost of recording, and advice.
+//! Section on the quality of the data: completeness, cost of recording, and warnings with advice.
 
 use std::io;
 
@@ -30,7 +30,7 @@ pub(in super::super) fn quality(page: &mut TextPage<'_>, subject: &Subject<'_>) 
     let mut said = "";
     for warning in warnings(subject.profile, verdict, subject.origin) {
         page.note(&format!("Warning: {}", warning.seen), 2, Tone::Bad)?;
-        // Consecutive warnings with the same consequence write the consequence once.
+        // Consecutive warnings often have the same consequence, which is then written only once.
         if warning.matters != said {
             said = warning.matters;
             page.note(said, 4, Tone::Plain)?;
@@ -198,7 +198,7 @@ fn clock(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     page.fact("mode", settings.mode.name())
 }
 
-/// Writes the method and the counters of stack walks; writes nothing if no stacks were taken.
+/// Writes how stacks were walked, and the counters of the walks. Writes nothing if no stacks were taken.
 fn stacks(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let figures = &subject.profile.stack_figures;
     if *figures == StackFigures::default() {

@@ -1,4 +1,4 @@
-//! Section on scopes: the blocks that each scope allocated, and the blocks outside all scopes.
+//! Section on scopes: the blocks allocated in each scope, and the blocks allocated outside all scopes.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use super::super::units::{bytes, count, counted};
 use super::subject::{Subject, certainty};
 use crate::analysis::{FigureGroup, scopes as scopes_of};
 
-/// Heading of the section, which exists only if the program has named scopes.
+/// Heading of the section. The section is left out if the program has no named scopes.
 pub(in super::super) const HEADING: &str = "Scopes";
 
 pub(in super::super) fn scopes(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {

@@ -1,4 +1,5 @@
-//! Sections on call stacks: ranked places, the call tree, and blocks that were not freed.
+//! Sections on call stacks: ranked places, the call tree, and blocks that were not freed. A place is a line of a
+//! [`SiteBook`].
 
 use std::collections::HashMap;
 use std::io;
@@ -18,13 +19,13 @@ use crate::analysis::{
 };
 use heapledger::profile::{Stacks, Symbols};
 
-/// Maximum number of shown notes on symbols; one line counts the others.
+/// Maximum number of shown notes on symbols. One more line counts the remaining notes.
 const NOTES: usize = 6;
-/// Maximum number of lines of a call tree, as a multiple of the number of listed places.
+/// Maximum number of lines of a call tree, divided by the number of listed places.
 const TREE_LINES: usize = 8;
-/// Divisor of the smallest shown share: the tree omits branches below 1 / TREE_SHARE of the root.
+/// Divisor of the root's figure. The tree omits branches with less than 1 / TREE_SHARE of it.
 const TREE_SHARE: u64 = 200;
-/// Maximum indentation of a tree, in characters.
+/// Maximum indentation of a call tree, in characters.
 const TREE_INDENT: usize = 40;
 
 /// Returns the name of the figure that ranks the places.
@@ -48,7 +49,7 @@ fn shown<'a>(book: &'a SiteBook, line: usize) -> ShownPath<'a> {
     ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines, label: &line.label }
 }
 
-/// Writes the places with the largest figures.
+/// Writes the section on the places with the largest figures.
 pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &SiteBook) -> io::Result<()> {
     let order = subject.detail.order;
     let ranking = book.ranking(order, subject.detail.top);
@@ -109,19 +110,20 @@ pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &Site
     certainty(page, subject, figures)
 }
 
-/// Returns the lines of the book whose live bytes rose to the end of the run, even if they were freed at the end.
+/// Returns the lines of the book whose live bytes rose through most of the run, whether or not they were freed at the
+/// end.
 fn growing(subject: &Subject<'_>, book: &SiteBook) -> HashMap<usize, CourseKind> {
     let is_growing = |kind| matches!(kind, CourseKind::KeepsGrowing | CourseKind::GivenBack);
     let courses = if book.group.is_place() { courses(subject.profile, book) } else { Vec::new() };
     courses.iter().filter(|course| is_growing(course.kind)).map(|course| (course.line, course.kind)).collect()
 }
 
-/// Divisor of the sum of the ranked figure. The first place counts as the only one if all other places together have at
-/// most 1 / REST_SHARE of the sum.
+/// Divisor of the sum of the ranked figure. The first place has nearly all if the other places together have at most 1
+/// / REST_SHARE of the sum.
 const REST_SHARE: u64 = 10;
 
-/// If nearly the whole figure belongs to one place, and the place calls another crate, writes which flag shows the
-/// places in that crate.
+/// Writes advice if one place has nearly the whole figure and calls another crate: which flag shows the places in that
+/// crate.
 fn one_crate(page: &mut TextPage<'_>, book: &SiteBook, ranking: &Ranking) -> io::Result<()> {
     let Some(line) = ranking.rows.first().map(|row| &book.lines[*row]) else { return Ok(()) };
     let value = ranking.order.value(&line.account);
@@ -146,8 +148,8 @@ fn one_crate(page: &mut TextPage<'_>, book: &SiteBook, ranking: &Ranking) -> io:
     }
 }
 
-/// Writes the estimated bytes of each ranked place if stacks were sampled. The figures of the ranking cover only the
-/// sampled blocks.
+/// Writes the estimated bytes of each ranked place, if stacks were sampled: the figures in the table then contain only
+/// the blocks with a stack.
 fn sampled(
     page: &mut TextPage<'_>,
     subject: &Subject<'_>,
@@ -167,7 +169,7 @@ fn sampled(
     Ok(())
 }
 
-/// Writes the filters of the view and the sums that the filters exclude; writes nothing without filters.
+/// Writes the filters of the view, and the sums of the sites that they leave out. Writes nothing without filters.
 fn looked_at(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &SiteBook) -> io::Result<()> {
     if subject.detail.looked_at.is_empty() {
         return Ok(());
@@ -184,7 +186,7 @@ fn looked_at(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &SiteBook) ->
     page.fact("not looked at", &left_out)
 }
 
-/// Writes the notes on addresses without a name.
+/// Writes the notes on addresses that have no name.
 fn names(page: &mut TextPage<'_>, symbols: &Symbols) -> io::Result<()> {
     for (index, note) in symbols.notes.iter().take(NOTES).enumerate() {
         page.fact(if index == 0 { "names" } else { "" }, &escaped(note))?;
@@ -197,7 +199,7 @@ fn names(page: &mut TextPage<'_>, symbols: &Symbols) -> io::Result<()> {
     }
 }
 
-/// Writes the call tree.
+/// Writes the section with the call tree.
 pub(in super::super) fn call_tree(
     page: &mut TextPage<'_>,
     subject: &Subject<'_>,
@@ -230,7 +232,7 @@ pub(in super::super) fn call_tree(
     certainty(page, subject, FigureGroup::Sites)
 }
 
-/// Writes up to `most` lines of a tree, and returns the number of further lines.
+/// Writes up to `most` lines of a tree. Returns the number of lines that are left out.
 fn branches(page: &mut TextPage<'_>, book: &SiteBook, tree: &Tree, most: usize) -> io::Result<u64> {
     let whole = tree.nodes[0].value;
     let (mut open, mut written, mut left) = (vec![0u32], 0usize, 0u64);
@@ -265,7 +267,7 @@ fn branches(page: &mut TextPage<'_>, book: &SiteBook, tree: &Tree, most: usize) 
     Ok(left)
 }
 
-/// Writes the blocks that were not freed, by place.
+/// Writes the section on blocks that were not freed, by place.
 pub(in super::super) fn leaks(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let detail = subject.detail;
     let found = leaks_of(subject.profile, &detail.view, detail.suppressions);

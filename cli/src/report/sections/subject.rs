@@ -1,4 +1,4 @@
-//! Input of every section, and the lines that several sections share.
+//! Input of all sections, and lines that several sections share.
 
 use std::io;
 
@@ -9,13 +9,13 @@ use super::super::units::counted;
 use crate::analysis::{FigureGroup, Origin, SiteBook, Verification};
 use heapledger::profile::Profile;
 
-/// Profile, with all derived values that the sections show.
+/// Profile, with derived values that several sections need.
 pub(in super::super) struct Subject<'a> {
     pub(in super::super) profile: &'a Profile,
     pub(in super::super) origin: &'a Origin,
     pub(in super::super) verdict: Verification,
     pub(in super::super) detail: &'a Detail<'a>,
-    /// Sites by call path; `None` if no stacks were taken.
+    /// Sites summed by the key of the view; `None` if no stacks were taken and the key is not the thread.
     pub(in super::super) book: Option<SiteBook>,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn certainty(
     named_certainty(page, subject, "certainty", figure)
 }
 
-/// Writes the line of [`certainty`] under another name.
+/// Writes the line of [`certainty`], but with another name in front.
 pub(super) fn named_certainty(
     page: &mut TextPage<'_>,
     subject: &Subject<'_>,
@@ -38,12 +38,12 @@ pub(super) fn named_certainty(
     page.toned(name, &certainty_text::phrase(subject.verdict.certainty(figure), figure), Tone::Faint)
 }
 
-/// Writes `none`, the text of a section without content.
+/// Writes `none`, the text of an empty section.
 pub(super) fn none(page: &mut TextPage<'_>) -> io::Result<()> {
     page.note("none", 2, Tone::Plain)
 }
 
-/// Returns a number of blocks with its noun, such as `1 block`.
+/// Returns a number of blocks with the noun, such as `1 block`.
 pub(super) fn blocks(n: u64) -> String {
     counted(n, "block", "blocks")
 }

@@ -40,7 +40,7 @@ pub(in super::super) fn threads(page: &mut TextPage<'_>, subject: &Subject<'_>) 
     certainty(page, subject, FigureGroup::Breakdown)
 }
 
-/// Writes the blocks that one thread allocated and another thread freed, by pair of threads.
+/// Writes the blocks that one thread allocated and another thread freed, for each pair of threads.
 fn crossings(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = crossings_of(subject.profile, page.layout.rows);
     if found.lines.is_empty() {
@@ -72,7 +72,7 @@ fn thread_name(line: &ThreadRow) -> String {
     }
 }
 
-/// Writes a distribution as a table of ranges, counts, shares and bars.
+/// Writes a histogram as a table: ranges, numbers of blocks, shares and bars.
 fn distribution(
     page: &mut TextPage<'_>,
     rows: &[Bucket],
@@ -133,7 +133,7 @@ pub(in super::super) fn sites(page: &mut TextPage<'_>, subject: &Subject<'_>) ->
     if let Some(book) = &subject.book {
         return super::sites::places(page, subject, book);
     }
-    // Without stacks every block belongs to stack 0.
+    // Without stacks, the sum over all sites is written as one row.
     let sum = |figure: fn(&Site) -> u64| profile.sites.iter().map(figure).fold(0, u64::saturating_add);
     if sum(|site| site.total_bytes) == 0 {
         return none(page);

@@ -1,4 +1,4 @@
-//! Timeline as a drawing: bars of live bytes, bars of allocated bytes below, and marks for intervals with lost
+//! Timeline as a bar chart: bars of live bytes, below them bars of allocated bytes, and marks for intervals with lost
 //! events.
 
 use std::io;
@@ -15,7 +15,7 @@ const LIVE_ROWS: usize = 6;
 const RATE_ROWS: usize = 2;
 /// Width of the margin left of the drawing, in characters: indent, label, space and axis.
 const MARGIN_COLUMNS: usize = 16;
-/// Maximum number of listed loss windows; one line sums the others.
+/// Maximum number of listed periods with lost events. One more line sums the remaining periods.
 const LOSSES: usize = 6;
 
 pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -24,7 +24,7 @@ pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>)
     if found.columns.is_empty() {
         return none(page);
     }
-    // An integer factor stretches a short timeline, so that all intervals have the same width.
+    // A short timeline is stretched by an integer factor, so that all intervals have the same width.
     let stretch = room / found.columns.len();
     let series = |value: fn(&Column) -> u64| -> Vec<u64> {
         found.columns.iter().flat_map(|column| std::iter::repeat_n(value(column), stretch)).collect()
@@ -64,7 +64,7 @@ pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>)
     certainty(page, subject, FigureGroup::Lifetimes)
 }
 
-/// Draws bars; `top` labels the highest row, and `name` the lowest row.
+/// Draws bars. `top` is the text beside the highest row, and `name` the text beside the lowest row.
 fn draw(page: &mut TextPage<'_>, values: &[u64], rows: usize, top: &str, name: &str) -> io::Result<()> {
     let unicode = page.layout.unicode;
     for (index, row) in bars(values, rows, unicode).into_iter().enumerate() {
@@ -78,7 +78,7 @@ fn draw(page: &mut TextPage<'_>, values: &[u64], rows: usize, top: &str, name: &
     Ok(())
 }
 
-/// Returns the rate of the column that allocated the most bytes.
+/// Returns the allocation rate of the column that allocated the most bytes.
 fn highest_rate(found: &TimelineFinding) -> String {
     let Some(column) = found.columns.iter().max_by_key(|column| column.allocated_bytes) else {
         return byte_rate(None);

@@ -1,4 +1,4 @@
-//! Section on tracked pointers: their holders, and clone storms.
+//! Section on tracked pointers (`heapledger::tracked`): their holders, and bursts of clones.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use heapledger::profile::tracked::{TrackedPointer, TrackedReport};
 /// Maximum number of holders listed for one pointer.
 const HOLDERS: usize = 3;
 
-/// Heading of the section, which exists only if the program has tracked pointers.
+/// Heading of the section. The section is left out if the program has no tracked pointers.
 pub(in super::super) const HEADING: &str = "Tracked pointers";
 
 pub(in super::super) fn tracked(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -56,7 +56,7 @@ pub(in super::super) fn tracked(page: &mut TextPage<'_>, subject: &Subject<'_>) 
     page.fact("that is", "what these pointers said themselves; others are not seen")
 }
 
-/// Writes the number of events, and the number of events that the history holds with time and stack.
+/// Writes the number of events, and how many of them were recorded with time and stack.
 fn events(page: &mut TextPage<'_>, report: &TrackedReport) -> io::Result<()> {
     let all = counted(report.events_total, "clone, drop or other event", "clones, drops and other events");
     let line = format!("{all}, {} of them recorded with time and stack", count(report.events_recorded));
@@ -67,7 +67,7 @@ fn events(page: &mut TextPage<'_>, report: &TrackedReport) -> io::Result<()> {
     page.toned("events", &format!("{line}, {unrecorded} only counted"), Tone::Bad)
 }
 
-/// Writes the last event of a pointer if the history still holds that event.
+/// Writes the last event of a pointer, if the history still has the event.
 fn last_event(page: &mut TextPage<'_>, subject: &Subject<'_>, pointer: &TrackedPointer) -> io::Result<()> {
     let profile = subject.profile;
     let mut newest_first = profile.history.iter().rev();
