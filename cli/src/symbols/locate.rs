@@ -9,6 +9,8 @@
 //! 3. by the link in the `.gnu_debuglink` section of the module's file: in the directory of that file, in its
 //!    subdirectory `.debug`, and under the same path below each directory of step 1. The checksum in the link must
 //!    match;
+//! 4. by build id under any file name, if the path now has another file: in the directory of the module, in the given
+//!    directories and in the directory of the dump.
 //!
 //! A file with another build id is never used. A dump can be hostile, and paths come from it. So only regular files are
 //! opened, and a build id becomes part of a path only if it is hexadecimal.
