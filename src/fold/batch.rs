@@ -1,4 +1,4 @@
-//! The sums of a batch, its high-water marks, the dates of the current window, and other state of a fold.
+//! The sums and high-water marks of a batch, the dates of the current window, and other parts of a fold's state.
 
 use std::ptr::NonNull;
 
@@ -11,14 +11,14 @@ use crate::ledger::scopes::ScopeSums;
 use crate::ledger::site_delta::SiteDelta;
 use crate::profile::bucket_of;
 
-/// Fractional bits of the time from one word to the next.
+/// Number of fractional bits of the time from one word to the next.
 pub(super) const STEP_BITS: u32 = 16;
-/// Number of intervals of the timeline for which frees are collected at a time. It is two in tests, so that intervals
-/// replace each other there.
+/// Number of intervals of the timeline for which frees are collected at a time. It is 2 in tests, so that tests reach
+/// the case in which one interval replaces another.
 pub(super) const INTERVALS_HELD: usize = if cfg!(test) { 2 } else { 8 };
 
 /// A part of the words that wait in a lane: the windows that begin within the next `words` words and not after
-/// `until_ns`.
+/// `until_ns` nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part {
     pub(crate) words: u64,
@@ -35,14 +35,14 @@ impl Part {
     }
 }
 
-/// Another lane whose latch is held as long as the fold runs: see `partners`.
+/// A *partner*: another lane whose latch is held during the fold. See `partners`.
 pub(super) struct Partner {
     pub(super) state: NonNull<FoldState>,
     pub(super) places: Places,
-    /// All events of the lane before this time are booked. A later free may mean a block that the nursery does not
-    /// have yet.
+    /// Time up to which all events of the lane are booked, in nanoseconds. A later free may belong to a block that is
+    /// not in the nursery yet.
     pub(super) booked_until_ns: u64,
-    /// Whether a realloc of the lane's thread is half booked: its old block is still in the nursery, but may have
+    /// Whether a realloc of the lane's thread is half booked. The old block is then still in the nursery, but may have
     /// left its address.
     pub(super) is_reallocating: bool,
 }
@@ -67,7 +67,7 @@ impl BatchSums {
     }
 }
 
-/// The sums of a batch that are in the timeline.
+/// The sums of a batch that are already in the timeline.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Published {
     pub(super) sums: BatchSums,
@@ -88,14 +88,14 @@ impl Amount {
     }
 }
 
-/// A run of frees by one thread of another thread's blocks.
+/// A run of frees in which one thread freed blocks of one other thread.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RemoteFreeRun {
     pub(super) allocated_by: u32,
     pub(super) freed_by: u32,
-    /// Blocks of the thread `allocated_by` that the thread `freed_by` freed.
+    /// Blocks of the thread `allocated_by` that were freed by the thread `freed_by`.
     pub(super) remote_frees: Amount,
-    /// Frees that this lane books for another lane's thread.
+    /// Frees of another lane's thread that this lane books.
     pub(super) for_other: Amount,
     /// Frees that this lane books for another lane's thread, by interval of the timeline. Blocks arrive in the order in
     /// which they left a nursery, so the times of their frees are not in order.
@@ -116,7 +116,7 @@ impl RemoteFreeRun {
     }
 }
 
-/// The selected delta of a site in a scope, with its figures when it was selected: see `scopes`.
+/// The selected delta of a site in a scope, with its figures at the time of the selection: see `scopes`.
 #[derive(Debug)]
 pub(super) struct ScopedDelta {
     pub(super) at: *mut SiteDelta,
@@ -131,16 +131,16 @@ pub(super) struct Batch {
     pub(super) recorded: u64,
     pub(super) own_events: u64,
     pub(super) reallocs: u64,
-    /// Number of events of tracked pointers, which are in no figure of the heap.
+    /// Number of events of tracked pointers. These events are in no figure of the heap.
     pub(super) pointer_events: u64,
     pub(super) cross_thread_frees: u64,
     pub(super) lost: u64,
     pub(super) sampled: WeightedSums,
-    /// Number of frees in the outbox. They are not in the sums yet.
+    /// Number of frees in the outbox, which are not in the sums yet.
     pub(super) frees_sent: u32,
     /// Minimum number of bytes that the frees in the outbox free, if each finds its block.
     pub(super) outbox_bytes_min: u64,
-    /// Highest live bytes, less `outbox_bytes_min`, at the allocations that `Fold::stays_below` excluded as
+    /// Highest live bytes, less `outbox_bytes_min`, at the allocations that `Fold::stays_below` has found to be no
     /// high-water marks.
     pub(super) skipped_high_water: i64,
     /// Number of blocks and frees delivered to the shared table.
@@ -149,25 +149,25 @@ pub(super) struct Batch {
     pub(super) has_remote_frees: bool,
     /// Number of frees that found their block in a partner's nursery.
     pub(super) matched: u64,
-    /// Number of frees that were booked for other threads, and their bytes.
+    /// Number of frees that were booked for other lanes' threads, and the bytes of these frees.
     pub(super) for_others: (u64, u64),
     /// A run of remote frees that is not in the shared figures yet.
     pub(super) remote_frees: RemoteFreeRun,
     /// Highest live bytes of the current interval of the timeline.
     pub(super) high_water: i64,
-    /// Highest live bytes that the batch may have had in earlier intervals, or, if a free found no block, at the
+    /// Upper bound of the batch's live bytes in earlier intervals. If a free found no block, it also covers the
     /// allocations of `skipped_high_water`.
     pub(super) high_water_at_most: i64,
-    /// The highest mark above the process's peak, if there is one.
+    /// The highest mark of the batch above the process's peak, if there is such a mark.
     pub(super) top: Option<HighWater>,
-    /// Sums that are in the timeline.
+    /// Sums that are already in the timeline.
     pub(super) published: Published,
     pub(super) interval_end_ns: u64,
     pub(super) interval_peak: i64,
     pub(super) dates: Dates,
 }
 
-/// The dates of the words of the current window. They increase by `step` from word to word.
+/// The dates of the words of the current window. The time of a word increases by `step` from word to word.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Dates {
     pub(super) first: u64,
@@ -175,7 +175,7 @@ pub(super) struct Dates {
     /// Nanoseconds from one word to the next, with [`STEP_BITS`] fractional bits.
     pub(super) step: u64,
     pub(super) time_error_ns: u64,
-    /// Thread and time error, in the form of `Meta`, of entries that are made in this window.
+    /// Thread and time error of entries that are made in this window, encoded as in `Meta`.
     pub(super) meta: u64,
 }
 
@@ -186,7 +186,7 @@ impl Dates {
         Meta(self.meta).as_waiting()
     }
 
-    /// Returns the bucket of the lifetime of a block that is freed directly after its allocation.
+    /// Returns the lifetime bucket of a block that is freed directly after its allocation.
     #[inline(always)]
     pub(super) fn bucket_of_pair(&self) -> usize {
         bucket_of((2 * self.step) >> STEP_BITS)
@@ -198,10 +198,10 @@ impl Dates {
     }
 }
 
-/// Minimum number of words for which the loop of usual events is worth the cost of its start and its end.
+/// Minimum number of words for which the loop of `usual` is worth the cost of its start and its end.
 const WORTH_WORDS: u64 = 6;
-/// Number of records that the general code books after the loop has booked fewer than `WORTH_WORDS` words. The number
-/// doubles each time in a row, up to `REST_RECORDS_MOST`.
+/// Number of records that the general code books after the loop of `usual` has booked fewer than `WORTH_WORDS` words.
+/// The number doubles each time that this happens in succession, up to `REST_RECORDS_MOST`.
 const REST_RECORDS: u64 = 4;
 const REST_RECORDS_MOST: u64 = 256;
 
@@ -210,7 +210,8 @@ const REST_RECORDS_MOST: u64 = 256;
 pub(super) struct Rest {
     /// Number of records before the loop is tried again.
     pub(super) records: u64,
-    /// Length of the last pause if the loop had booked fewer than `WORTH_WORDS` words before it; otherwise 0.
+    /// Length of the last pause, in records, if the loop had booked fewer than `WORTH_WORDS` words before the pause;
+    /// otherwise 0.
     last: u64,
 }
 

@@ -1,6 +1,6 @@
 //! Booking of the allocations and frees of one window, one after the other.
 //!
-//! The live bytes inside the batch are `total_bytes − freed_bytes` of the batch, so the loop needs no third sum.
+//! The live bytes inside the batch are `total_bytes − freed_bytes`, so the loop needs no third sum.
 
 use super::state::{Fold, count_up};
 use super::usual::{self, PAIR_WORDS};
@@ -24,7 +24,7 @@ impl Fold<'_> {
             self.prefetch_places(words.slice(index, end));
         }
         let is_general = self.in_order || usual::is_off();
-        // Number of records that this general code books before the loop of usual events is tried.
+        // Number of records that this general code books before the loop of `usual` is tried.
         let mut rest = if is_general { u64::MAX } else { self.rest.records };
         while index < end {
             if rest == 0 {
@@ -48,7 +48,7 @@ impl Fold<'_> {
                 tag => {
                     self.book_rare(words, word, index);
                     index += record_words(word);
-                    // The loop cannot begin between the two halves of a realloc.
+                    // The loop of `usual` cannot begin between the two halves of a realloc.
                     rest += u64::from(tag == TAG_BEGIN && rest == 0);
                 }
             }
@@ -69,14 +69,14 @@ impl Fold<'_> {
         }
     }
 
-    /// Notes that all words below `index` are in the tables, for the reader of a killed process's black box.
+    /// Notes that all words below `index` are booked. The reader of a killed process's black box needs this index.
     #[inline(always)]
     fn note_applied_up_to(&self, index: u64) {
         self.state.note_applied_up_to(index);
     }
 
-    /// Books an allocation and stores the block in the nursery, or books the pairs of allocation and free that begin at
-    /// `index`. Returns the number of words booked.
+    /// Books an allocation, and stores the block in the nursery. If a free of the block follows directly, books all
+    /// such pairs from `index` on instead. Returns the number of words booked.
     #[inline(always)]
     fn book_alloc(&mut self, words: Words, word: u64, index: u64, end: u64) -> u64 {
         let (second, traits) = (words.get(index + 1), event::traits_of(word));
@@ -114,15 +114,15 @@ impl Fold<'_> {
         self.state.allocs = self.state.allocs.wrapping_add(1);
     }
 
-    /// Books the pairs at the start of `words`, each of an allocation and the free directly after it, without the
-    /// nursery. Stops at the first record that is no pair of the selected stack, and at an allocation that may be a
-    /// high-water mark. Returns the number of words booked.
+    /// Books the pairs at the start of `words`, without the nursery. A *pair* is an allocation and a free of its block
+    /// directly after it. Stops at the first record that is not a pair of the selected stack, and at an allocation that
+    /// may be a high-water mark. Returns the number of words booked.
     #[inline(never)]
     fn book_pairs(&mut self, mut words: &[AtomicU64]) -> u64 {
         let stack = self.stack;
         let room = self.room_below_high_water().max(0) as u64;
         let (mut pairs, mut bytes) = (0u64, 0u64);
-        // SAFETY: Y1, the fold holds the lane's latch; the rest of the fold is not touched while this is used.
+        // SAFETY: Y1, the fold holds the lane's latch; nothing else of the fold is accessed while `sizes` is in use.
         let sizes = unsafe { &mut (*self.at).sizes };
         while let [first, second, third, rest @ ..] = words {
             // relaxed: see `Words::get`.
@@ -134,7 +134,7 @@ impl Fold<'_> {
                 break;
             }
             if size > room {
-                // The block may be a high-water mark: it goes through the nursery, where marks are checked.
+                // The block may be a high-water mark, so it goes through the nursery, where marks are checked.
                 break;
             }
             pairs += 1;
@@ -172,7 +172,7 @@ impl Fold<'_> {
         *count = count.wrapping_add(pairs as u32);
     }
 
-    /// Books an allocation that is excluded from the program's totals: a block of heapledger itself, or a sample.
+    /// Books an allocation that is excluded from the program's totals: an internal or sampled block.
     #[cold]
     fn book_excluded(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
         let (row, time_error_ns) = (self.state.row, self.batch.dates.time_error_ns);
@@ -187,7 +187,7 @@ impl Fold<'_> {
         self.place_block(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
     }
 
-    /// Books the end of an excluded block.
+    /// Books the end of an excluded block, which is internal or sampled.
     #[cold]
     pub(super) fn end_excluded(&mut self, meta: Meta, size: u64) {
         match meta.rate() {
@@ -196,7 +196,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Stores a block in the nursery; a block that it pushes out goes to the outbox.
+    /// Stores a block in the nursery. A block that it replaces there goes to the outbox.
     #[inline(always)]
     pub(super) fn put_in_nursery(&mut self, block: Entry) {
         let places = self.places;
@@ -210,8 +210,8 @@ impl Fold<'_> {
     #[inline(always)]
     pub(super) fn count_alloc(&mut self, size: u64, stack: u32, index: u64) {
         self.select_delta(stack);
-        // Before an allocation that may be a high-water mark, the frees in the outbox lower the sums: otherwise the
-        // peak would contain blocks that are gone.
+        // Before an allocation that may be a high-water mark, the outbox is delivered, so that its frees lower the
+        // sums. Otherwise the peak would contain blocks that are already freed.
         if self.batch.frees_sent > 0 && size as i64 > self.room_below_high_water() {
             if self.stays_below(size) {
                 self.add_birth(size);
@@ -253,8 +253,9 @@ impl Fold<'_> {
         }
     }
 
-    /// Books a free that carries its whole size. The free does not end a block of another size, an internal block to
-    /// which W5 applies, or, during a transition, a block of the nursery to which W3 applies: see `flush`.
+    /// Books a free that carries its whole size. Three kinds of blocks in the nursery are not ended by the free: blocks
+    /// of another size, internal blocks to which W5 applies, and, during a transition, blocks to which W3 applies (see
+    /// `flush`).
     fn book_whole_free(&mut self, address: u64, size: u64, period: u64, index: u64) {
         let check = unlisted_in(period, with_whole_size(size));
         let free = Entry { address, size: check, at_ns: 0, meta: Meta::of_waiting_free(0, 0) };
@@ -276,9 +277,9 @@ impl Fold<'_> {
         self.send_free(stale, address, check, index);
     }
 
-    /// Sends a free whose block is not in this nursery. `found` is a block of another size that the nursery had at
-    /// the address: another thread has freed that block before, and this free means a third thread's block. So
-    /// `found` goes to the outbox first.
+    /// Sends a free whose block is not in this nursery to the outbox. `found` is a block of another size that the
+    /// nursery had at the address. Another thread has freed that block before, and this free belongs to a block of a
+    /// third thread. So `found` goes to the outbox first.
     #[cold]
     fn send_free(&mut self, found: Option<Entry>, address: u64, check: u64, index: u64) {
         let at_ns = self.batch.dates.at(index);
@@ -354,8 +355,7 @@ impl Fold<'_> {
         self.place_block(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
     }
 
-    /// Stores a block with its full size in the nursery, or sends it to the shared table if the size does not fit into
-    /// the nursery.
+    /// Stores a block in the nursery, or sends it to the shared table if its size does not fit into a nursery entry.
     pub(super) fn place_block(&mut self, block: Entry) {
         if block.size >> 32 == 0 {
             let size = block.size | u64::from(self.state.allocs) << 32;

@@ -1,20 +1,20 @@
-//! High-water marks of a batch, and the peak of the process.
+//! The high-water marks of a batch's live bytes, and the peak of the process.
 //!
-//! A report shows the figures of each site at the peak, so a delta must know which part of it was live at the peak. A
-//! lane numbers the high-water marks of its batches. A delta that is selected again notes its live blocks and bytes, if
-//! it has not changed since the latest mark. When a batch raises the process's peak, the latest mark is that peak. A
-//! peak that another lane raised counts as a mark of this lane when this lane sees it, at the next batch or commit: the
-//! difference is within the peak's uncertainty.
+//! A report shows the figures of each site at the peak, so the *delta* of a site in a lane (`site_deltas`) must know
+//! which part of it was live at the peak. A lane numbers the high-water marks of its batches. A delta that is selected
+//! again notes its live blocks and bytes if it has not changed since the latest mark. When a batch raises the process's
+//! peak, the latest mark is that peak. A peak that another lane raised counts as a mark of this lane from the moment
+//! this lane sees it, at the next batch or commit. The difference is within the peak's uncertainty.
 //!
 //! # Frees in the outbox
 //!
-//! A free of a block in the shared table waits in the outbox, and lowers the sums when the outbox is delivered.
-//! Delivering a fuller outbox overlaps more cache misses. Until the delivery the live bytes are too high. But the size
-//! bits of a free give a lower bound of its block's size ([`event::least_size`](crate::ring::event::least_size)). An
-//! allocation that stays below the mark after the subtraction of these bounds is no high-water mark, so it requires no
-//! delivery. This is exact only if every free finds its block. So a fold skips the delivery only while its lane has
-//! lost no event and no block was sampled out. If the block of a remote free is not booked yet, the uncertainty of the
-//! peak includes the height that the allocation may have reached.
+//! A free of a block in the shared table waits in the outbox. It lowers the sums when the outbox is delivered, so until
+//! then the live bytes are too high. Delivering a fuller outbox overlaps more cache misses. The size bits of a free
+//! give a lower bound of its block's size ([`event::least_size`](crate::ring::event::least_size)). If an allocation
+//! stays below the mark after the subtraction of these bounds, it is no high-water mark and requires no delivery. This
+//! is exact only if every free finds its block. So a fold skips the delivery only while its lane has lost no event and
+//! no block was sampled out. If the block of a remote free is not booked yet, the uncertainty of the peak includes the
+//! live bytes that the allocation may have reached.
 
 use super::state::Fold;
 use crate::ledger::fold_state::LaneCounters;
@@ -29,12 +29,13 @@ impl Fold<'_> {
         of_batch.min(delta.high_water_bytes - delta.sums.live_bytes())
     }
 
-    /// Whether an allocation stays below the high-water marks after the frees in the outbox are subtracted.
+    /// Returns whether an allocation stays below the high-water marks even after the lower bounds of the frees in the
+    /// outbox are subtracted.
     #[inline(never)]
     pub(super) fn stays_below(&mut self, size: u64) -> bool {
         let (size, outbox_bytes_min) = (size as i64, self.batch.outbox_bytes_min as i64);
         let live = self.batch.sums.live_bytes() + size - outbox_bytes_min;
-        // A lane with one delta has all its blocks in it.
+        // If a lane has only one delta, this delta contains all blocks of the lane.
         let has_all = self.state.deltas.slots == 0 && self.ledger.facts.stacks().is_none();
         let delta = self.delta();
         let of_delta = delta.sums.live_bytes() + size - if has_all { outbox_bytes_min } else { 0 };
@@ -46,8 +47,8 @@ impl Fold<'_> {
         stays
     }
 
-    /// Whether every free of the lane finds a block that is in the totals, or a block that another thread has not
-    /// booked yet.
+    /// Returns whether every free of the lane finds a block that is in the totals, or a block that another thread has
+    /// not booked yet.
     pub(super) fn may_trust_frees(&self) -> bool {
         let has_lost = self.lane.lost_in_all() + LaneCounters::read(&self.counters.table_full) > 0;
         !has_lost && self.state.has_sent_excluded == 0 && !self.ledger.is_sampling_used()
@@ -79,7 +80,7 @@ impl Fold<'_> {
             (delta.sums.live_bytes(), delta.sums.live_blocks());
     }
 
-    /// Raises the peak of the process to the highest mark of this batch, if the mark is higher.
+    /// Raises the peak of the process to the highest mark of this batch, if that mark is higher than the peak.
     pub(super) fn raise_peak(&mut self) {
         let Some(top) = self.batch.top.take() else { return };
         let (bytes, blocks) = (self.ledger.booked.bytes(), self.ledger.booked.blocks());

@@ -1,9 +1,8 @@
-//! The fold: books the words of one lane into the ledger, in order.
+//! The fold: books the words of one lane into the ledger, in their order.
 //!
-//! The holder of a lane's latch folds the lane. The holder is one of three: the lane's thread when a segment is full
-//! (this is called *helping*: the words are still in its processor's cache), the background thread when a lane is idle
-//! or booking is costly, or the caller of a flush. The state of a fold lies next to its lane (`ledger::fold_state`); a
-//! fold allocates nothing.
+//! The thread that holds a lane's latch folds the lane. This is the lane's thread when a segment is full (it *helps*:
+//! the words are still in its processor's cache), the background thread when a lane is idle or booking is costly, or a
+//! thread that flushes. The state of a fold lies next to its lane (`ledger::fold_state`). A fold allocates nothing.
 //!
 //! ```text
 //!             under the lane's latch                          under the shard's latch
@@ -14,27 +13,28 @@
 //!                              └──► lane counters ──► totals, peak
 //! ```
 //!
-//! A batch, which is the unit that one fold books at a time, has four steps:
+//! A *batch* is the unit of events that one fold books. It has four steps:
 //!
-//! 1. **Date** the words (`run`): a window starts with a time mark and ends at the next; times between are
-//!    interpolated.
+//! 1. **Date** the words (`run`): a window starts with a time mark and ends at the next mark; times between the marks
+//!    are interpolated.
 //! 2. **Match** each free with its allocation: directly before it in the ring, otherwise in the nursery (`events`,
 //!    `realloc`).
-//! 3. **Send** survivors of the nursery and remote frees, in order, to the shared table (`outbox`, `remote_frees`).
+//! 3. **Send** to the shared table, in order: blocks that leave the nursery alive (*survivors*), and frees of blocks
+//!    that another thread allocated (*remote frees*) (`outbox`, `remote_frees`).
 //! 4. **Sum** up: sites, timeline, peak, lane counters (`site_deltas`, `high_water`, `totals`).
 //!
-//! Most blocks die young on the thread that made them: such blocks never leave the lane's state, which no other thread
-//! accesses. All lanes share two latches, which are taken once per batch: the timeline's, and the peak's when there is
-//! a new peak.
+//! Most blocks are freed soon by the thread that allocated them. Such blocks never leave the lane's state, which no
+//! other thread accesses during the fold. A batch takes the timeline's latch once, and the peak's latch once if there
+//! is a new peak. All lanes share these two latches.
 //!
 //! # Order
 //!
-//! A free of an address is never booked before its allocation, nor after the next allocation of that address. In one
-//! thread the ring gives the order. Between threads, a free is published before the block can be given out again, and
-//! an allocation is published after its block was given out. So as soon as both are folded, their times decide. Until
-//! then the free waits in the shared table (`flush`). Where the clocks allow two pairings, the ledger chooses one and
-//! counts it (`ambiguous_pairings`). With a time stamp on every event, all lanes are folded together (`ordered`), and
-//! no pairing is ambiguous.
+//! A free of an address is never booked before the allocation of its block, nor after the next allocation of that
+//! address. In one thread the ring gives the order. Between threads, a free is published before the block can be given
+//! out again, and an allocation is published after its block was given out. So once both events are folded, their times
+//! decide. Until then the free waits in the shared table (`flush`). Where the clocks allow two pairings, the ledger
+//! chooses one and counts it as ambiguous (`ambiguous_pairings`). If every event has a time stamp, all lanes are folded
+//! together (`ordered`), and no pairing is ambiguous.
 
 pub(crate) mod batch;
 mod events;
@@ -59,7 +59,7 @@ use batch::Part;
 use partners::Partners;
 use state::Fold;
 
-/// These functions are not inlined, so the stack memory of a fold is in their frames, and the recording path needs
+/// These functions are not inlined. So the stack memory of a fold lies in their frames, and the recording path needs
 /// little stack before and after a fold.
 impl Ledger {
     /// Books all events that the lane's thread has recorded. Waits for a concurrent fold of the lane.
@@ -72,7 +72,7 @@ impl Ledger {
         Fold::begin(self, lane, &taken).run();
     }
 
-    /// Books `part` of the events of the lane, or in an ordered ledger the events of all lanes. Returns `false` if
+    /// Books `part` of the events of the lane; in an ordered ledger, books the events of all lanes. Returns `false` if
     /// another fold is running.
     #[inline(never)]
     pub(crate) fn try_fold(&self, lane: &Lane, part: Part) -> bool {
@@ -86,8 +86,8 @@ impl Ledger {
         true
     }
 
-    /// Like [`Ledger::try_fold`], but a remote free may find its block in the nursery of one of the `others`. The
-    /// part `ahead` of each of these lanes is booked first: see `partners`.
+    /// Folds like [`Ledger::try_fold`]. In addition, a remote free may find its block in the nursery of one of the
+    /// lanes `others`. The part `ahead` of each of these lanes is booked first: see `partners`.
     #[inline(never)]
     pub(crate) fn try_fold_with<'a>(
         &self,

@@ -1,24 +1,24 @@
-//! The ordered fold: all lanes together, event by event in the order of their time stamps. Used when every event has a
-//! separate stamp (`ClockMode::PerEvent`).
+//! The ordered fold: books all lanes together, event by event in the order of their time stamps. Used when every event
+//! has a separate stamp (`ClockMode::PerEvent`).
 //!
 //! A free is stamped before its block goes back to the inner allocator, and an allocation after its block was given
-//! out. So for one address the order of the stamps is the true order, and at any moment no more than one lane has a
-//! live block at it. No pairing is ambiguous.
+//! out. So the stamps of the events at one address have the true order, and at any moment at most one lane has a live
+//! block at the address. No pairing is ambiguous.
 //!
 //! # Bound of the fold
 //!
 //! A thread takes its stamp before it publishes the event, so an event with an old stamp may still be published. Two
-//! facts bound the age of such an event: the folder reads the clock *before* it reads the lanes, and a lane has a flag
-//! set between stamp and publication (`Stamping`). If no flag is set, every event that is not published yet has a later
-//! stamp than the folder's reading. A lane whose flag stays set, because its thread was put to sleep at that point,
-//! bounds the fold by its last published event.
+//! facts bound the age of such an event. First, the folder reads the clock *before* it reads the lanes. Second, a flag
+//! of a lane (`Stamping`) is set between stamp and publication. If no flag is set, every event that is not published
+//! yet has a later stamp than the folder's clock reading. A flag may stay set, because its thread was put to sleep at
+//! that point. Such a lane bounds the fold by its last published event.
 //!
 //! ```text
 //!  thread:  stamping = 1 │ fence │ read clock, write, publish │ stamping = 0
 //!  folder:  read clock   │ fence │ look at stamping, then at the head
 //! ```
-//!
 //! Both fences are sequentially consistent: of two threads that each write first and then read, at least one sees the
+//! other's write. With a weaker fence, the folder could miss a thread that already has its stamp.
 //! other's write. With a weaker fence the folder could miss a thread that has its stamp already.
 
 use super::state::Fold;
@@ -40,7 +40,8 @@ impl Ledger {
         self.fold_all_in_order();
     }
 
-    /// Books all lanes in the order of their stamps, unless another ordered fold is running. Returns whether it did.
+    /// Books all lanes in the order of their stamps, unless another ordered fold is running. Returns whether the lanes
+    /// were booked.
     #[inline(never)]
     pub(crate) fn try_fold_in_order(&self) -> bool {
         let Some(_order) = self.order.try_take() else {
@@ -52,7 +53,7 @@ impl Ledger {
 
     fn fold_all_in_order(&self) {
         let now_ns = self.clock.now_after_loads_ns();
-        // SeqCst: see the module's doc.
+        // SeqCst: pairs with the fence in `Stamping::begin`; see the module's documentation.
         fence(Ordering::SeqCst);
         for lane in self.lanes() {
             std::mem::forget(lane.folder.latch.take());
@@ -70,7 +71,8 @@ impl Ledger {
         self.lanes().filter(|lane| lane.folder.is_in_order())
     }
 
-    /// Merges the lanes that are flagged as in order, whose latches the caller holds.
+    /// Merges the lanes that are marked as in order. The caller holds their latches. `now_ns` is the time up to which
+    /// events are booked.
     pub(crate) fn merge(&self, now_ns: u64) {
         let mut until_ns = now_ns;
         for lane in self.lanes_in_order() {
@@ -106,7 +108,7 @@ impl Ledger {
         }
     }
 
-    /// Books a lane up to a time. The caller holds its latch.
+    /// Books the events of a lane up to the time `bound_ns`, in nanoseconds. The caller holds the lane's latch.
     #[inline(never)]
     fn fold_until(&self, lane: &Lane, bound_ns: u64) {
         // SAFETY: B3, the caller holds the latch; no other fold of this lane is under way.
@@ -127,11 +129,11 @@ impl Ledger {
         Some(NextEvent { at_ns, is_alloc })
     }
 
-    /// Removes the block of a free from the nursery of a lane other than `own`, and returns it. The caller holds the
-    /// latches of the lanes in order.
+    /// Removes the block of a free from the nursery of a lane other than `own`, and returns the block. The caller holds
+    /// the latches of all lanes in order.
     ///
-    /// The free may be the first half of a realloc; it is then booked together with the second half. A block that was
-    /// born between the two halves stays: it belongs to a thread that was given the address meanwhile.
+    /// The free may be the first half of a realloc, which is booked together with the second half. A block that was
+    /// allocated between the two halves stays, because it belongs to a thread that received the address meanwhile.
     pub(super) fn take_from_nurseries(&self, own: &Lane, free: &Entry) -> Option<Entry> {
         let address = free.address;
         for lane in self.lanes_in_order() {
@@ -140,7 +142,8 @@ impl Ledger {
             }
             // SAFETY: B3, the latch is held, and this lane has no fold under way.
             let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
-            // A block that its thread is reallocating has left this address: the free means the next block.
+            // A block that its thread is reallocating has left this address, so the free belongs to the next block
+            // there.
             if state.under_way.iter().any(|begun| begun.address == address) {
                 continue;
             }
@@ -149,7 +152,7 @@ impl Ledger {
                 if young.at_ns <= free.at_ns && agrees(&as_survivor(young), free) {
                     return Some(as_survivor(young));
                 }
-                // The block goes back to the place that it has just left.
+                // Puts the block back into the place that it has just left.
                 places.bring(young, |_| ());
             }
         }
@@ -157,7 +160,8 @@ impl Ledger {
     }
 }
 
-/// The time of a lane's next event. Of two events at the same time, a free comes before an allocation.
+/// The time of a lane's next event. Of two events at the same time, a free comes before an allocation, because false is
+/// less than true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct NextEvent {
     at_ns: u64,

@@ -1,4 +1,4 @@
-//! The outbox: survivors of the nursery and remote frees, collected on their way to the shared table.
+//! The outbox: a buffer of survivors of the nursery and of remote frees on their way to the shared table.
 
 use super::state::Fold;
 use crate::ledger::entry::Entry;
@@ -8,14 +8,14 @@ use crate::ledger::nursery::as_survivor;
 use crate::ring::event;
 use crate::sys::compiler_barrier::compiler_barrier;
 
-/// Number of entries by which the prefetch of the shared table is ahead of the delivery.
+/// Number of entries by which the prefetching of the shared table precedes the delivery.
 const PREFETCH_AHEAD: usize = 6;
 
-/// The outcome of the delivery of an entry to the shared table.
+/// The result of the delivery of one entry to the shared table.
 enum Delivered {
     /// The table stored the entry.
     Stored,
-    /// The table paired a block and its free.
+    /// The table paired a block with its free.
     Paired(Entry, Entry),
     /// The table had no room for a block.
     BlockRefused,
@@ -29,13 +29,13 @@ impl Fold<'_> {
         if self.in_order { self.ledger.take_from_nurseries(self.lane, free) } else { None }
     }
 
-    /// Sends a block that was pushed out of the nursery.
+    /// Sends a block that another block replaced in the nursery.
     #[inline]
     pub(super) fn send_survivor(&mut self, young: Entry) {
         self.send(as_survivor(young));
     }
 
-    /// Appends a block or a free to the outbox, after delivering the outbox if it is full.
+    /// Appends a block or a free to the outbox. Delivers the outbox first if it is full.
     #[inline]
     pub(super) fn send(&mut self, entry: Entry) {
         self.state.has_sent_excluded |= u32::from(entry.meta.is_excluded() && !entry.meta.is_waiting());
@@ -69,8 +69,8 @@ impl Fold<'_> {
             }
             let entry = self.state.outbox[place];
             let delivered = self.hand(entry);
-            // Written at once: the reader of a killed process's black box must know which of the two tables has the
-            // entry.
+            // Written at once: the reader of a killed process's black box must know whether the outbox or the shared
+            // table has the entry.
             compiler_barrier();
             self.state.handed = place + 1;
             compiler_barrier();
@@ -123,7 +123,7 @@ impl Fold<'_> {
     /// Adds the end of a block to the sums, after the block was paired with `free`.
     pub(crate) fn count_pairing(&mut self, block: &Entry, free: &Entry) {
         if block.meta.is_excluded() {
-            // The realloc was counted with its new block. But if the old block was sampled, its end was not.
+            // The realloc was counted with its new block. But if the old block was sampled, its end was not counted.
             if !free.meta.is_by_realloc() || block.meta.rate() != 0 {
                 self.end_excluded(block.meta, block.size);
             }
@@ -131,7 +131,7 @@ impl Fold<'_> {
         }
         self.select_delta(block.meta.stack());
         if free.meta.is_by_realloc() {
-            // The realloc has counted the new block; the end of the old one is missing.
+            // The realloc has counted the new block; the end of the old block is still missing.
             self.add_end(block.size);
             self.batch.reallocs += 1;
         } else {
@@ -140,7 +140,8 @@ impl Fold<'_> {
         self.count_remote_free(block, free);
     }
 
-    /// Subtracts an allocation for which the shared table has no room. The event counts as lost instead of recorded.
+    /// Undoes the booking of an allocation for which the shared table has no room. The event counts as lost instead of
+    /// recorded.
     #[cold]
     fn take_back(&mut self, block: &Entry) {
         self.batch.recorded = self.batch.recorded.wrapping_sub(1);

@@ -1,24 +1,26 @@
-//! Remote frees that find their block in the nursery of another lane.
+//! Partners: lanes in whose nurseries the frees of another lane find their blocks.
 //!
-//! Where one thread allocates and another frees, nearly every block would go to the shared table and come back from
-//! there. So a fold of such a lane also takes the latches of other lanes, its *partners*, and looks in their
-//! nurseries for blocks that the lane's own nursery lacks. Such a block never reaches the shared table. A thread that
-//! books its own lane books the partners first: an allocation is published before its block reaches the thread that
-//! frees it, so by then the blocks of all its frees are booked. The background thread books lanes one after the
-//! other, up to about the same time.
+//! Where one thread allocates and another thread frees, nearly every block would go to the shared table and come back
+//! from there. So a fold of such a lane also takes the latches of other lanes, its *partners*. It looks in their
+//! nurseries for blocks that the lane's nursery lacks. These blocks never reach the shared table. A thread that books
+//! its lane books the partners first. An allocation is published before its block reaches the thread that frees it, so
+//! the blocks of all its frees are booked by then. The background thread books lanes one after the other, up to about
+//! the same time.
 //!
 //! # Order
 //!
-//! A free ends a block of a partner's nursery only if the sizes agree, the free is not older than the block, and the
-//! partner's events are booked up to the time of the free. Without the last condition, an event that is not booked yet
-//! might end the block, and the free might mean the next block at the address. If the clocks tell that the free is
-//! younger, the free means this block, which is the youngest that its thread allocated at the address. If the clocks do
-//! not tell, the free could also mean an older block at this address, which would then be in the shared table. If the
-//! shared table has no block there, the free means this block. Otherwise the block and the free go to the shared table,
-//! which chooses and counts the ambiguity. So partners do not change which pairings are counted as ambiguous.
+//! A free ends a block of a partner's nursery only if three conditions hold: the sizes agree, the free is not older
+//! than the block, and the partner's events are booked up to the time of the free. Without the third condition, an
+//! event that is not booked yet might end the block, and the free might belong to the next block at the address.
 //!
-//! If the clocks do not decide, and a block of the lane at the address is still in the outbox, the free follows the
-//! block to the outbox.
+//! If the clocks show that the free is younger than the block, the free belongs to this block, which is the youngest
+//! block that its thread allocated at the address. If the clocks do not show it, the free could also belong to an older
+//! block at this address, which would then be in the shared table. If the shared table has no block there, the free
+//! belongs to the partner's block. Otherwise the block and the free go to the shared table, which chooses and counts
+//! the ambiguity. So partners do not change which pairings are counted as ambiguous.
+//!
+//! If the clocks do not decide and the outbox has a block of the lane at the address, the free goes to the outbox
+//! behind that block.
 //!
 //! A block whose thread is reallocating it has left its address, so it is not taken.
 //!
@@ -38,7 +40,7 @@ use crate::ring::event;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 
-/// Maximum number of partners of a fold. A free may have to search the nursery of each.
+/// Maximum number of partners of a fold. A free may have to search the nursery of each partner.
 const PARTNERS_MAX: usize = 4;
 
 /// The partners of a fold, and their latches.
@@ -49,8 +51,8 @@ pub(super) struct Partners<'a> {
 }
 
 impl<'a> Partners<'a> {
-    /// Takes the latches of those lanes whose latches are open, up to [`PARTNERS_MAX`], and books the part `ahead` of
-    /// each.
+    /// Takes the latches of those lanes whose latches are open, up to [`PARTNERS_MAX`]. Books the part `ahead` of each
+    /// such lane.
     pub(super) fn of_lanes(
         ledger: &Ledger,
         lanes: impl Iterator<Item = &'a Lane>,
@@ -61,7 +63,7 @@ impl<'a> Partners<'a> {
         for ((known, taken), (lane, latch)) in partners.known.iter_mut().zip(&mut partners.taken).zip(opened)
         {
             let latch = taken.insert(latch);
-            // Read before the head: a word that is not below the head was published later.
+            // The clock is read before the head: a word that is not below the head was published after this time.
             let observed_ns = ledger.clock.now_ns();
             if ahead.words > 0 {
                 Fold::begin(ledger, lane, latch).run_some(ahead);
@@ -75,7 +77,8 @@ impl<'a> Partners<'a> {
             let is_booked = lane.folder.tail.own() == lane.head().observe();
             let booked_until_ns = match is_booked {
                 false => of_state.span_ns,
-                // The calling thread books its own lane: every block that it has freed was published before.
+                // The lane of the calling thread is booked: every block that this thread has freed was published
+                // before.
                 true if ahead.words > 0 => u64::MAX,
                 true => observed_ns,
             };
@@ -91,25 +94,25 @@ impl<'a> Partners<'a> {
 }
 
 impl Fold<'_> {
-    /// Returns the nursery of the first partner, and the time up to which its events are booked, unless the partner's
-    /// thread is reallocating a block.
+    /// Returns the nursery of the first partner, and the time up to which the partner's events are booked, in
+    /// nanoseconds. Returns `None` if the partner's thread is reallocating a block.
     #[inline(always)]
     pub(super) fn places_of_partner(&self) -> Option<(Places, u64)> {
         let partner = self.partners.first()?.as_ref().filter(|partner| !partner.is_reallocating)?;
         Some((partner.places, partner.booked_until_ns))
     }
 
-    /// Adds to the number of blocks that were freed in the first partner's nursery.
+    /// Adds to the number of blocks that frees of this fold have taken from the first partner's nursery.
     pub(super) fn note_matched(&mut self, blocks: u32) {
         if let Some(Some(partner)) = self.partners.first_mut() {
             self.batch.matched += u64::from(blocks);
-            // SAFETY: B3, as in `is_booked_with_partner`.
+            // SAFETY: B3, the caller of the fold holds the partner's latch.
             unsafe { partner.state.as_mut() }.nursery.taken += blocks;
         }
     }
 
-    /// Returns the partner whose nursery has a block at the address, and the place of the block. Moves the partner to
-    /// the front.
+    /// Returns the partner whose nursery has a block at the address, and the place of the block there. Moves this
+    /// partner to the front.
     #[inline(always)]
     fn find_partner(&mut self, address: u64) -> Option<(&mut Partner, Place)> {
         let known = self.partners.iter().map_while(Option::as_ref);
@@ -121,18 +124,18 @@ impl Fold<'_> {
         Some((self.partners.first_mut()?.as_mut()?, place))
     }
 
-    /// Whether a block at the address is on its way from the lane's own nursery to the shared table.
+    /// Returns whether the outbox has a block at the address, on its way from the lane's nursery to the shared table.
     fn has_sent(&self, address: u64) -> bool {
         let mut sent = self.state.outbox.iter().take(self.state.outbox_len);
         sent.any(|entry| entry.address == address && !entry.meta.is_waiting())
     }
 
-    /// Books a free whose block is in a partner's nursery, if the free means no other block. Otherwise returns
-    /// `false`.
+    /// Books a free whose block is in a partner's nursery, if the free cannot belong to another block. Returns whether
+    /// it was booked.
     #[inline(never)]
     pub(super) fn is_booked_with_partner(&mut self, address: u64, check: u64, index: u64) -> bool {
         let Some((partner, place)) = self.find_partner(address) else { return false };
-        // SAFETY: B3, the latch of the partner is held by the caller of the fold; the borrow ends before the next one.
+        // SAFETY: B3, the caller of the fold holds the partner's latch; this borrow ends before the next one begins.
         let state = unsafe { partner.state.as_mut() };
         let is_left = state.under_way.iter().any(|begun| begun.address == address);
         let booked_until_ns = partner.booked_until_ns;
@@ -150,7 +153,8 @@ impl Fold<'_> {
             return false;
         }
         if !is_certain && self.ledger.live.has_any_at(&self.ledger.pages, address) {
-            // Into the outbox first, so that the block is in the outbox or in the nursery at any time.
+            // The block enters the outbox before it leaves the nursery, so that at any time at least one of them has
+            // it.
             self.send_survivor(young);
             place.clear();
             return false;

@@ -8,13 +8,13 @@ use crate::profile::TEMPORARY_ALLOCS;
 use crate::ring::event::{self, Traits};
 
 impl Fold<'_> {
-    /// Notes the first half of a realloc, after which another thread may be given the old address.
+    /// Stores the first half of a realloc. From then on another thread may receive the old address.
     pub(super) fn realloc_begins(&mut self, address: u64, check: u64, index: u64) {
         let meta = Meta::of_waiting_free(self.state.row, self.time_error_ns());
         let begun = Entry { address, size: check, at_ns: self.time_of(index), meta };
         let under_way = &mut self.state.under_way;
-        // An entry of the same address has lost its second half, so it is overwritten. If all places are taken,
-        // signal handlers interrupted reallocs and never returned: the first entry is dropped.
+        // An entry of the same address has lost its second half, so it is overwritten. If all places are taken, signal
+        // handlers interrupted reallocs and never returned. Then the first entry is dropped.
         let place = under_way.iter().position(|entry| entry.address == 0 || entry.address == address);
         under_way[place.unwrap_or(0)] = begun;
     }
@@ -31,7 +31,8 @@ impl Fold<'_> {
         let _ = self.begun(address);
     }
 
-    /// Books a realloc that succeeded: the block lives on under a new address and size, with the same time of birth.
+    /// Books a realloc that succeeded: the block stays live with a new address and size, and keeps its time of
+    /// allocation.
     pub(super) fn realloc_ends(
         &mut self,
         old: u64,
@@ -51,7 +52,7 @@ impl Fold<'_> {
             count_up(&mut self.batch.own_events, 1);
             low = traits.period();
         } else if before.meta.rate() != 0 {
-            // The block was sampled, and every event is recorded by now: the sample ends, and the block is in the
+            // The block was sampled, but every event is recorded by now. So the sample ends, and the block is in the
             // totals from now on.
             self.end_excluded(before.meta, before.size);
             self.count_alloc(size, stack, index);
@@ -68,15 +69,16 @@ impl Fold<'_> {
         let meta = meta.reallocated(Meta(self.batch.dates.meta), stack, low);
         let block = Entry { address: new, size, at_ns: before.at_ns, meta };
         if size >> 32 == 0 {
-            // The running number stays: a realloc does not make a block younger.
+            // The allocation number stays, because a realloc does not make a block younger.
             self.put_in_nursery(Entry { size: size | u64::from(number) << 32, ..block });
         } else {
             self.place_block(block);
         }
     }
 
-    /// Removes the block at the old address from the nursery or the shared table, and returns it with its running
-    /// number. Returns `None` when its allocation is not booked yet; a free then waits for it.
+    /// Removes the block at the old address from the nursery or the shared table. Returns the block with its allocation
+    /// number. Returns `None` if the block's allocation is not booked yet; then a free waits for it in the shared
+    /// table.
     fn take_reallocated(&mut self, old: u64, internal: bool, index: u64) -> Option<(Entry, u32)> {
         let meta = Meta::of_waiting_free(self.state.row, self.time_error_ns());
         let begun = self.begun(old);
@@ -89,7 +91,7 @@ impl Fold<'_> {
                 if let Some(stale) = stale {
                     self.send_survivor(stale);
                 }
-                // The block has outlived a nursery, so it is too old to be temporary.
+                // The block has left a nursery, so it is too old to be temporary.
                 let number = self.state.allocs.wrapping_sub(TEMPORARY_ALLOCS + 1);
                 let before = self.take_from_shared(Entry { meta: free.meta.by_realloc(internal), ..free });
                 before.map(|block| (block, number))
@@ -102,7 +104,7 @@ impl Fold<'_> {
         let own = traits.is_own();
         count_up(&mut self.batch.own_events, u64::from(own));
         if !traits.is_excluded() {
-            // The lane's counter of reallocs is raised when the old block is found, because that block may be
+            // The lane's counter of reallocs is incremented when the old block is found, because that block may be
             // internal.
             self.count_alloc(size, stack, index);
             self.delta().sums.reallocs += 1;
@@ -113,7 +115,7 @@ impl Fold<'_> {
         self.place_block(Entry { address, size, at_ns: self.time_of(index), meta });
     }
 
-    /// Adds a realloc of the program's block to the sums: the end of the old block and the birth of the new one.
+    /// Adds a realloc of a program's block to the sums, as the end of the old block and the allocation of the new one.
     fn count_realloc(&mut self, before: &Entry, size: u64, stack: u32, index: u64, moved: bool) {
         self.select_delta(before.meta.stack());
         self.add_end(before.size);

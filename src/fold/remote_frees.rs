@@ -1,7 +1,9 @@
-//! Remote frees: frees of blocks that another thread allocated, collected before they are added to shared figures.
+//! Remote frees: frees of blocks that another thread allocated. They are collected before they are added to shared
+//! figures.
 //!
-//! All lanes share the figures: the count of a pair of threads, the row of the other thread, an interval of the
-//! timeline. Blocks that are handed over come in long runs of one pair of threads, so a fold collects a run and writes
+//! All lanes share these figures: the count of a pair of threads, the row of the other thread, and an interval of the
+//! timeline. Blocks that one thread passes to another come in long runs of the same two threads. So a fold collects a
+//! run, and writes to shared memory once for the whole run.
 //! to shared memory once for the whole run.
 
 use super::batch::{Amount, INTERVALS_HELD, PastInterval, RemoteFreeRun};
@@ -11,10 +13,10 @@ use crate::ledger::timeline::{Flow, Timeline};
 use crate::sys::sync::Ordering;
 
 impl Fold<'_> {
-    /// Counts a paired free if another thread allocated the block, or if another lane's thread freed it.
+    /// Counts a paired free if another thread allocated the block, or if the free belongs to another lane's thread.
     pub(super) fn count_remote_free(&mut self, block: &Entry, free: &Entry) {
         let (allocated_by, freed_by) = (block.meta.thread(), free.meta.thread());
-        // A realloc does not end its block, so the free of its first half is no remote free.
+        // A realloc does not end its block, so its first half is no remote free.
         let crosses = freed_by != allocated_by && !free.meta.is_by_realloc();
         let is_ours = freed_by == self.state.row;
         if !crosses && is_ours {
@@ -40,7 +42,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Adds an earlier free to the interval of the timeline that holds its time.
+    /// Adds a free of another lane's thread to the interval of the timeline that contains the free's time.
     fn date_remote_free(&mut self, at_ns: u64, bytes: u64) {
         let (number, interval) = self.ledger.timeline.around(at_ns);
         let earlier = &mut self.batch.remote_frees.earlier[number as usize % INTERVALS_HELD];
@@ -64,7 +66,7 @@ impl Fold<'_> {
         }
         if for_other.blocks > 0 {
             let figures = &self.ledger.rows.get(&self.ledger.pages, freed_by).figures;
-            // relaxed: sums for people.
+            // relaxed: sums for reports.
             figures.freed_blocks.fetch_add(for_other.blocks, Ordering::Relaxed);
             figures.freed_bytes.fetch_add(for_other.bytes, Ordering::Relaxed);
             figures.cross_thread_frees.fetch_add(remote_frees.blocks, Ordering::Relaxed);

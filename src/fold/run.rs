@@ -1,4 +1,4 @@
-//! The walk through the windows of a ring: their ends, their dates, and the copy for the trace.
+//! The walk through the windows of a ring: it finds their ends, dates them, and copies them to the trace.
 
 use super::batch::{Dates, Part, STEP_BITS};
 use super::state::Fold;
@@ -10,12 +10,12 @@ use crate::ring::event::{self, TAG_MARK, TAG_SKIP, Tag, record_words};
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Maximum plausible span of a window in nanoseconds. A longer window is dated to end at the next tick of the
-/// background thread.
+/// Maximum plausible span of a window, in nanoseconds. A window with a longer span is assumed to end at the next tick
+/// of the background thread.
 const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
 
-/// A fold is costly if it books fewer words than this for each entry that it sends to the shared table or matches
-/// with a partner: each such entry costs a cache miss or two.
+/// Threshold of a costly fold, in words per costly entry. A costly entry is one that the fold sends to the shared table
+/// or matches with a partner; it costs one or two cache misses. A fold with fewer words per costly entry is costly.
 const COSTLY_SHARE: u64 = 8;
 
 impl Fold<'_> {
@@ -27,7 +27,7 @@ impl Fold<'_> {
     /// Books a part of the words up to the current head.
     pub(crate) fn run_some(&mut self, part: Part) {
         let head = self.lane.head().observe();
-        // Read after the head: no event below the head can have happened later.
+        // The clock is read after the head, so no event below the head can have happened later.
         self.now_ns = self.ledger.clock.now_after_loads_ns();
         let mut tail = self.lane.folder.tail.own();
         LaneCounters::raise(&self.lane.folder.high_water, head - tail);
@@ -37,8 +37,8 @@ impl Fold<'_> {
             tail = self.step(tail, head);
         }
         self.lane.folder.note_reached(self.state.span_ns);
-        // If the lane's thread had booked its words itself, the blocks that folds of other lanes have taken would have
-        // gone to the shared table.
+        // Blocks that folds of other lanes have taken are included: they would have gone to the shared table if the
+        // lane's thread had booked its words.
         let taken = u64::from(std::mem::take(&mut self.state.nursery.taken));
         let shared = self.batch.sent + self.batch.matched + taken;
         self.lane.folder.note_hand_over(self.batch.has_remote_frees, taken > 0);
@@ -48,7 +48,7 @@ impl Fold<'_> {
         self.lane.folder.tail.release(tail);
     }
 
-    /// Books events up to a time, and up to the head that the ordered fold has observed.
+    /// Books events up to the time `until_ns`, and up to the head that the ordered fold has observed.
     pub(crate) fn run_until(&mut self, until_ns: u64) {
         let head = self.state.order_head;
         let mut tail = self.lane.folder.tail.own();
@@ -64,7 +64,7 @@ impl Fold<'_> {
         self.lane.folder.tail.release(tail);
     }
 
-    /// Books the mark, the skip or the rest of the window at `tail`. Returns the new tail.
+    /// Books the mark, the skip, or the rest of the window that begins at `tail`. Returns the new tail.
     fn step(&mut self, tail: u64, head: u64) -> u64 {
         let words = self.words(tail);
         match Tag::raw(words.get(tail)) {
@@ -91,22 +91,22 @@ impl Fold<'_> {
     fn copy_to_trace(&self, words: &[AtomicU64]) {
         let Dates { first_ns, step, .. } = self.batch.dates;
         let head = WindowHead { row: self.state.row, words: 0, first_ns, step };
-        // relaxed: written before the lane was published.
+        // relaxed: the index is written before the lane is published.
         let lane = self.lane.cold.index.load(Ordering::Relaxed);
         self.ledger.trace_buffer.window(&self.ledger.pages, lane, head, words);
     }
 
-    /// Returns the words of the segment that holds this word.
+    /// Returns the words of the segment that contains this word.
     fn words(&self, index: u64) -> Words {
         // SAFETY: I3, the segment of an unfolded word has not been given back.
         Words { start: unsafe { self.lane.segment(&self.ledger.pages, index / SEGMENT_WORDS) } }
     }
 
-    /// Dates the words of the window that holds `tail`, and returns the end of the window.
+    /// Dates the words of the window that contains `tail`. Returns the end of the window.
     fn date_window(&mut self, words: Words, tail: u64, head: u64) -> u64 {
         let mark_index = self.state.mark_index;
         let length = event::mark_length(words.get(mark_index));
-        // A window that is being written ends at the head.
+        // A window that is still being written ends at the head.
         let end = (mark_index + 1 + length).min(head);
         let until_ns = self.mark_time_at(end, head).unwrap_or(self.now_ns);
         let first_ns = self.state.span_ns;

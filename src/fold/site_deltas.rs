@@ -1,11 +1,11 @@
-//! Site deltas: the additions of a lane's events to sites, collected in the lane before they are committed.
+//! Site deltas. A *delta* collects what a lane's events add to one site, until it is committed to the site.
 //!
-//! All threads share the sites, which lie behind latches, so a fold does not access a site at every event. It adds to
-//! one delta, and changes to another delta at an event of another stack. A delta stays in the lane until another stack
-//! needs its place, or until a snapshot commits all deltas.
+//! All threads share the sites, which are protected by latches, so a fold does not access a site at every event. It
+//! adds to the *selected* delta, and selects another delta at an event of another stack. A delta stays in the lane
+//! until another stack needs its place, or until a snapshot commits all deltas.
 //!
 //! While stacks are not walked there is one delta, inside the lane's state. The second stack adds a direct-mapped table
-//! in separate pages (`ledger::site_deltas`), which grows while stacks push each other out of it.
+//! in separate pages (`ledger::site_deltas`). The table grows while stacks replace each other in it.
 
 use super::state::{Fold, count_up};
 use crate::ledger::curves::{Dated, span_end_ns};
@@ -21,7 +21,7 @@ impl Fold<'_> {
     /// Returns the selected delta.
     #[inline(always)]
     pub(super) fn delta(&mut self) -> &mut SiteDelta {
-        // SAFETY: Y1, the fold holds the lane's latch, and `at` is the lane's.
+        // SAFETY: Y1, the fold holds the lane's latch, and `at` points to a delta of the lane.
         unsafe { &mut *self.at }
     }
 
@@ -40,18 +40,18 @@ impl Fold<'_> {
         if stack != 0 && deltas.slots != 0 {
             at = deltas.start(&self.ledger.pages).wrapping_add(deltas.place_of(stack));
         }
-        // SAFETY: Y1, as in `delta`.
+        // SAFETY: Y1, the fold holds the lane's latch.
         if unsafe { (*at).stack } != stack {
             at = self.replace_delta(stack);
         }
         self.use_delta(at);
-        // Without the mark of a scope: see `scopes`.
+        // The stack of the event, without the mark of a scope: see `scopes`.
         self.stack = stack;
         self.commit_before_overflow();
     }
 
-    /// Selects a delta. If the delta is unchanged since the lane's latest high-water mark, its current figures are also
-    /// the figures at the mark.
+    /// Selects the delta at `at`. If the delta is unchanged since the lane's latest high-water mark, its current
+    /// figures are also its figures at the mark.
     #[inline(always)]
     pub(super) fn use_delta(&mut self, at: *mut SiteDelta) {
         self.at = at;
@@ -61,21 +61,21 @@ impl Fold<'_> {
         self.stack = delta.stack;
     }
 
-    /// Commits the delta that has the place of `stack`, and gives the place to `stack`. Every run of events in a scope
-    /// calls this, because the stack of its delta is marked: see `scopes`.
+    /// Commits the delta that occupies the place of `stack`, and assigns the place to `stack`. Called at the start of
+    /// every run of events in a scope, because the stack number of such a delta is marked: see `scopes`.
     #[cold]
     fn replace_delta(&mut self, stack: u32) -> *mut SiteDelta {
         self.end_scoped();
         let scope = self.ledger.scopes.of_stack(&self.ledger.pages, stack);
         let marked = if scope == 0 { stack } else { stack | IN_SCOPE };
         let at = self.place_of(stack);
-        // SAFETY: Y1, as in `delta`.
+        // SAFETY: Y1, the fold holds the lane's latch.
         let delta = unsafe { &*at };
         let is_other = delta.stack != marked;
         if is_other || delta.is_heavy() {
             self.state.deltas.pushed_out += u32::from(is_other);
             self.commit(at);
-            // SAFETY: Y1.
+            // SAFETY: Y1, the fold holds the lane's latch.
             unsafe { (*at).stack = marked };
         }
         if scope != 0 {
@@ -84,7 +84,7 @@ impl Fold<'_> {
         at
     }
 
-    /// Returns the place of a stack's delta.
+    /// Returns the place of a stack's delta. Grows the table if stacks replace each other too often.
     fn place_of(&mut self, stack: u32) -> *mut SiteDelta {
         let inline = &raw mut self.state.delta;
         if stack == 0 {
@@ -101,8 +101,8 @@ impl Fold<'_> {
         }
     }
 
-    /// Replaces the table by a larger one, after committing all deltas of the old one. If there is no memory, the old
-    /// table stays.
+    /// Replaces the table by a larger one. All deltas of the old table are committed first. Without memory for a larger
+    /// table, the old table stays.
     #[cold]
     fn grow_deltas(&mut self) {
         let before = self.state.deltas;
@@ -116,7 +116,8 @@ impl Fold<'_> {
         }
     }
 
-    /// Adds the birth of a block to the sums of the batch and of the selected delta. Returns the live bytes of both.
+    /// Adds an allocated block to the sums of the batch and of the selected delta. Returns the live bytes of the batch
+    /// and of the delta.
     #[inline(always)]
     pub(super) fn add_birth(&mut self, size: u64) -> (i64, i64) {
         count_up(&mut self.batch.sums.total_blocks, 1);
@@ -124,17 +125,17 @@ impl Fold<'_> {
         let delta = self.delta();
         count_up(&mut delta.sums.total_blocks, 1);
         count_up(&mut delta.sums.total_bytes, size);
-        // Wrapping: see `count_up`.
+        // Wraps, for the reason that `count_up` gives.
         let count = &mut delta.sizes[bucket_of(size)];
         *count = count.wrapping_add(1);
         let of_delta = delta.sums.live_bytes();
         (self.batch.sums.live_bytes(), of_delta)
     }
 
-    /// Undoes [`Fold::add_birth`].
+    /// Undoes [`Fold::add_birth`] for a block that the selected delta contains.
     pub(super) fn take_birth_back(&mut self, size: u64) {
         let of_batch = (&mut self.batch.sums.total_blocks, &mut self.batch.sums.total_bytes);
-        // SAFETY: Y1, as in `delta`.
+        // SAFETY: Y1, the fold holds the lane's latch.
         let delta = unsafe { &mut *self.at };
         for (blocks, bytes) in [of_batch, (&mut delta.sums.total_blocks, &mut delta.sums.total_bytes)] {
             *blocks = blocks.wrapping_sub(1);
@@ -144,7 +145,7 @@ impl Fold<'_> {
         *count = count.wrapping_sub(1);
     }
 
-    /// Adds the end of a block to the sums of the batch and of the selected delta.
+    /// Adds a freed block to the sums of the batch and of the selected delta.
     #[inline(always)]
     pub(super) fn add_end(&mut self, size: u64) {
         self.batch.sums.freed_blocks += 1;
@@ -159,10 +160,10 @@ impl Fold<'_> {
         self.raise_peak();
         self.follow_peak();
         let deltas = self.state.deltas;
-        // SAFETY: Y1, as in `delta`.
+        // SAFETY: Y1, the fold holds the lane's latch.
         let delta = unsafe { &mut *at };
         if delta.is_empty() {
-            // The delta's only block may have been subtracted again: its high-water mark is meaningless for the next
+            // The delta's only block may have been subtracted again. Its high-water mark has no meaning for the next
             // stack.
             delta.high_water_bytes = 0;
             (delta.at_high_water_bytes, delta.at_high_water_blocks) = (0, 0);
@@ -173,7 +174,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Commits the selected delta long before its 32-bit counts can overflow.
+    /// Commits the selected delta if its 32-bit counts are half-way to an overflow.
     fn commit_before_overflow(&mut self) {
         if self.delta().is_heavy() {
             self.end_scoped();
@@ -182,8 +183,8 @@ impl Fold<'_> {
         }
     }
 
-    /// Commits every delta of the lane, and dates the next deltas, whose events lie in another span of the sites'
-    /// curves.
+    /// Commits every delta of the lane, and sets the date of the next deltas, whose events lie in another span of the
+    /// sites' curves.
     #[cold]
     pub(super) fn date_deltas(&mut self, at_ns: u64, interval_ns: u64) {
         self.deliver();
@@ -199,7 +200,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Ends a batch for the sites: raises the process's peak, and keeps the deltas.
+    /// Ends a batch for the sites: raises the process's peak if necessary, but keeps the deltas.
     pub(super) fn finish_deltas(&mut self) {
         self.end_scoped();
         self.commit_tally();

@@ -9,36 +9,36 @@ use crate::ledger::site_delta::SiteDelta;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 
-/// A running fold. The latch of its lane is held while it borrows `state`.
+/// A running fold. The latch of its lane is held as long as the fold borrows `state`.
 pub(crate) struct Fold<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) lane: &'a Lane,
     pub(super) counters: &'a LaneCounters,
     pub(super) state: &'a mut FoldState,
     pub(super) places: Places,
-    /// Lanes whose latches the caller of the fold holds too: see `partners`.
+    /// Partners: lanes whose latches the caller of the fold holds too (see `partners`).
     pub(super) partners: &'a mut [Option<Partner>],
-    /// Number of records that the loop of usual events leaves to the general code.
+    /// Number of records that the loop of `usual` leaves to the general code.
     pub(super) rest: Rest,
     pub(super) now_ns: u64,
     /// Whether the fold is part of an ordered fold, which holds the latches of all lanes.
     pub(super) in_order: bool,
     pub(super) batch: Batch,
-    /// Live bytes of the batch above which the process reaches a new peak.
+    /// Live bytes of the batch above which the process has a new peak.
     pub(super) peak_threshold: i64,
     /// Whether more words wait in the lane's ring than this fold has booked.
     pub(super) is_behind: bool,
-    /// What [`Fold::may_trust_frees`] returned at the start of the fold.
+    /// Result of [`Fold::may_trust_frees`] at the start of the fold.
     pub(super) trusts_frees: bool,
     /// The selected site delta; `stack` is the stack of that delta.
     pub(super) at: *mut SiteDelta,
     pub(super) stack: u32,
-    /// The selected delta, if it belongs to a site in a scope; `tally` has the events of that scope.
+    /// The selected delta, if it belongs to a site in a scope. `tally` has the sums of that scope's events.
     pub(super) scoped: Option<ScopedDelta>,
     pub(super) tally: ScopeTally,
 }
 
-/// Adds to a sum of a batch or a site delta. The sum wraps and may be below zero: an allocation for which the shared
+/// Adds to a sum of a batch or a site delta. The sum wraps, and may be below zero: an allocation for which the shared
 /// table has no room is subtracted again, maybe in a later batch.
 #[inline(always)]
 pub(super) fn count_up(sum: &mut u64, by: u64) {
@@ -46,10 +46,10 @@ pub(super) fn count_up(sum: &mut u64, by: u64) {
 }
 
 impl<'a> Fold<'a> {
-    /// Begins a fold. `_taken` proves that the lane's latch is held, and outlives the fold.
+    /// Begins a fold. `_taken` proves that the lane's latch is held, and it outlives the fold.
     #[inline(always)]
     pub(crate) fn begin(ledger: &'a Ledger, lane: &'a Lane, _taken: &'a Taken<'a>) -> Fold<'a> {
-        // SAFETY: B3, the latch is held, and for as long as this borrow lives.
+        // SAFETY: B3, the latch is held for as long as this borrow lives.
         let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
         let places = state.nursery.places(&ledger.pages, &raw mut state.youngest);
         let mut fold = Fold {
@@ -84,7 +84,7 @@ impl<'a> Fold<'a> {
         fold
     }
 
-    /// Begins a new batch. Not inlined: a copy of a batch must not stay on the stack of a fold.
+    /// Begins a new batch. It is not inlined, so that no copy of a batch stays on the stack of a fold.
     #[inline(never)]
     pub(super) fn start_over(&mut self) {
         self.batch = Batch { interval_peak: i64::MIN, skipped_high_water: i64::MIN, ..Batch::default() };

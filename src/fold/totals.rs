@@ -1,4 +1,4 @@
-//! The end of a batch: timeline, totals, lane counters, and the size of the nursery.
+//! The end of a batch: updates of the timeline, the totals, the lane counters, and the size of the nursery.
 
 use super::batch::{Batch, Published};
 use super::state::Fold;
@@ -10,7 +10,7 @@ use crate::ring::lane::add;
 use crate::sys::sync::Ordering;
 
 impl Fold<'_> {
-    /// Adds the sums of the batch to the timeline, and begins the interval that holds `at_ns`.
+    /// Adds the sums of the batch to the timeline, and begins the interval that contains `at_ns`.
     pub(super) fn enter_interval(&mut self, at_ns: u64) {
         if self.has_flow() {
             // Frees in the outbox belong to the interval that ends.
@@ -25,7 +25,7 @@ impl Fold<'_> {
         self.batch.interval_end_ns = interval.end;
     }
 
-    /// Ends the high-water mark of the current interval; the mark of the next interval begins at the current live
+    /// Ends the current interval for the high-water mark. The mark of the next interval begins at the current live
     /// bytes.
     fn end_interval(&mut self) {
         self.raise_peak();
@@ -39,14 +39,14 @@ impl Fold<'_> {
         self.batch.interval_peak = self.batch.interval_peak.max(highest);
     }
 
-    /// Whether the batch has figures that are not in the timeline yet.
+    /// Returns whether the batch has figures that are not in the timeline yet.
     fn has_flow(&self) -> bool {
         let Batch { sums, lost, published, interval_peak, .. } = &self.batch;
         *interval_peak != i64::MIN || *published != Published { sums: *sums, lost: *lost }
     }
 
-    /// Adds the changes of the batch since the last call to the timeline: to the current interval, or, if no interval
-    /// was begun, to the interval that holds `at_ns`. Takes the timeline's latch once.
+    /// Adds the changes of the batch since the last call to the timeline: to the current interval or, if no interval
+    /// was begun, to the interval that contains `at_ns`. Takes the timeline's latch once.
     fn publish_flow(&mut self, at_ns: u64) {
         let now = Published { sums: self.batch.sums, lost: self.batch.lost };
         let then = std::mem::replace(&mut self.batch.published, now);
@@ -63,8 +63,8 @@ impl Fold<'_> {
         self.batch.interval_peak = i64::MIN;
     }
 
-    /// Returns the number of events that were lost on the lane since the last call. The lane's thread counts lost
-    /// events without a time stamp.
+    /// Returns the number of events that were lost on the lane since the last call. Lost events have no time stamp, so
+    /// they are counted at the time of this call.
     fn newly_lost(&mut self) -> u64 {
         let lost = self.lane.lost_in_all();
         lost - std::mem::replace(&mut self.state.lost_told, lost)
@@ -105,11 +105,11 @@ impl Fold<'_> {
             &counters.high_water_bytes,
             high_water.saturating_add(self.state.behind_bytes) as u64,
         );
-        // While the words of a lane are booked in parts, the lane is behind by more than a batch.
+        // While the words of a lane are booked in parts, the lane is more than one batch behind.
         let behind = self.state.behind_bytes.saturating_add(self.batch.sums.live_bytes());
         self.state.caught_up = self.state.caught_up.wrapping_add(u32::from(!self.is_behind));
         self.state.behind_bytes = if self.is_behind { behind.max(0) } else { 0 };
-        // relaxed: a figure for people.
+        // relaxed: a figure for reports.
         counters.booked_until_ns.store(self.now_ns, Ordering::Relaxed);
         self.start_over();
     }
@@ -126,7 +126,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Sends every block of the nursery to the shared table, where remote frees may wait for it.
+    /// Sends every block of the nursery to the shared table, where remote frees of these blocks may wait.
     pub(crate) fn empty_nursery(&mut self) {
         for place in 0..self.places.len() {
             let entry = self.places.at(place);

@@ -1,28 +1,28 @@
 //! The usual events of a window, in a loop without calls.
 //!
-//! Nearly all events are of a few kinds: an allocation whose block finds a free place in the nursery, the free of a
-//! block in the nursery, and a realloc of such a block, each at a site whose delta is in the lane's table. This loop
-//! books them with its state in registers. It ends at the first event of any other kind, which the general code
-//! (`events`, `realloc`) books.
+//! The *usual* events are of a few kinds: an allocation whose block finds a free place in the nursery, the free of a
+//! block in the nursery, and a realloc of such a block. The delta of the event's site must be in the lane's table.
+//! Nearly all events are usual. The loop of this module books them with its state in registers. It ends at the first
+//! event of another kind, which the general code (`events`, `realloc`) books.
 //!
-//! The loop and the general code book the same events in the same way: a test books random windows with and without
-//! this loop, and compares all figures. After each word, the batch has the same figures with and without the loop,
-//! except for sums that the loop adds at its end.
+//! The loop and the general code book the same events in the same way. A test books random windows with and without the
+//! loop, and compares all figures. After each word the batch has the same figures in both cases, except for sums that
+//! the loop adds at its end.
 //!
-//! | not usual | because |
+//! | not usual | reason |
 //! | --- | --- |
 //! | an internal or sampled block | it has separate sums |
 //! | both places taken, or a block of this address in the nursery | a block goes to the outbox |
 //! | a free or realloc whose block is not in the nursery, or has another size there | the block is in the shared table |
-//! | an allocation above the peak, or above the mark of the batch or the site while frees are in the outbox | see `high_water` |
+//! | an allocation above the peak | see `high_water` |
+//! | while frees are in the outbox, an allocation above the mark of the batch or the site | see `high_water` |
 //! | an event of a site without a delta, or the first of a run of events in a scope | see `site_deltas`, `scopes` |
 //!
 //! # Kills
 //!
 //! The reader of a killed process's black box needs the index of the next word to be booked. So the loop stores the
-//! index of each record before it books the record, as the general code does. In a run of pairs, the loop and the
-//! general code store only the index of the first pair. The loop empties or fills a place of the nursery with one store
-//! of its address.
+//! index of each record before it books the record, like the general code. In a run of pairs, both store only the index
+//! of the first pair. The loop empties or fills a place of the nursery with one store of its address.
 
 use super::batch::Dates;
 use super::state::{Fold, count_up};
@@ -35,7 +35,7 @@ use crate::ledger::site_deltas::KnownDeltas;
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{self, ALLOC_WORDS, FREE_WORDS, MOVED_WORDS, TAG_BEGIN, TAG_FREE, Tag};
 
-/// Whether the loop is switched off, for a test that compares it with the general code.
+/// Returns whether the loop is switched off, which only a test does to compare it with the general code.
 #[cfg(not(test))]
 #[inline(always)]
 pub(super) const fn is_off() -> bool {
@@ -52,7 +52,7 @@ pub(super) fn is_off() -> bool {
     IS_OFF.get()
 }
 
-/// Books all events of the calling thread's folds by the general code during `work`.
+/// Runs `work`, and books all events of the calling thread's folds by the general code meanwhile.
 #[cfg(test)]
 pub(crate) fn without<T>(work: impl FnOnce() -> T) -> T {
     IS_OFF.set(true);
@@ -71,14 +71,14 @@ struct Usual {
     stack: u32,
     /// Running number of the last allocation.
     allocs: u32,
-    /// Live bytes of the batch. `high_water` is their highest value in the loop. An allocation must not raise
-    /// `high_water` above `limit`.
+    /// Live bytes of the batch. `high_water` is their maximum in the loop. An allocation that would raise `high_water`
+    /// above `limit` is not usual.
     live: i64,
     high_water: i64,
     limit: i64,
-    /// Live bytes of the selected delta minus the live bytes of the batch, if there is only one delta.
+    /// Live bytes of the selected delta minus the live bytes of the batch. Used if there is only one delta.
     above: i64,
-    /// Whether an allocation may raise the mark of a site.
+    /// Whether an allocation may raise the high-water mark of a site.
     may_raise: bool,
     reallocs: u64,
     /// Bytes of new blocks, including the new blocks of reallocs.
@@ -86,30 +86,30 @@ struct Usual {
     remote: Remote,
 }
 
-/// What the loop knows of blocks in the nursery of the first partner, and its sums of such blocks.
+/// The first partner's nursery as the loop uses it, and the loop's sums of blocks that are freed there.
 #[derive(Clone, Copy)]
 struct Remote {
     places: Option<Places>,
-    /// Whether the outbox has entries, which may be blocks of the lane.
+    /// Whether the outbox has entries. They may be blocks of the lane.
     has_sent: bool,
-    /// The thread of the blocks of the current run of remote frees: see `remote_frees`.
+    /// The thread that allocated the blocks of the current run of remote frees: see `remote_frees`.
     allocated_by: u32,
     time_error_ns: u64,
-    /// Frees after this time are not usual: see `partners`.
+    /// Time in nanoseconds after which frees are not usual: see `partners`.
     until_ns: u64,
     blocks: u64,
     bytes: u64,
 }
 
-/// Words of an allocation and the free directly behind it.
+/// Number of words of an allocation and the free directly after it.
 pub(super) const PAIR_WORDS: u64 = ALLOC_WORDS + FREE_WORDS;
 
-/// Tells the compiler that the branch with this call is rarely taken.
+/// Marks a branch as rarely taken, for the compiler.
 #[cold]
 fn is_rare() {}
 
 impl Fold<'_> {
-    /// Books the usual events from `index` on. Returns the index of the first other record, or `end`.
+    /// Books the usual events from `index` on. Returns the index of the first event that is not usual, or `end`.
     #[inline(always)]
     pub(super) fn book_usual(&mut self, words: Words, index: u64, end: u64) -> u64 {
         match (self.state.deltas.slots, self.partners.is_empty()) {
@@ -120,8 +120,8 @@ impl Fold<'_> {
         }
     }
 
-    /// The loop. Without `SITES`, all events belong to the selected delta, and their sums are added at the end. With
-    /// `PARTNERS`, the blocks of frees may be in the nursery of a partner.
+    /// Runs the loop, as [`Fold::book_usual`] describes. Without `SITES`, all events belong to the selected delta, and
+    /// their sums are added at the end. With `PARTNERS`, the blocks of frees may be in the nursery of a partner.
     #[inline(never)]
     fn usual<const SITES: bool, const PARTNERS: bool>(
         &mut self,
@@ -173,7 +173,7 @@ impl Fold<'_> {
         index
     }
 
-    /// Returns the state with which the loop begins, at `live` bytes of the batch.
+    /// Returns the state with which the loop begins. `live` is the number of live bytes of the batch.
     #[inline(always)]
     fn begin_usual<const SITES: bool, const PARTNERS: bool>(&mut self, live: i64) -> Usual {
         let may_raise = self.batch.frees_sent == 0;
@@ -201,7 +201,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Returns the current run of remote frees, if its blocks may be in the nursery of the first partner.
+    /// Returns the current run of remote frees, with the nursery of the first partner if the run's blocks may be there.
     #[inline(always)]
     fn remote_run<const PARTNERS: bool>(&self) -> Remote {
         let run = &self.batch.remote_frees;
@@ -219,7 +219,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Adds the remote frees of the loop to the run.
+    /// Adds the remote frees of the loop to the current run.
     fn add_remote(&mut self, remote: Remote) {
         let run = &mut self.batch.remote_frees.remote_frees;
         run.blocks += remote.blocks;
@@ -228,8 +228,8 @@ impl Fold<'_> {
         self.note_matched(remote.blocks as u32);
     }
 
-    /// Adds the sums of the loop, which has booked `words` words. `live` is the number of live bytes of the batch
-    /// before the loop.
+    /// Adds the sums of the loop to the batch. The loop has booked `words` words. `live` is the number of live bytes of
+    /// the batch before the loop.
     #[inline(always)]
     fn add_usual<const SITES: bool>(&mut self, usual: &Usual, live: i64, words: u64) {
         let Usual { reallocs, bytes, high_water, above, .. } = *usual;
@@ -270,8 +270,8 @@ impl Usual {
         if SITES { self.deltas.find(stack) } else { None }
     }
 
-    /// Adds a block to the sums, unless it may be a high-water mark that the general code has to book. `live` is the
-    /// number of live bytes of the batch with the block.
+    /// Adds a block to the sums, and returns true. Returns false if the block may be a high-water mark, which the
+    /// general code has to book. `live` is the number of live bytes of the batch including the block.
     #[inline(always)]
     fn adds_block<const SITES: bool>(&mut self, delta: &mut SiteDelta, size: u64, live: i64) -> bool {
         if live > self.limit {
@@ -314,8 +314,8 @@ impl Usual {
         true
     }
 
-    /// Books an allocation and the free directly behind it, without the nursery, unless the block may be a high-water
-    /// mark. `high_water` is the mark of the batch before the loop.
+    /// Books an allocation and the free directly after it, without the nursery, and returns true. Returns false if the
+    /// block may be a high-water mark. `high_water` is the mark of the batch before the loop.
     #[inline(always)]
     fn pair<const SITES: bool>(&mut self, word: u64, second: u64, behind: u64, high_water: i64) -> bool {
         let (size, stack) = (second >> 32, second as u32);
@@ -351,9 +351,9 @@ impl Usual {
         true
     }
 
-    /// Books the pairs from `begun` on that resemble the previous pair, whose second word is `before`: such a pair
-    /// has the same stack, and its block is no larger, so the block is no high-water mark. Returns the index of the
-    /// first other record.
+    /// Books the pairs from `begun` on that have the stack of the previous pair and whose blocks are not larger than
+    /// the previous block. So these blocks are no high-water marks. `before` is the second word of the previous pair.
+    /// Returns the index of the first other record.
     #[inline(always)]
     fn further_pairs<const SITES: bool>(
         &mut self,
@@ -398,7 +398,7 @@ impl Usual {
         index
     }
 
-    /// Books the free of a block in the nursery.
+    /// Books the free of a block in the nursery, and returns true. Returns false if the free is not usual.
     #[inline(always)]
     fn free<const SITES: bool>(&mut self, word: u64, index: u64) -> bool {
         let Some(place) = self.places.place_of(event::address_of(word)) else { return false };
@@ -431,8 +431,8 @@ impl Usual {
         true
     }
 
-    /// Books the free of a block in the nursery of the first partner, if it continues the run of remote frees and means
-    /// no other block: see `partners`.
+    /// Books the free of a block in the first partner's nursery, and returns true. Returns false if the free does not
+    /// continue the run of remote frees, or may belong to another block: see `partners`.
     #[inline(always)]
     fn remote_free<const SITES: bool>(&mut self, word: u64, index: u64, ledger: &Ledger) -> bool {
         let address = event::address_of(word);
@@ -474,8 +474,8 @@ impl Usual {
         true
     }
 
-    /// Books a realloc if both halves follow each other and the block is in the nursery. `between` notes that the first
-    /// half is booked.
+    /// Books a realloc, and returns true. Returns false unless both halves follow each other and the block is in the
+    /// nursery. `between` notes that the first half is booked.
     #[inline(always)]
     fn realloc<const SITES: bool>(
         &mut self,
@@ -500,7 +500,7 @@ impl Usual {
             return false;
         };
         let live = self.live.wrapping_sub(size_before as i64).wrapping_add(size as i64);
-        // The old block ends first, so that a site that keeps the block has no mark of both.
+        // The old block ends first, so the mark of a site that keeps the block does not include both blocks.
         // SAFETY: Y1, as in `alloc`; here and below, one borrow at a time.
         let ends = |blocks: u64, bytes: u64| unsafe {
             if SITES {

@@ -1,6 +1,7 @@
-//! The words of a lane, for the reads of a fold.
+//! Access of a fold to the words of a lane.
 //!
-//! Invariant **F1**: a segment that holds a word between tail and head stays the lane's until the tail has passed it.
+//! Invariant **F1**: a segment that contains a word between tail and head belongs to the lane until the tail has passed
+//! it.
 
 use crate::ledger::Ledger;
 use crate::ring::event::{self, TAG_ALLOC, TAG_MARK, TAG_MOVED, TAG_SKIP, Tag};
@@ -17,14 +18,14 @@ impl Words {
     /// Returns the word with this index, which lies in this segment.
     #[inline(always)]
     pub(super) fn get(&self, index: u64) -> u64 {
-        // SAFETY: F1, the segment is as long as the mask and belongs to the folder up to the observed head.
+        // SAFETY: F1, the mask keeps the index within the segment, which belongs to the folder up to the observed head.
         let word = unsafe { &*self.start.add((index % SEGMENT_WORDS) as usize) };
         // relaxed: ordered by the head's acquire; readers of the history read at the same time.
         word.load(Ordering::Relaxed)
     }
 
-    /// Returns the words of this segment, which holds `index`. A read of these words computes no remainder of the
-    /// index.
+    /// Returns the words of this segment, which contains `index`. Reading one of these words computes no remainder of
+    /// its index.
     #[inline(always)]
     pub(super) fn of_segment(&self, index: u64) -> SegmentWords {
         let first = index - index % SEGMENT_WORDS;
@@ -43,10 +44,10 @@ impl Words {
     }
 }
 
-/// The words of one segment, by their index.
+/// The words of one segment, accessed by their index in the ring.
 #[derive(Clone, Copy)]
 pub(super) struct SegmentWords {
-    /// The address that word 0 would have.
+    /// Address that word 0 of the ring would have if the segment reached back to it.
     zero: *const AtomicU64,
 }
 
@@ -60,9 +61,9 @@ impl SegmentWords {
         word.load(Ordering::Relaxed)
     }
 
-    /// Returns the end of a run of pairs. A pair is three words: the two of an allocation, and the one of its block's
-    /// free right after it. The run begins at `index` with `pair`, and ends at `end` or before. Its pairs differ only
-    /// in the addresses of their blocks.
+    /// Returns the end of a run of pairs. A pair is three words: the two words of an allocation, and the word of the
+    /// free directly after it. The run begins at `index` with `pair`, and ends at or before `end`. Its pairs differ
+    /// only in the addresses of their blocks.
     #[inline(always)]
     pub(super) fn end_of_equal(&self, mut index: u64, end: u64, pair: [u64; 3]) -> u64 {
         let [first, second, behind] = pair;
@@ -79,8 +80,8 @@ impl SegmentWords {
     }
 }
 
-/// Returns the time stamp of the event at `tail`, or of the event behind it if a mark is at `tail`, and whether the
-/// event is an allocation.
+/// Returns the time stamp in nanoseconds of the event at `tail`, and whether the event is an allocation. If a mark is
+/// at `tail`, the event is the one behind the mark.
 pub(super) fn peek(ledger: &Ledger, lane: &Lane, tail: u64, not_before_ns: u64) -> (u64, bool) {
     let word = |index: u64| {
         // SAFETY: I3, the segment of an unfolded word has not been given back.

@@ -286,7 +286,7 @@ pub(crate) const fn wide_kind(word: u64) -> u64 {
 /// the program cannot have. These traits are a rate, the internal mark, and an alignment of 2³² bytes or more.
 const PLAIN: u64 = (15 << TAG_SHIFT) | ((Traits::OWN | Traits::RATE | 32) << ADDRESS_BITS);
 
-/// Whether a word starts an unsampled allocation of the program.
+/// Returns whether a word starts an allocation of the program that is not sampled.
 #[inline(always)]
 pub(crate) const fn is_plain_alloc(word: u64) -> bool {
     word & PLAIN == Tag::Alloc.bits()

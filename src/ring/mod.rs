@@ -38,13 +38,13 @@
 //!
 //! # Orderings
 //!
-//! | what | by | pairs with | gives |
+//! | what | by | pairs with | guarantee |
 //! | --- | --- | --- | --- |
-//! | `Head::publish` release | thread | `Head::observe` acquire, folder | the words below head are seen whole |
-//! | `Tail::release` release | folder | `Tail::observe` acquire, thread | the folder is done reading before reuse |
-//! | `Oldest::pass` + release fence | thread | `Oldest::still_whole` acquire fence, history | words that were reused are known |
-//! | `Oldest::enter_after_others` release fence | next lane's thread | `Oldest::still_whole` acquire fence, history | the same, of a segment that changed lanes |
-//! | latch | folder | latch | folders follow each other |
+//! | `Head::publish` release | thread | `Head::observe` acquire, folder | the folder sees the words below the head |
+//! | `Tail::release` release | folder | `Tail::observe` acquire, thread | the folder's reads end before the reuse |
+//! | `Oldest::pass` + release fence | thread | `Oldest::still_whole` acquire fence | a reader knows the reused words |
+//! | `Oldest::enter_after_others` release fence | next thread | `Oldest::still_whole` acquire fence | as above, other lane |
+//! | latch | folder | latch | one folder comes after the other |
 //!
 //! Each ordering has a model that loom explores, and a weakened copy with which the model must fail.
 
