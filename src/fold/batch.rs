@@ -97,8 +97,8 @@ pub(super) struct RemoteFreeRun {
     pub(super) remote_frees: Amount,
     /// Frees of another lane's thread that this lane books.
     pub(super) for_other: Amount,
-    /// Frees that this lane books for another lane's thread, by interval of the timeline. Blocks arrive in the order in
-    /// which they left a nursery, so the times of their frees are not in order.
+    /// The frees of `for_other`, by interval of the timeline. Blocks arrive in the order in which they left a nursery,
+    /// so the times of their frees are not in order.
     pub(super) earlier: [PastInterval; INTERVALS_HELD],
 }
 
@@ -138,12 +138,12 @@ pub(super) struct Batch {
     pub(super) sampled: WeightedSums,
     /// Number of frees in the outbox, which are not in the sums yet.
     pub(super) frees_sent: u32,
-    /// Minimum number of bytes that the frees in the outbox free, if each finds its block.
+    /// Lower bound of the bytes that the frees in the outbox free, if each of them finds its block.
     pub(super) outbox_bytes_min: u64,
     /// Highest live bytes, less `outbox_bytes_min`, at the allocations that `Fold::stays_below` has found to be no
     /// high-water marks.
     pub(super) skipped_high_water: i64,
-    /// Number of blocks and frees delivered to the shared table.
+    /// Number of blocks and frees that were delivered to the shared table.
     pub(super) sent: u64,
     /// Whether the batch has a free of a block that another thread allocated, or a free that did not find its block.
     pub(super) has_remote_frees: bool,
@@ -180,7 +180,7 @@ pub(super) struct Dates {
 }
 
 impl Dates {
-    /// Returns the fields of a free in this window.
+    /// Returns the `Meta` of a free in this window.
     #[inline(always)]
     pub(super) fn meta_of_free(&self) -> Meta {
         Meta(self.meta).as_waiting()
@@ -205,7 +205,7 @@ const WORTH_WORDS: u64 = 6;
 const REST_RECORDS: u64 = 4;
 const REST_RECORDS_MOST: u64 = 256;
 
-/// A pause of the loop of usual events, during which the general code books.
+/// A pause of the loop of `usual`, during which the general code books.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     /// Number of records before the loop is tried again.

@@ -17,9 +17,9 @@
 //!  thread:  stamping = 1 │ fence │ read clock, write, publish │ stamping = 0
 //!  folder:  read clock   │ fence │ look at stamping, then at the head
 //! ```
+//!
 //! Both fences are sequentially consistent: of two threads that each write first and then read, at least one sees the
 //! other's write. With a weaker fence, the folder could miss a thread that already has its stamp.
-//! other's write. With a weaker fence the folder could miss a thread that has its stamp already.
 
 use super::state::Fold;
 use super::words::peek;

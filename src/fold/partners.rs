@@ -71,7 +71,8 @@ impl<'a> Partners<'a> {
             let mut state = fold_state_of(lane);
             // SAFETY: B3, the latch is held, and the fold is over.
             let of_state = unsafe { state.as_mut() };
-            // For the reader of a killed process's black box: the latch is held, and no word behind the tail is booked.
+            // For the reader of a killed process's black box, which sees that the latch is held: no word behind the
+            // tail is booked.
             of_state.note_applied_up_to(lane.folder.tail.own().saturating_sub(1));
             let places = of_state.nursery.places(&ledger.pages, &raw mut of_state.youngest);
             let is_booked = lane.folder.tail.own() == lane.head().observe();

@@ -4,7 +4,6 @@
 //! All lanes share these figures: the count of a pair of threads, the row of the other thread, and an interval of the
 //! timeline. Blocks that one thread passes to another come in long runs of the same two threads. So a fold collects a
 //! run, and writes to shared memory once for the whole run.
-//! to shared memory once for the whole run.
 
 use super::batch::{Amount, INTERVALS_HELD, PastInterval, RemoteFreeRun};
 use super::state::Fold;

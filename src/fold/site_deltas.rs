@@ -174,7 +174,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Commits the selected delta if its 32-bit counts are half-way to an overflow.
+    /// Commits the selected delta if it is heavy, which is long before its 32-bit counts can overflow.
     fn commit_before_overflow(&mut self) {
         if self.delta().is_heavy() {
             self.end_scoped();

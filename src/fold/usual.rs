@@ -13,10 +13,10 @@
 //! | --- | --- |
 //! | an internal or sampled block | it has separate sums |
 //! | both places taken, or a block of this address in the nursery | a block goes to the outbox |
-//! | a free or realloc whose block is not in the nursery, or has another size there | the block is in the shared table |
+//! | a free or realloc whose block is not in the nursery, or has another size | the block is in the shared table |
 //! | an allocation above the peak | see `high_water` |
 //! | while frees are in the outbox, an allocation above the mark of the batch or the site | see `high_water` |
-//! | an event of a site without a delta, or the first of a run of events in a scope | see `site_deltas`, `scopes` |
+//! | an event of a site without a delta, or the first of a run in a scope | see `site_deltas`, `scopes` |
 //!
 //! # Kills
 //!

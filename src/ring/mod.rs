@@ -43,7 +43,7 @@
 //! | `Head::publish` release | thread | `Head::observe` acquire, folder | the folder sees the words below the head |
 //! | `Tail::release` release | folder | `Tail::observe` acquire, thread | the folder's reads end before the reuse |
 //! | `Oldest::pass` + release fence | thread | `Oldest::still_whole` acquire fence | a reader knows the reused words |
-//! | `Oldest::enter_after_others` release fence | next thread | `Oldest::still_whole` acquire fence | as above, other lane |
+//! | `Oldest::enter_after_others` release fence | thread | `Oldest::still_whole` acquire fence | as above |
 //! | latch | folder | latch | one folder comes after the other |
 //!
 //! Each ordering has a model that loom explores, and a weakened copy with which the model must fail.
