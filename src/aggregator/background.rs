@@ -19,7 +19,7 @@ use crate::sys::sync::{AtomicU64, Ordering};
 /// current work.
 const PAUSE_ROUNDS_MAX: u32 = 2_000;
 
-/// Maximum number of steps that a request waits for the background thread to take the earlier requests.
+/// Maximum number of steps that a query waits for the latch of the requests.
 const REQUEST_ROUNDS_MAX: u32 = 200;
 
 /// Minimum time between two queries that read the names of all running threads, in nanoseconds.
@@ -41,13 +41,14 @@ pub(super) static BACKGROUND: Background = Background {
 
 /// The state of the aggregator, which lives as long as the process.
 pub(super) struct Background {
-    /// Latch that the background thread holds while it works, and that a snapshot holds to pause that thread.
+    /// Latch that the background thread holds while it works. A snapshot holds the latch to pause the background
+    /// thread.
     pub(super) work: Latch,
     /// Processor time of the background thread, in nanoseconds.
     pub(super) cpu_ns: AtomicU64,
     /// Time at which the names of running threads were last read, in nanoseconds since the start; 0 if never.
     named_ns: AtomicU64,
-    /// The windows of the quality counters.
+    /// The quality monitor, which keeps the quality counters of the last spans of time.
     pub(super) monitor: Shared<QualityMonitor>,
     /// Limit on the warnings on standard error, both while the process runs and at its end.
     pub(super) lines: Shared<LineLimit>,
@@ -59,9 +60,9 @@ pub(super) struct Background {
     pub(super) trace: Shared<Option<TraceWriter>>,
     /// The file of the live page, if the page is in a separate file.
     pub(super) live_file: Shared<Option<LiveFile>>,
-    /// Flushes, one at a time.
+    /// Runs flushes, one at a time.
     pub(super) flushes: Joined,
-    /// Snapshots of the program's queries, one at a time.
+    /// Makes the snapshots of the program's queries, one at a time.
     pub(super) snapshots: Snapshots,
 }
 
@@ -71,11 +72,11 @@ pub(super) fn cpu_ns() -> u64 {
     BACKGROUND.cpu_ns.load(Ordering::Relaxed)
 }
 
-/// Reads the names of running threads again, unless a query did so within the last [`NAMES_NS`] and `is_last` is
-/// false.
+/// Reads the names of running threads again. Does nothing if a query has read the names within the last [`NAMES_NS`],
+/// unless `is_last` is true.
 pub(super) fn rename_threads(ledger: &Ledger, is_last: bool) {
     let now_ns = ledger.clock.now_ns();
-    // relaxed, both: two queries may read them at one time.
+    // relaxed, both: two queries may read the names at the same time.
     let before_ns = BACKGROUND.named_ns.load(Ordering::Relaxed);
     if is_last || before_ns == 0 || now_ns.saturating_sub(before_ns) >= NAMES_NS {
         BACKGROUND.named_ns.store(now_ns.max(1), Ordering::Relaxed);
@@ -83,14 +84,15 @@ pub(super) fn rename_threads(ledger: &Ledger, is_last: bool) {
     }
 }
 
-/// Pauses the background thread and the trace's thread while the result lives, so that none of their allocations is in
-/// flight. A part of the result is `None` if its thread does not pause in time: events of that thread are then counted
-/// as in flight.
+/// Pauses the background thread and the thread that writes the trace while the result lives, so that none of their
+/// allocations is in flight. A part of the result is `None` if its thread does not pause in time. Events of that thread
+/// are then counted as in flight.
 pub(super) fn pause() -> [Option<Taken<'static>>; 2] {
     [BACKGROUND.work.take_in_rounds(PAUSE_ROUNDS_MAX), BACKGROUND.trace.pause(PAUSE_ROUNDS_MAX)]
 }
 
-/// Books all events that any thread recorded before the call. Threads that call it at the same time share the work.
+/// Books all events that any thread recorded before the call. Threads that call the function at the same time share the
+/// work.
 pub(crate) fn flush(ledger: &Ledger, scope: &InternalScope) {
     let Some(lane) = scope.lane() else { return };
     BACKGROUND.flushes.run(|| {
@@ -99,13 +101,13 @@ pub(crate) fn flush(ledger: &Ledger, scope: &InternalScope) {
     });
 }
 
-/// Returns a snapshot that is begun after the call: `make` runs in this thread or in another that asks at the same
-/// time.
+/// Returns a snapshot that is begun after the call. `make` runs in this thread, or in another thread that asks at the
+/// same time.
 pub(crate) fn snapshot(make: impl Fn() -> Profile) -> Profile {
     BACKGROUND.snapshots.take(make)
 }
 
-/// Leaves a request for the background thread. Returns whether it was left.
+/// Leaves a request for the background thread. Returns `false` if the latch of the requests was not free in time.
 pub(crate) fn leave_request(request: impl FnOnce(&mut Requests)) -> bool {
     let is_left = BACKGROUND.requests.with(REQUEST_ROUNDS_MAX, request).is_some();
     background_thread::wake();
@@ -118,8 +120,8 @@ pub(super) fn take_requests() -> Requests {
     BACKGROUND.requests.with(1, take).unwrap_or(Requests::NONE)
 }
 
-/// Resets the state in a forked child. The threads that used it do not exist there, and the file of the trace is the
-/// parent's.
+/// Resets the state in a forked child. The threads that used the state do not exist there, and the file of the trace
+/// belongs to the parent.
 pub(crate) fn reset_after_fork() {
     let Background {
         work,

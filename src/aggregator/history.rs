@@ -1,4 +1,4 @@
-//! The bounded history: the last events among the folded words that the rings still hold.
+//! The bounded history: the last events, decoded from the booked words that the rings still hold.
 
 use super::counters::pointer_events;
 use crate::ledger::Ledger;
@@ -28,11 +28,11 @@ pub(crate) fn is_of_the_heap(event: &Event) -> bool {
     !matches!(event.kind, EventKind::Tracked { .. })
 }
 
-/// Returns the number of heap events that [`history`] would return. Reads no more lanes than the count needs, and does
-/// not sort.
+/// Returns the number of heap events that [`history`] would return. The function is cheaper than `history`: it does not
+/// sort, and stops when the limit is reached.
 pub(crate) fn retained(ledger: &Ledger, scope: &InternalScope) -> u64 {
     let limits = state::options().history;
-    // Events of tracked pointers take places in the history as well.
+    // Events of tracked pointers also count towards the limit of the history, so they must be decoded.
     if limits.age_ns.is_some() || pointer_events(ledger) > 0 {
         return history(ledger, scope).iter().filter(|event| is_of_the_heap(event)).count() as u64;
     }
@@ -46,7 +46,7 @@ pub(crate) fn retained(ledger: &Ledger, scope: &InternalScope) -> u64 {
     found.min(limits.events)
 }
 
-/// Returns a copy of the folded words of a lane.
+/// Returns a copy of the booked words of a lane.
 fn copy_of(ledger: &Ledger, lane: &Lane, scope: &InternalScope) -> LaneWords {
     let words = {
         let _paused = RecordingPaused::enter(scope);

@@ -1,9 +1,9 @@
-//! Work of queries that serves all threads that ask for it at the same time.
+//! Work for queries (flushes and snapshots), done once for all threads that ask at the same time.
 //!
-//! A flush visits every lane, and a snapshot holds all lanes while it copies. If each of a thousand threads did that
-//! for itself, the work would grow with the square of their number, and the waiting threads would take the processors
-//! from the working thread. So one thread works at a time, and a waiting thread returns with the result of work that
-//! began after it asked: such work books every event before the call.
+//! A flush visits every lane, and a snapshot holds all lanes while it copies. If each of a thousand threads did this
+//! work, the amount of work would grow with the square of their number, and the waiting threads would take the
+//! processors from the working thread. So one thread works at a time. A waiting thread uses the result of work that
+//! began after the thread asked, because that work books every event before the call.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::sys::latch::{self, Latch};
 use crate::sys::platform;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// Steps of waiting without a sleep.
+/// Number of waiting steps before a thread begins to sleep.
 const SPINS: u32 = 64;
-/// First pause and longest pause of a waiting thread, in nanoseconds. The pause doubles, so that a thousand waiting
-/// threads leave the processors to the working thread.
+/// First pause of a waiting thread, in nanoseconds. `PAUSE_NS_LONG` is its longest pause. The pause doubles, so that a
+/// thousand waiting threads leave the processors to the working thread.
 const PAUSE_NS: u64 = 50_000;
 const PAUSE_NS_LONG: u64 = 50_000_000;
 /// Maximum number of steps that a thread waits for the latch of the last snapshot, which is held while a pointer is
@@ -26,7 +26,7 @@ const COPY_ROUNDS: u32 = 10_000;
 /// Work that one thread does at a time.
 pub(super) struct Joined {
     latch: Latch,
-    /// Number of times that work has begun; `ended` is the number of times that work has ended. The holder of the
+    /// Number of times that work has begun; `ended` is the number of times that work has ended. Only the holder of the
     /// latch writes both.
     begun: AtomicU64,
     ended: AtomicU64,
@@ -37,12 +37,14 @@ impl Joined {
         Joined { latch: Latch::new(), begun: AtomicU64::new(0), ended: AtomicU64::new(0) }
     }
 
-    /// Does `work` and returns its result, or returns `None` as soon as other work that began after the call has ended.
+    /// Does `work` and returns its result. If another thread has done work that began after the call, returns `None`
+    /// instead.
     pub(super) fn run<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        // SeqCst: pairs with the fence below. Work that begins after this load sees all that happened before.
+        // SeqCst: pairs with the fence below. Work that begins after this load sees everything that happened before the
+        // load.
         fence(Ordering::SeqCst);
         let before = self.begun.load(Ordering::Relaxed);
-        // Acquire: pairs with the release below; what the work has done is seen.
+        // Acquire: pairs with the release below, so this thread sees the effects of the work.
         let is_done = || self.ended.load(Ordering::Acquire) > before;
         let (mut round, mut pause_ns) = (0, PAUSE_NS);
         while !is_done() {
@@ -71,7 +73,7 @@ impl Joined {
         None
     }
 
-    /// Resets the state in a forked child, where the thread that works does not exist.
+    /// Resets the state in a forked child, where the working thread does not exist.
     pub(super) fn reset_after_fork(&self) {
         // relaxed: there is one thread.
         self.ended.store(self.begun.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -79,7 +81,7 @@ impl Joined {
     }
 }
 
-/// Makes snapshots, and keeps the last one for the threads that wait for it.
+/// Makes snapshots, and keeps the last snapshot for the threads that wait for it.
 pub(super) struct Snapshots {
     works: Joined,
     /// Number of threads that want a snapshot.
@@ -92,10 +94,10 @@ impl Snapshots {
         Snapshots { works: Joined::new(), wanted: AtomicU32::new(0), last: Shared::new(None) }
     }
 
-    /// Returns a snapshot that is begun after the call: `make` runs in this thread or in another one.
+    /// Returns a snapshot that is begun after the call. `make` runs in this thread or in another thread.
     pub(super) fn take(&self, make: impl Fn() -> Profile) -> Profile {
-        // relaxed: the fences of `run` order it. If this thread waits for the work of another thread, that work sees
-        // the number.
+        // relaxed: the fences of `run` order it. If this thread waits for the work of another thread, the other thread
+        // sees the raised number.
         self.wanted.fetch_add(1, Ordering::Relaxed);
         let made = self.works.run(|| {
             let profile = make();
@@ -111,7 +113,7 @@ impl Snapshots {
         if self.wanted.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.replace(None);
         }
-        // The copy may be gone: the last of the threads that wanted a snapshot earlier has dropped it.
+        // The copy may be gone, because the last thread of an earlier group of waiting threads has dropped it.
         profile.unwrap_or_else(make)
     }
 
@@ -137,7 +139,8 @@ mod tests {
 
     const THREADS: u32 = 300;
 
-    /// Lets `THREADS` threads ask while the work is done for the first time, and returns how many times it was done.
+    /// Lets `THREADS` threads ask while the work is done for the first time. Returns the number of times that the work
+    /// was done.
     fn works_of_many(ask: impl Fn(&dyn Fn()) + Sync) -> u32 {
         let (works, asking) = (AtomicU32::new(0), AtomicU32::new(0));
         let work = || {
@@ -168,7 +171,7 @@ mod tests {
         let works = works_of_many(|work| {
             joined.run(work);
         });
-        // A thread may count itself as asking and be interrupted before it asks. One in ten is.
+        // A thread may count itself as asking, and be interrupted before it asks. The limit allows one thread in ten.
         assert!((2..THREADS / 10).contains(&works), "{works}");
     }
 

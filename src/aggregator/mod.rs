@@ -1,12 +1,12 @@
-//! The aggregator: the background thread that adds ticks and books idle rings, and the snapshots that queries take.
+//! The aggregator: the background thread, which books idle rings, and the snapshots that queries take.
 //!
 //! The background thread is an optimisation, and correctness does not depend on it: a thread whose ring is full books
 //! the ring itself, and a flush books every ring. So the ledger is complete without the background thread too: before
-//! `main`, after `exit`, in a forked child, and if no thread can be started. The background thread adds a tick about
-//! every millisecond, which bounds the error of interpolated times. It books rings whose threads sleep, flushes for
-//! frees that wait for a block in another thread's nursery, and books rings on another processor if booking is
-//! costly.
-//! `recorder::background_thread` decides when it starts.
+//! `main`, after `exit`, in a forked child, and if no thread can be started. About every millisecond, the background
+//! thread advances the clock's epoch (a *tick*), which bounds the error of interpolated times. It also books rings
+//! whose threads sleep, and books rings on another processor if booking is costly. If frees wait for a block in another
+//! thread's nursery (its young blocks), it flushes all rings. `recorder::background_thread` decides when the thread
+//! starts.
 //!
 //! | file | what it holds |
 //! | --- | --- |
@@ -17,7 +17,8 @@
 //! | `joined` | flushes and snapshots that serve all threads that ask at the same time |
 //! | `rounds` | one round of the background thread, without time or thread |
 //! | `monitor`, `alarm`, `tuning`, `triggers` | the uses of the quality counters, ten times a second |
-//! | `live_page`, `live_schedule`, `live_file`, `highest` | the writer of the live page, when it writes, its file, and the sites that it lists |
+//! | `live_page`, `live_file` | the writer of the live page (figures for other processes); the file of the page |
+//! | `live_schedule`, `highest` | the times at which the live page is written; the sites that it lists |
 //! | `worker` | the background thread itself |
 //! | `trace_file`, `trace_writer`, `trace_thread` | the trace's file, its frames, and the thread that writes them |
 

@@ -11,7 +11,7 @@ use crate::sys::program_name::with_program_name;
 /// the directory in which the program started.
 pub(crate) fn expand(pattern: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(pattern.len() + 32);
-    // A vector takes every piece, so the expansion cannot fail.
+    // The function that takes the pieces never fails, so the expansion cannot fail.
     let _ = path_pattern::expand(pattern, |piece| {
         path.extend_from_slice(piece);
         Some(())

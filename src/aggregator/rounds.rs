@@ -1,8 +1,9 @@
-//! One round of the background thread: adds a tick, looks at every lane, and books the lanes that need it.
+//! One round of the background thread. A round notes its time as a tick, looks at every lane (a thread's ring with its
+//! counters), and books the lanes that need booking.
 //!
 //! [`Aggregator::round`] makes one round without sleeping, spawning or reading a clock, so that a test can drive it.
-//! [`Aggregator::offload`] repeats one part between two rounds: it books the lanes whose threads leave their words to
-//! the background thread, because booking them is costly.
+//! [`Aggregator::offload`] repeats one part of a round between two rounds. It books the *offloaded* lanes, whose
+//! threads leave their words to the background thread because booking is costly.
 
 use crate::fold::batch::Part;
 use crate::ledger::{Ledger, estimate};
@@ -13,20 +14,21 @@ use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 
 /// Number of rounds between two checks whether waiting frees need a flush.
 const ROUNDS_PER_FLUSH: u64 = 64;
-/// Number of waiting frees above which a flush is due at once: a quarter of the frees for which a shard has room.
+/// Number of waiting frees above which a flush is due at once: a quarter of the frees that can wait in one shard of the
+/// live table.
 const WAITING_FREES_MANY: u64 = 1 << 14;
 /// Number of rounds without an event after which a lane is idle. With a smaller number, lanes of threads that only wait
 /// for a processor would count as idle.
 pub(super) const ROUNDS_UNTIL_IDLE: u32 = 8;
-/// Maximum number of words that may wait in the ring of a running thread, in modes in which threads help. More words
-/// than this should not wait there, because the thread should have booked them itself.
+/// Maximum number of words that may wait in the ring of a running thread, in modes in which threads help. If more words
+/// wait, the thread has not booked its full ring itself, so the background thread books it.
 pub(super) const WAITING_WORDS_HELPED: u64 = 4 * SEGMENT_WORDS;
 
-/// Number of words of an offloaded lane that are booked each time its latch is taken. In between, the lane's thread
-/// can take segments.
+/// Number of words of an offloaded lane that are booked each time its latch is taken. While the latch is free, the
+/// lane's thread can take segments of the ring.
 const OFFLOAD_WORDS: u64 = 2 * COSTLY_WORDS;
-/// Maximum number of parts of `OFFLOAD_WORDS` words that one call of `offload` books. Together they exceed the words
-/// of most rings.
+/// Maximum number of parts of `OFFLOAD_WORDS` words that one call of `offload` books. All these parts together have
+/// more words than most rings.
 const OFFLOAD_ROUNDS_MAX: u32 = 32;
 /// Target number of words that wait in the fullest offloaded ring at the next call of `offload`.
 const OFFLOAD_WORDS_AIMED: u64 = SEGMENT_WORDS;
@@ -34,7 +36,7 @@ const OFFLOAD_WORDS_AIMED: u64 = SEGMENT_WORDS;
 const OFFLOAD_NS_MIN: u64 = 50_000;
 const OFFLOAD_NS_MAX: u64 = 1_000_000;
 
-/// The knobs of the aggregator that a tuner may set.
+/// The settings of the aggregator that the tuner may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pace {
     /// Minimum pause between two rounds, in nanoseconds.
@@ -57,11 +59,11 @@ pub(super) struct Aggregator {
     /// Whether there is a second processor, so that threads may leave their words to the background thread.
     pub(super) may_offload: bool,
     rounds: u64,
-    /// The lane of the thread that makes the rounds, whose events count as no activity.
+    /// Number of the lane of the thread that makes the rounds. Events of this lane do not count as activity.
     pub(super) own_lane: Option<u32>,
-    /// Whether a flush will be due after some rounds, also without an event.
+    /// Whether a flush will be due after some rounds, even without new events.
     pub(super) may_help: bool,
-    /// For each lane, its head at the last round and the number of rounds since the head moved.
+    /// Head of each lane at the last round, and number of rounds since the head moved.
     heads: Vec<(u64, u32)>,
     /// Lanes whose threads left their words to the background thread at the last round.
     offloaded: Vec<u32>,
@@ -84,7 +86,7 @@ pub(super) struct Round {
     pub(super) active: usize,
     /// Number of lanes that this round booked.
     pub(super) folded: usize,
-    /// Whether frees wait for blocks in other lanes. If so, the caller should call [`Ledger::flush`] with its lane.
+    /// Whether the caller should call [`Ledger::flush`] with its lane, because frees wait for blocks in other lanes.
     pub(super) flush_due: bool,
 }
 
@@ -143,8 +145,8 @@ impl Aggregator {
         (!self.offloaded.is_empty()).then_some(self.offload_ns)
     }
 
-    /// Books the offloaded lanes, `slept_ns` nanoseconds after the last booking, and adapts the time until the next
-    /// one.
+    /// Books the offloaded lanes, `slept_ns` nanoseconds after the last booking. Adapts the time until the next
+    /// booking.
     pub(super) fn offload(&mut self, ledger: &Ledger, slept_ns: u64) {
         let waiting =
             |index: &u32| ledger.lane(*index).map_or(0, |lane| words_waiting(lane, lane.head().observe()));
@@ -156,8 +158,8 @@ impl Aggregator {
     }
 
     /// Books the offloaded lanes in small parts: first a part of the lane with the oldest words, then the other lanes
-    /// up to the same time. So a free that one lane books finds its block in the nursery of another lane, or does not
-    /// wait long for it.
+    /// up to the same time. So most frees find their block in the nursery of another lane, and the other frees do not
+    /// wait long for their block. Returns the number of booked parts.
     fn book_offloaded(&self, ledger: &Ledger) -> usize {
         let enough_waits = |index: &u32| {
             let lane = ledger.lane(*index)?;
@@ -173,7 +175,7 @@ impl Aggregator {
                 others.filter(move |lane| !std::ptr::eq(*lane, of))
             };
             if !fold(ledger, last, Part::of_words(OFFLOAD_WORDS), partners(last)) {
-                // The thread of the lane books it.
+                // Another thread is booking the lane.
                 not_before_ns = last.folder.reached_ns() + 1;
                 continue;
             }

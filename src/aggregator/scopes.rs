@@ -18,7 +18,7 @@ pub(super) fn rows(ledger: &Ledger, accounts: &[ScopeAccount]) -> Vec<Scope> {
     numbered.map(row).collect()
 }
 
-/// Returns the rows of all scopes as of the last booking.
+/// Returns the rows of all scopes, with the events that are booked so far.
 #[cfg(feature = "serve")]
 pub(crate) fn now(ledger: &Ledger, scope: &InternalScope) -> Vec<Scope> {
     let count = ledger.scopes.count();

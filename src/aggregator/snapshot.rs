@@ -1,9 +1,9 @@
 //! The profile of one moment, for queries and dumps.
 //!
-//! All figures of a profile must fit together, so [`profile`] freezes the ledger: it takes the latch of every lane,
-//! books the waiting words, copies, and opens the latches. Threads continue to record during this time; a thread whose
-//! ring is full takes segments from the overflow pool. The memory for the copy is allocated before, because nothing may
-//! be allocated while a latch is held.
+//! All figures of a profile must be from the same moment, so [`profile`] freezes the ledger: it takes the latch of
+//! every lane, books the waiting words, copies the figures, and opens the latches. Threads continue to record during
+//! this time. A thread whose ring is full takes segments from the overflow pool. The memory for the copy is allocated
+//! before, because nothing may be allocated while a latch is held.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -31,15 +31,15 @@ use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::Ordering;
 
-/// Room, in blocks, for blocks that are allocated between counting and freezing.
+/// Number of extra places for blocks that are allocated between the counting and the freezing.
 const SLACK_BLOCKS: usize = 4096;
-/// Room, in rows, for rows of tables that are added between counting and freezing.
+/// Number of extra rows for rows of tables that are added between the counting and the freezing.
 const SLACK_ROWS: usize = 64;
 
-/// The recording at one moment. The rows of its large tables are made from compact copies when they are asked for, so
-/// that a dump needs little memory.
+/// All recorded data at one moment. The rows of the large tables are made one by one from compact copies, so that a
+/// dump needs little memory.
 pub(crate) struct Snapshot<'a> {
-    /// All parts but the large tables: stacks, sites and live blocks.
+    /// The profile without the large tables (stacks, sites and live blocks).
     pub(crate) profile: Profile,
     sites: SitesCopy,
     live: Vec<Entry>,
@@ -87,14 +87,14 @@ pub(crate) fn snapshot<'a>(ledger: &'static Ledger, scope: &'a InternalScope, re
     let extent = if reason == "exit" { Extent::Last } else { Extent::Whole };
     let frozen = copy_frozen(ledger, scope, extent);
     let history = history(ledger, scope);
-    // The stacks come last: all rows that refer to a stack were copied before.
+    // The stacks are counted last, so that the count includes all stacks to which copied rows refer.
     let mut snapshot = frozen.into_snapshot(ledger, history, reason, Stacks::count(ledger, scope));
     stacks::describe(&snapshot.stacks, &mut snapshot.profile);
     snapshot
 }
 
-/// Returns the profile of the current moment without its live blocks and history, for readers that ask often: what it
-/// copies does not grow with the heap.
+/// Returns the profile of the current moment without its live blocks and history, for readers that ask often. The
+/// amount of copied data does not grow with the heap.
 #[cfg(feature = "serve")]
 pub(crate) fn without_blocks(ledger: &'static Ledger, scope: &InternalScope, reason: &str) -> Profile {
     let _paused = background::pause();
@@ -105,13 +105,14 @@ pub(crate) fn without_blocks(ledger: &'static Ledger, scope: &InternalScope, rea
     snapshot.into_profile()
 }
 
-/// What is copied.
+/// The extent of a copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent {
     Whole,
     #[cfg(feature = "serve")]
     WithoutBlocks,
-    /// Everything for the last time: also closes the trace, which then holds the events of the copy and no later ones.
+    /// Everything, for the last time. The copy also closes the trace, so the trace contains the events of the copy and
+    /// no later events.
     Last,
 }
 
@@ -124,7 +125,7 @@ impl Extent {
 /// The data that is copied while the ledger is frozen, into memory that was allocated before.
 #[derive(Default)]
 struct Frozen {
-    /// The profile with complete totals, peak, estimates, intervals, threads and remote frees. The other parts are
+    /// The profile, so far with totals, peak, estimates, intervals, threads and remote frees only. The other parts are
     /// added later.
     profile: Profile,
     counters: QualityCounters,
@@ -138,7 +139,7 @@ struct Frozen {
     at_ns: u64,
 }
 
-/// Copies the ledger, and repeats that until all data fits.
+/// Copies the ledger. If the reserved memory is too small, reserves more and copies again.
 fn copy_frozen(ledger: &'static Ledger, scope: &InternalScope, extent: Extent) -> Frozen {
     let mut blocks = 0;
     loop {
@@ -149,13 +150,13 @@ fn copy_frozen(ledger: &'static Ledger, scope: &InternalScope, extent: Extent) -
         ledger.freeze();
         let fits = take_all(ledger, &mut held)
             && frozen.copy(ledger, &held, extent, &mut blocks)
-            // If a thread was about to get its lane when the ledger was frozen, the latch of that lane is not held.
+            // If a thread got its lane during the freeze, the latch of that lane is not held.
             && ledger.lanes().count() == held.len();
         if fits && extent == Extent::Last {
             ledger.trace_buffer.close(&ledger.pages);
         }
         ledger.thaw();
-        // The latches are opened one by one, in the order in which they were taken.
+        // This opens the latches one by one, in the order in which they were taken.
         held.clear();
         if fits {
             return frozen;
@@ -210,7 +211,8 @@ impl Frozen {
     /// live blocks.
     fn copy(&mut self, ledger: &Ledger, held: &[Held], extent: Extent, blocks: &mut usize) -> bool {
         *blocks = 0;
-        // The cells are read under the latches of all lanes, so that their sums fit the sums of the sites.
+        // The accounts of scopes are read under the latches of all lanes, so that their sums agree with the sums of the
+        // sites.
         let scopes = ledger.scopes.count();
         if scopes as usize > self.scopes.capacity() {
             return false;
@@ -238,7 +240,7 @@ impl Frozen {
         rows::copy(ledger, &mut profile.threads)
     }
 
-    /// Copies the share of a lane's figures that belongs to its current thread.
+    /// Copies the figures that the current thread of a lane has added to the lane's counters.
     fn copy_running(&mut self, lane: &Lane) {
         let span_ns = LaneCounters::read(&lane_counters_of(lane).longest_span_ns);
         self.longest_span_ns = self.longest_span_ns.max(span_ns);
@@ -279,7 +281,7 @@ impl Frozen {
         profile.scopes = scopes::rows(ledger, &scopes);
         profile.scope_counts = scopes::counts(&ledger.scopes);
         memory::note_resident(ledger);
-        // Without the live blocks, the program's part of the allocator's figures is unknown.
+        // Without the live blocks, the program's part of the allocator's figures is not known.
         profile.memory = memory::figures(ledger, (!live.is_empty()).then_some(&live[..]));
         live.retain(|entry| !entry.meta.is_own());
         live.sort_unstable_by_key(|block| (block.at_ns, block.address));
@@ -310,7 +312,7 @@ pub(crate) fn metadata(ledger: &'static Ledger) -> Profile {
     }
 }
 
-/// Whether objects were loaded or unloaded since the metadata was made.
+/// Whether object files were loaded or unloaded since the metadata was made.
 pub(crate) fn is_metadata_old(metadata: &Profile) -> bool {
     metadata.modules != stacks::modules()
 }

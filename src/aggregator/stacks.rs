@@ -18,14 +18,14 @@ pub(super) struct Stacks<'a> {
 }
 
 impl<'a> Stacks<'a> {
-    /// Counts the stacks. All rows that refer to a stack must have been copied before, so that each of their stacks is
-    /// found.
+    /// Counts the stacks. All rows that refer to a stack must have been copied before, so that the count includes their
+    /// stacks.
     pub(super) fn count(ledger: &'static Ledger, scope: &'a InternalScope) -> Stacks<'a> {
         let store = ledger.facts.stacks().map(|(page, _)| Store::at(&ledger.pages, page));
         Stacks { ledger, scope, count: store.map_or(0, |store| store.counts().0) }
     }
 
-    /// Returns all stacks, first the empty one.
+    /// Returns all stacks. The first is the empty stack.
     pub(super) fn iter(&self) -> impl Iterator<Item = Stack> + use<'a> {
         let Stacks { ledger, scope, count } = *self;
         let mut frames = vec![0; if count == 0 { 0 } else { STACK_FRAMES_MAX + SCOPE_DEPTH_MAX }];
@@ -53,9 +53,10 @@ pub(super) fn describe(stacks: &Stacks<'_>, profile: &mut Profile) {
     list_gone(profile);
 }
 
-/// Returns the objects as of the last scan: the loaded ones, then the unloaded ones, because stacks may lead through
-/// them. Once an object that was loaded after the start is found, its addresses in stacks carry its number, so it has
-/// an entry at these addresses. Plain addresses belong to the first object that was found there.
+/// Returns the objects as of the last scan: first the loaded objects, then the unloaded objects, through which older
+/// stacks may lead. An object that was loaded after the start of the process has a number, which is added to its
+/// addresses in stacks. Such an object is listed at the addresses with its number. It is also listed at its plain
+/// addresses, unless another object was found there before.
 pub(super) fn modules() -> Vec<Module> {
     let (loaded, gone) = (unwind::modules(), unwind::gone());
     let all = || loaded.iter().chain(gone.iter().map(|gone| &gone.module));
@@ -71,8 +72,8 @@ pub(super) fn modules() -> Vec<Module> {
     listed
 }
 
-/// Returns an object as a row of the list. If its file was replaced, a reader finds the right file by the build id;
-/// without a build id, the path says that the recorded file is gone.
+/// Returns an object as a row of the list, at its plain addresses. If the object's file was replaced, a reader finds
+/// the right file by the build id. Without a build id, the path says that the recorded file is gone.
 fn plain(module: &modules::Module) -> Module {
     let is_lost = module.is_deleted && module.build_id.is_empty();
     Module {
@@ -84,15 +85,15 @@ fn plain(module: &modules::Module) -> Module {
     }
 }
 
-/// Returns an object as a row of the list, at the addresses with its number.
+/// Returns an object as a row of the list, at the addresses to which its number is added.
 fn numbered(module: &modules::Module) -> Module {
     let (row, number) = (plain(module), u64::from(module.number) << unwind::NUMBER_SHIFT);
     let moved = |address: u64| address.wrapping_add(number);
     Module { start: moved(row.start), end: moved(row.end), bias: moved(row.bias), ..row }
 }
 
-/// Adds a change for each object that was loaded after the start, if stacks led through its addresses before it was
-/// found: these stacks may have led through another, unknown object.
+/// Adds an entry to the changes for each object that was found after the start, if recorded stacks lead through its
+/// plain addresses. These stacks were taken before the object was found, so they may belong to another, unknown object.
 fn list_uncertain(stacks: &Stacks<'_>, profile: &mut Profile) {
     for module in unwind::modules().iter().filter(|module| module.number != 0) {
         let is_here = |address: &u64| (module.start..module.end).contains(&address.wrapping_sub(1));
@@ -108,8 +109,8 @@ fn list_uncertain(stacks: &Stacks<'_>, profile: &mut Profile) {
     }
 }
 
-/// Adds the end of each unloaded object to the changes. If another object was loaded in its place, the stacks through
-/// the new object from before the change was found count as stacks through the unloaded object, and the entry says so.
+/// Adds the end of each unloaded object to the changes. If another object was loaded at the same addresses, stacks that
+/// were taken before the change was found are attributed to the unloaded object. The entry then says so.
 fn list_gone(profile: &mut Profile) {
     let loaded = unwind::modules();
     for gone in unwind::gone().iter().rev() {

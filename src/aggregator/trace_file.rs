@@ -1,4 +1,4 @@
-//! The file of a trace, written only while its descriptor is heapledger's.
+//! The file of a trace. It is written only while its descriptor still belongs to heapledger.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use crate::sys::descriptors::OwnFile;
 
 /// A file whose descriptor is checked before each write. If a program closes descriptors that it does not know, as
-/// daemons do, the trace ends with an error, and is not written into files of the program.
+/// daemons do, the trace ends with an error. Without the check, the trace could be written into a file of the program.
 #[derive(Debug)]
 pub(super) struct TraceFile(OwnFile);
 

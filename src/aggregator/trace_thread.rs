@@ -1,8 +1,8 @@
 //! The thread that writes the trace, and the end of the trace at the end of the process.
 //!
-//! The trace has a separate thread, so that a slow disk does not keep the background thread from ticking. At the end of
-//! the process, the thread that writes the dump also writes the rest of the trace, followed by the dump. The latch of
-//! the shared writer keeps the two threads from writing at the same time.
+//! The trace has a separate thread, so that a slow disk does not delay the ticks of the background thread. At the end
+//! of the process, the thread that writes the dump also writes the rest of the trace, followed by the dump. The latch
+//! of the shared writer keeps the two threads from writing at the same time.
 
 use super::background::BACKGROUND;
 use super::diagnostic;
@@ -13,23 +13,23 @@ use crate::recorder::internal::InternalScope;
 use crate::recorder::{background_thread, state, thread};
 use crate::sys::{own_threads, platform};
 
-/// Pause of the thread while few chunks arrive, in nanoseconds.
+/// Pause of the thread in nanoseconds while few chunks of words arrive. `PAUSE_NS_IDLE` is the pause while none arrive.
 const PAUSE_NS: u64 = 4_000_000;
 const PAUSE_NS_IDLE: u64 = 20_000_000;
-/// Maximum number of steps that the end of the process waits for the trace's thread: some seconds.
+/// Maximum number of steps that the end of the process waits for the thread of the trace. The steps take some seconds.
 const FINISH_ROUNDS_MAX: u32 = 100_000;
 /// Length of the thread's stack, in bytes. The thread encodes and compresses whole frames.
 const STACK_BYTES: usize = 512 << 10;
 
-/// Starts the thread, if the settings ask for a trace. If the thread cannot be started, the end of the process writes
-/// the whole trace.
+/// Starts the thread, if the settings ask for a trace. If the thread cannot be started, the whole trace is written at
+/// the end of the process.
 pub(super) fn start(ledger: &Ledger) {
     if is_on(ledger) {
         own_threads::spawn(STACK_BYTES, run);
     }
 }
 
-/// The body of the thread.
+/// The main function of the thread.
 fn run() {
     own_threads::name(c"hl-trace");
     let scope = InternalScope::enter();
@@ -48,7 +48,7 @@ fn run() {
     ledger.trace_buffer.set_written(false);
 }
 
-/// Whether there is a trace that the end of the process has to finish.
+/// Whether there is a trace, which must be finished at the end of the process.
 pub(crate) fn is_on(ledger: &Ledger) -> bool {
     ledger.trace_buffer.is_open()
 }
@@ -67,8 +67,8 @@ pub(crate) fn finish(ledger: &Ledger, snapshot: &Snapshot<'_>) {
     }
 }
 
-/// Runs `work` on the writer, and opens the writer first if there is none. Waits up to `rounds` steps for another
-/// thread.
+/// Runs `work` on the writer, which is opened first if there is none. Waits up to `rounds` steps while another thread
+/// uses the writer.
 fn with_writer<R>(rounds: u32, ledger: &Ledger, work: impl FnOnce(&mut TraceWriter) -> R) -> Option<R> {
     let work_on = |writer: &mut Option<TraceWriter>| {
         if writer.is_none() {
