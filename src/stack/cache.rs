@@ -1,9 +1,9 @@
 //! A thread's cache, which maps the hash of a stack to the stack's number.
 //!
-//! An entry is one word. So a lookup never pairs a hash with another stack's number, even if a signal handler of the
-//! same thread changes the entry during the lookup. A stack has two places, which are neighbours: a new stack takes the
-//! first, and the entry that was there moves to the second. So two stacks with the same first place do not keep pushing
-//! each other out.
+//! An entry is one word. So a lookup never combines a hash with the number of a different stack, even if a signal
+//! handler of the same thread changes the entry during the lookup. A stack has two places, which are neighbours. A new
+//! stack takes the first place, and the entry that was there moves to the second. So two stacks with the same first
+//! place do not keep replacing each other.
 //!
 //! ```text
 //!  hash    63      52 51                    44 43            0
@@ -12,12 +12,12 @@
 //!         │ 44 bits of the hash        │ number of the stack  │
 //! ```
 //!
-//! The table grows while stacks are pushed out. The place in a larger table is the place in the smaller table,
-//! followed by further bits of the hash, which the entry contains. So all entries move to the larger table, and no
-//! stack is looked up in the store again.
+//! The table grows while stacks are removed by newer stacks. The place of a stack in a larger table is its place in the
+//! smaller table, followed by further bits of the hash, which the entry contains. So all entries move to the larger
+//! table, and no stack has to be looked up in the store again.
 //!
-//! An entry and its pair of places identify 52 bits of the hash. The probability that two of a million stacks agree in
-//! 52 bits is 1 in 9,000 over the life of a process; such stacks would be shown as one.
+//! An entry and its pair of places determine 52 bits of the hash. The probability that any two of a million stacks
+//! agree in 52 bits is 1 in 9,000 over the life of a process. Two such stacks would be shown as one.
 
 use crate::ring::lane::Walker;
 use crate::sys::pages::{For, PAGE_BYTES, Pages};
@@ -26,7 +26,7 @@ use crate::sys::sync::{AtomicU64, Ordering};
 /// Bits of the number of a stack.
 pub(crate) const NUMBER_BITS: u32 = 20;
 const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
-/// Entries of a thread's first table, which fills one page.
+/// Number of entries of a thread's first table, which fills one page.
 const ENTRIES_MIN: u32 = (PAGE_BYTES / 8) as u32;
 /// Number of entries of the largest table.
 const CACHE_ENTRIES_MAX: u32 = 1 << 15;
@@ -34,12 +34,12 @@ const CACHE_ENTRIES_MAX: u32 = 1 << 15;
 const SECOND: usize = 1;
 /// The factor by which a table grows.
 const GROWTH: u32 = 8;
-/// A table grows when the number of stacks that were pushed out exceeds the number of entries divided by this. Each
-/// of these stacks costs a full walk, thousands of instructions.
+/// Divisor of the number of entries: a table grows when more stacks were removed by newer stacks than the quotient.
+/// Each removed stack costs a full walk, thousands of instructions.
 const ENTRIES_PER_PUSHED_OUT: u32 = 8;
 /// Bits at the top of a hash that are not used.
 const NOT_USED_BITS: u32 = 12;
-/// Bits of a place that the entry does not contain: the bits of the pair in the smallest table.
+/// Number of bits of a place that the entry does not contain: the bits that select the pair in the smallest table.
 const PAIR_BITS: u32 = ENTRIES_MIN.trailing_zeros() - 1;
 
 const _: () = assert!(NOT_USED_BITS + PAIR_BITS == NUMBER_BITS);
@@ -55,7 +55,7 @@ impl<'a> Cache<'a> {
         Cache { walker }
     }
 
-    /// Returns the number of the stack with this hash, or 0 if the cache has none.
+    /// Returns the number of the stack with this hash, or 0 if the hash is not in the cache.
     #[inline(always)]
     pub(crate) fn get(&self, hash: u64) -> u32 {
         // relaxed, everywhere in this file: only this thread reads or writes its cache.
@@ -75,7 +75,7 @@ impl<'a> Cache<'a> {
         self.at(place_of(hash, shift) ^ SECOND, hash)
     }
 
-    /// Returns the number that is stored at a place if it belongs to this hash; otherwise 0.
+    /// Returns the number that is stored at a place if the entry there belongs to this hash; otherwise 0.
     #[inline(always)]
     fn at(&self, place: usize, hash: u64) -> u32 {
         let entry = self.walker.cache_entry(place).load(Ordering::Relaxed);
@@ -92,7 +92,8 @@ impl<'a> Cache<'a> {
         let place = place_of(hash, shift);
         let first: &AtomicU64 = self.walker.cache_entry(place);
         let before = first.load(Ordering::Relaxed);
-        // An entry of the same hash is overwritten where it is: the stack was checked again.
+        // An entry of the same hash is overwritten in place, because the stack was compared with the unwind tables
+        // again.
         let moves = before != 0 && (before ^ hash << NUMBER_BITS) >> NUMBER_BITS != 0;
         let mut pushes_out = 0;
         if moves {
@@ -129,7 +130,7 @@ impl<'a> Cache<'a> {
         }
     }
 
-    /// Stores the entries of the previous table, whose places were computed with `shift`.
+    /// Copies the entries of the previous table, whose places were computed with `shift`.
     fn take_over(&self, before: &[AtomicU64], shift: u32) {
         let shift_now = self.walker.cache_shift.load(Ordering::Relaxed);
         for (place, entry) in before.iter().enumerate() {
@@ -196,7 +197,8 @@ mod tests {
         });
     }
 
-    /// Whatever places the stacks fall on, a stack is new once, and again only after it was pushed out.
+    /// Checks that a stack is unknown at its first lookup, and later only after a newer stack has removed it, whatever
+    /// their places are.
     #[test]
     fn a_table_that_grows_keeps_what_it_has() {
         for seed in 0..50u64 {

@@ -1,41 +1,42 @@
-//! The store of all stacks: one tree, in which a stack is a path from its outermost frame inwards.
+//! The store of all stacks: one tree, in which a stack is the path from its outermost frame to its innermost frame.
 //!
-//! A node is a return address below its caller's node. A stack's number leads to its innermost node. So common callers
-//! are stored once: a program with a million stacks of forty frames has a few million nodes, not forty million.
+//! A node is a return address below the node of its caller. The number of a stack leads to the node of its innermost
+//! frame. So common callers are stored once: a program with a million stacks of forty frames has a few million nodes,
+//! not forty million.
 //!
-//! Hash tables map (caller, address) to node. When the newest table is half full, a table of four times its size is
-//! added; older tables stay as they are, so no thread waits while a table is rebuilt. A lookup searches all tables,
-//! newest first; only a stack that is new to a thread needs a lookup.
+//! Hash tables map (caller, address) to a node. When the newest table is half full, a table of four times its size is
+//! added. Older tables stay unchanged, so no thread waits while a table is rebuilt. A lookup searches all tables,
+//! newest first. Only a stack that is new to a thread needs a lookup.
 //!
-//! Nothing is ever removed. At the limit of nodes or stacks, or without memory, a new stack gets no number, and the
+//! Stacks are never removed. At the limit of nodes or stacks, or without memory, a new stack gets no number, and the
 //! caller counts it as `table_full`.
 //!
-//! Invariant **V1**: all fields except the counts are accessed under the store's latch; the store's runs are never
-//! given back, and items below the counts are accessible.
+//! Invariant **V1**: all fields except the counts are accessed under the store's latch. The store's runs of pages are
+//! never given back, and items with indices below the counts are accessible.
 
 use crate::sys::latch::{Latch, Patience};
 use crate::sys::pages::{For, PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// Maximum number of distinct stacks; later ones are counted as `table_full` and belong to no site.
+/// Maximum number of distinct stacks. Further stacks are counted as `table_full` and belong to no site.
 pub(crate) const STACKS_MAX: u32 = (1 << 20) - 1;
 /// Maximum number of nodes of the tree.
 pub(crate) const STACK_NODES_MAX: u32 = 1 << 23;
-/// Divisor of the region's pages: nodes may occupy one sixteenth of the region, and the innermost nodes of stacks one
-/// sixteenth of that.
+/// Divisor for the sizes of the tables. Nodes may occupy one sixteenth of the region's pages; the table of innermost
+/// nodes may occupy one sixteenth of that.
 const REGION_SHARE: u32 = 16;
 /// Slots of the first hash table, which fills one page.
 const SLOTS_FIRST: u32 = (PAGE_BYTES / 4) as u32;
 /// Maximum number of hash tables, which together have room for all nodes.
 const TABLES: usize = 8;
-/// The factor from the size of one table to the size of the next.
+/// Factor from the number of slots of one table to that of the next.
 const GROWTH: u32 = 4;
-/// The root of whole stacks; `ROOT_TRUNCATED` is the root of truncated stacks.
+/// Number of the root node of complete stacks. `ROOT_TRUNCATED` is the root of truncated stacks.
 const ROOT: u32 = 0;
 const ROOT_TRUNCATED: u32 = 1;
 const FIRST_NODE: u32 = 2;
 
-/// A frame below its caller.
+/// A node: a frame, with the node of its caller.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Node {
@@ -43,11 +44,12 @@ pub(crate) struct Node {
     pub(crate) address: u64,
     /// The caller's node.
     pub(crate) parent: u32,
-    /// Number of the stack whose innermost frame this is; 0 if there is none.
+    /// Number of the stack whose innermost frame is this node; 0 if there is no such stack.
     stack: u32,
 }
 
-/// The head of the store, at the start of a separate run. All zero bytes are not a valid store: see [`Store::open`].
+/// The head of the store, at the start of a separate run of pages. Zeroed memory is not a valid store: see
+/// [`Store::open`].
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -68,8 +70,8 @@ fn pages_of(count: u32, bytes: usize) -> u32 {
     (count as usize * bytes).div_ceil(PAGE_BYTES) as u32
 }
 
-/// Returns how many items of `bytes` bytes may fill `pages`: the largest power of two that fits, or `most` if `most`
-/// is less.
+/// Returns how many items of `bytes` bytes may be placed in `pages`: the largest power of two that fits, but at most
+/// `most`.
 fn fitting(most: u32, bytes: usize, pages: u32) -> u32 {
     let mut count = most.next_power_of_two();
     while count > 1 && pages_of(count, bytes) > pages {
@@ -79,14 +81,14 @@ fn fitting(most: u32, bytes: usize, pages: u32) -> u32 {
 }
 
 impl Store {
-    /// Makes a store and returns the page of its head.
+    /// Makes a store. Returns the page of its head, or `None` without memory.
     pub(crate) fn open(pages: &Pages) -> Option<u32> {
         let page = pages.take(1, For::Stacks)?;
         let store = Store::at(pages, page);
         let share = (pages.reserved() / REGION_SHARE).max(1);
         let nodes = fitting(STACK_NODES_MAX, size_of::<Node>(), share);
         let stacks = fitting(STACKS_MAX + 1, 4, (share / REGION_SHARE).max(1));
-        // relaxed, all of these: published with the page.
+        // relaxed, all: published with the page.
         let (nodes_page, stacks_page) =
             (pages.take_sparse(pages_of(nodes, size_of::<Node>()))?, pages.take_sparse(pages_of(stacks, 4))?);
         store.nodes_page.store(nodes_page, Ordering::Relaxed);
@@ -99,7 +101,7 @@ impl Store {
 
     /// Returns the store whose head lies at `page`.
     pub(crate) fn at(pages: &Pages, page: u32) -> &Store {
-        // SAFETY: V1, `open` took the page for a store; all zero bytes are valid for every field.
+        // SAFETY: V1, `open` took this page for a store; all zero bytes are valid for every field.
         unsafe { &*pages.at(page).cast::<Store>() }
     }
 
@@ -118,7 +120,7 @@ impl Store {
         Some(self.number(pages, frames, scopes, truncated))
     }
 
-    /// Returns the number of a stack, and numbers a new stack. The caller holds the latch.
+    /// Returns the number of a stack; assigns the next number to a new stack. The caller holds the latch.
     fn number(&self, pages: &Pages, frames: &[u64], scopes: &[u64], truncated: bool) -> Option<u32> {
         let mut node = if truncated { ROOT_TRUNCATED } else { ROOT };
         for address in scopes.iter().rev().chain(frames.iter().rev()) {
@@ -128,7 +130,7 @@ impl Store {
             return None;
         }
         let leaf = self.node(pages, node);
-        // SAFETY: V1.
+        // SAFETY: V1, the latch is held.
         let leaf = unsafe { &mut *leaf };
         if leaf.stack == 0 {
             // relaxed, here and below: the latch orders it.
@@ -147,7 +149,7 @@ impl Store {
         Some(leaf.stack)
     }
 
-    /// Returns the node of an address below its caller's node, and makes a new node if there is none.
+    /// Returns the node of an address below its caller's node `parent`; makes the node if there is none.
     fn child(&self, pages: &Pages, parent: u32, address: u64) -> Option<u32> {
         let hash = hash_of(parent, address);
         // relaxed, all of this function: the latch orders it.
@@ -156,7 +158,7 @@ impl Store {
             let mut slot = hash;
             loop {
                 let found = self.slot(pages, table, slot);
-                // SAFETY: V1.
+                // SAFETY: V1, the latch is held, and the slot lies in the table.
                 let node = unsafe { *found };
                 if node == 0 {
                     break;
@@ -180,11 +182,11 @@ impl Store {
         // SAFETY: V1, the number is below the capacity.
         unsafe { self.node(pages, number).write(Node { address, parent, stack: 0 }) };
         let mut slot = hash;
-        // SAFETY: V1; at most half of the slots are taken.
+        // SAFETY: V1, the latch is held. The loop ends, because at most half of the slots are taken.
         while unsafe { *self.slot(pages, table, slot) } != 0 {
             slot += 1;
         }
-        // SAFETY: V1.
+        // SAFETY: V1, the latch is held, and the slot lies in the table.
         unsafe { *self.slot(pages, table, slot) = number };
         self.newest_len.store(self.newest_len.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.nodes.store(number + 1, Ordering::Relaxed);
@@ -227,12 +229,12 @@ impl Store {
 
     /// Returns the number of distinct stacks and the number of nodes.
     pub(crate) fn counts(&self) -> (u32, u32) {
-        // relaxed: bounds for readers.
+        // relaxed: the counts are bounds for readers.
         (self.stacks.load(Ordering::Relaxed), self.nodes.load(Ordering::Relaxed))
     }
 
-    /// Copies the innermost frames of one stack, up to the length of `into`. Returns their number, and whether outer
-    /// frames are missing. Allocates nothing.
+    /// Copies the frames of a stack to `into`, innermost first, up to the length of `into`. Returns the number of
+    /// copied frames, and whether outer frames are missing. Allocates nothing.
     pub(crate) fn frames(&self, pages: &Pages, number: u32, into: &mut [u64]) -> (usize, bool) {
         let _taken = self.latch.take();
         if number == 0 || number > self.counts().0 {
@@ -242,7 +244,7 @@ impl Store {
         let (mut count, mut at) = (0, unsafe { *self.leaves(pages).add(number as usize) });
         while at >= FIRST_NODE {
             let Some(place) = into.get_mut(count) else { return (count, true) };
-            // SAFETY: V1, a node that a stack leads to is written.
+            // SAFETY: V1, every node to which a stack leads is written.
             let node = unsafe { *self.node(pages, at) };
             *place = node.address;
             (count, at) = (count + 1, node.parent);
@@ -251,8 +253,8 @@ impl Store {
     }
 }
 
-/// Returns the frames of a stack, innermost first, and whether the stack was truncated. `nodes` and `leaf` come from
-/// a black box.
+/// Returns the frames of a stack, innermost first, and whether the stack was truncated. `nodes` comes from a black box,
+/// and `leaf` is the stack's innermost node there.
 pub(crate) fn frames_of(nodes: &[Node], leaf: u32) -> (Vec<u64>, bool) {
     let (mut frames, mut at) = (Vec::new(), leaf);
     while at >= FIRST_NODE {
@@ -273,8 +275,8 @@ fn hash_of(parent: u32, address: u64) -> usize {
     (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) as usize >> 24
 }
 
-/// Makes a page of a growing table accessible, and counts it as in use, when item `number` is the first of that page.
-/// Returns whether the item is accessible.
+/// Prepares item `number` of a growing table. If the item is the first on its page, makes the page accessible and
+/// counts it as in use. Returns whether the item is accessible.
 fn hold_another(pages: &Pages, start: &AtomicU32, number: u32, bytes: usize) -> bool {
     let per_page = (PAGE_BYTES / bytes) as u32;
     if number.is_multiple_of(per_page) || number == 1 || number == FIRST_NODE {
@@ -295,7 +297,7 @@ mod tests {
 
     fn with_store(limit: u64, work: impl FnOnce(&Pages, &Store)) {
         let region: NonNull<Pages> = Pages::reserve(limit, size_of::<Pages>()).unwrap();
-        // SAFETY: until the release below.
+        // SAFETY: the region is released at the end of this function.
         let pages = unsafe { region.as_ref() };
         let page = Store::open(pages).unwrap();
         work(pages, Store::at(pages, page));

@@ -1,4 +1,4 @@
-//! Call stacks, walked by the thread that allocates, and identified by a number.
+//! Call stacks: walked by the thread that allocates, and identified by a number.
 //!
 //! # Data flow
 //!
@@ -8,30 +8,30 @@
 //!                                    walk again, with frames ─┴─► store of all stacks ─► number
 //! ```
 //!
-//! If the thread knows the stack, the record gets the stack's number, and the walk has read nothing but the thread's
-//! stack and one word of the thread's cache. Only a stack that is new to the thread is written to a store that all
+//! If the thread has met the stack before, the walk reads only the thread's stack and one word of the thread's cache,
+//! and the record gets the stack's number. Only a stack that is new to the thread is written to the store that all
 //! threads share. In the store, stacks are branches of one tree, so common callers are stored once.
 //!
 //! # Two ways to walk
 //!
 //! * **Frame pointers** (`walk`): two loads per frame. The result is correct only where every function of the stack
 //!   keeps a frame pointer.
-//! * **Rules** (`rules`): one word for each address in the code; the word gives the places of the caller's registers.
-//!   A rule is computed once from the DWARF unwind tables (`unwind`) and stored in a table that all threads read. The
-//!   part of the stack that is unchanged since the thread's last walk is compared, not walked again (`replay`).
+//! * **Rules** (`rules`): one word for each address in the code, which tells where the caller's registers are. A rule
+//!   is computed once from the DWARF unwind tables (`unwind`), and stored in a table that all threads read. The part of
+//!   the stack that is unchanged since the thread's last walk is compared, not walked again (`replay`).
 //!
-//! `Stacks::Auto` starts with frame pointers and compares *each* stack that is new to a thread, and one in a few
-//! hundred others, with the unwind tables; at the first difference it changes to rules, for good. So every stack in the
-//! store was checked, and its frames agree with the unwind tables. Where the tables end before the frame pointers do,
-//! the stack ends as truncated, and that is a difference too: a function without unwind tables may use the
-//! frame-pointer register for anything.
+//! `Stacks::Auto` starts with frame pointers. It compares *each* stack that is new to a thread, and one in a few
+//! hundred other stacks, with the unwind tables. At the first difference it changes to rules for the rest of the
+//! process. So every stack in the store was checked, and its frames agree with the unwind tables. Where the tables end
+//! before the frame pointers do, the stack ends as truncated, and that counts as a difference: a function without
+//! unwind tables may use the frame-pointer register for anything.
 //!
 //! # Guarantees
 //!
-//! A walk reads nothing outside the thread's stack, whatever the frame pointer holds: an address below the stack
-//! pointer or above the stack's end stops the walk. No loader lock is taken: modules are found in the system's list of
-//! mappings and read through `/proc/self/mem`, which fails where a plain read would crash. Unwind tables are copied, so
-//! that they outlive a library that is unloaded.
+//! A walk reads nothing outside the thread's stack, whatever the frame pointer contains: an address below the stack
+//! pointer or above the stack's end stops the walk. A walk takes no lock of the loader. Modules are found in the
+//! system's list of mappings, and read through `/proc/self/mem`, which returns an error where a plain read would crash.
+//! Unwind tables are copied, so that they outlive a library that is unloaded.
 
 pub(crate) mod cache;
 #[allow(unsafe_code, reason = "lies in raw pages")]
@@ -51,7 +51,7 @@ pub(crate) mod walk;
 /// Maximum number of frames of a stack.
 pub(crate) const STACK_FRAMES_MAX: usize = 256;
 
-/// The way in which a walk ended.
+/// The reason for the end of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// The walk reached the outermost frame.
@@ -77,13 +77,13 @@ impl Hash {
         Hash((self.0.rotate_left(5) ^ address).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    /// Returns the hash so far, which can serve as the salt of a hash that continues it.
+    /// Returns the hash so far. It can be the salt of another hash, which then continues this one.
     #[inline(always)]
     pub(crate) const fn gathered(self) -> u64 {
         self.0
     }
 
-    /// Ends a hash: each bit of the result depends on all addresses.
+    /// Ends a hash. Each bit of the result depends on all addresses.
     #[inline(always)]
     pub(crate) const fn finish(self) -> u64 {
         let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);

@@ -1,11 +1,11 @@
 //! The loaded objects (*modules*): their addresses, paths, build ids and unwind tables.
 //!
-//! The objects are found in `/proc/thread-self/maps` and read through `/proc/thread-self/mem`; the files of the same
-//! names under `/proc/self` are empty once the main thread has ended. This takes no lock of the loader, and reading
-//! from an object that is being unloaded fails instead of crashing. ELF headers are read from memory; files are not
-//! opened, because their content may have changed since they were loaded.
+//! The objects are found in `/proc/thread-self/maps` and read through `/proc/thread-self/mem`, because the files of the
+//! same names under `/proc/self` are empty once the main thread has ended. This takes no lock of the loader, and
+//! reading from an object that is being unloaded fails instead of crashing. ELF headers are read from memory. Files are
+//! not opened, because their content may have changed since they were loaded.
 //!
-//! The functions allocate, so they are called in internal scopes only.
+//! The functions allocate, so they are called only in internal scopes.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -14,11 +14,11 @@ use std::io::{self, Read};
 #[cfg(unix)]
 use std::os::unix::fs::FileExt;
 
-/// Maximum size of an object's unwind tables, in bytes; larger ones are ignored.
+/// Maximum size of an object's unwind tables, in bytes. Larger tables are ignored.
 const TABLE_BYTES_MAX: u64 = 1 << 30;
 /// Maximum number of program headers of an object.
 const HEADERS_MAX: u16 = 256;
-/// Maximum length of an object's notes that are searched for its build id, in bytes.
+/// Maximum number of bytes of an object's notes that are searched for its build id.
 const NOTE_BYTES_MAX: u64 = 64 << 10;
 
 const PT_LOAD: u32 = 1;
@@ -27,7 +27,7 @@ const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const PF_EXECUTE: u32 = 1;
 const NOTE_BUILD_ID: u32 = 3;
 
-/// What the system appends to the path of a file that was removed or replaced.
+/// Suffix that the system appends to the path of a file that was removed or replaced.
 pub(crate) const DELETED: &str = " (deleted)";
 
 /// A segment of an object.
@@ -39,7 +39,7 @@ struct Segment {
     memory_bytes: u64,
 }
 
-/// A copied range of an object, with its address in the object's file.
+/// A copied range of an object, with its address as in the object's file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Section {
     pub(crate) address: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Section {
 /// A loaded object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Module {
-    /// Path of the object's file when it was loaded; bytes that are no UTF-8 are written as `\xff`.
+    /// Path of the object's file when it was loaded. Bytes that are not UTF-8 are written as `\xff`.
     pub(crate) path: String,
     /// Whether the file was removed from that path, or replaced there.
     pub(crate) is_deleted: bool,
@@ -58,14 +58,14 @@ pub(crate) struct Module {
     /// Lowest address of the object; `end` is the first address above the object.
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// The difference between an address in memory and the same address in the file.
+    /// The difference between an address in memory and the corresponding address in the file.
     pub(crate) bias: u64,
     /// 0 for an object that was loaded from the start. Any other object has a number, which its addresses in stacks
     /// carry in their upper 16 bits, because another object may have the same addresses at another time.
     pub(crate) number: u16,
     /// Time at which the object was first seen, in nanoseconds; 0 if it was there from the start.
     pub(crate) since_ns: u64,
-    /// A hash of the object's first bytes, which hold headers, build id and names of symbols.
+    /// Hash of the object's first bytes, which contain headers, build id and names of symbols.
     fingerprint: u64,
     /// Ranges that hold code.
     pub(crate) code: Vec<(u64, u64)>,
@@ -97,7 +97,7 @@ pub(crate) fn open_own(name: &str) -> io::Result<File> {
     File::open(format!("/proc/thread-self/{name}")).or_else(|_| File::open(format!("/proc/self/{name}")))
 }
 
-/// Bytes of an object that its fingerprint is made of.
+/// Number of bytes at the start of an object from which its fingerprint is computed.
 const FINGERPRINT_BYTES: usize = 2048;
 
 impl Memory {
@@ -126,9 +126,9 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
 
-/// Returns all loaded objects, in the order of their addresses; `None` without memory or file descriptors. An object of
-/// `known` that is still mapped at the same place is kept if its headers cannot be read now: the system may have
-/// dropped their page, and have no room to load it again.
+/// Returns all loaded objects, in the order of their addresses; `None` without memory or file descriptors. If the
+/// headers of an object cannot be read now, the entry of `known` for an object at the same place is kept: the system
+/// may have dropped the page of the headers, and have no memory to load it again.
 pub(crate) fn loaded(known: &[Module]) -> Option<Vec<Module>> {
     let mut maps = Vec::new();
     open_own("maps").and_then(|mut file| file.read_to_end(&mut maps)).ok()?;
@@ -150,12 +150,13 @@ fn at_mapping(memory: &Memory, mapping: &Mapping<'_>, known: &[Module]) -> Optio
     known.map(|known| Module { is_deleted, ..known.clone() }).or(now)
 }
 
-/// A mapping that an object can begin with: it is readable, and lies at the start of a file or is the vDSO.
+/// A mapping with which an object can begin: it is readable, and lies at the start of a file or is the vDSO.
 #[derive(Debug, PartialEq, Eq)]
 struct Mapping<'a> {
     start: u64,
     inode: u64,
-    /// Path as the system shows it: a line break is `\012`, and the path of a removed file ends in [`DELETED`].
+    /// Path as the system shows it, with `\012` for a line break, and with [`DELETED`] at the end if the file was
+    /// removed.
     shown: &'a [u8],
 }
 
@@ -173,8 +174,8 @@ fn first_mapping(line: &[u8]) -> Option<Mapping<'_>> {
 }
 
 impl<'a> Mapping<'a> {
-    /// Returns the path of the file, and whether the file is no longer there. The system inserts [`LINE_BREAK`] and
-    /// [`DELETED`], which a real path can contain too. So if the mapped file is at the shown path, the shown path is
+    /// Returns the path of the file, and whether the file was removed from there. The system inserts [`LINE_BREAK`] and
+    /// [`DELETED`], but a real path can contain them too. So if the mapped file is at the shown path, the shown path is
     /// returned unchanged.
     fn path(&self) -> (Cow<'a, [u8]>, bool) {
         let is_plain = !self.shown.ends_with(DELETED.as_bytes()) && line_breaks(self.shown).next().is_none();
@@ -197,7 +198,7 @@ impl<'a> Mapping<'a> {
         (Cow::Owned(path), is_deleted)
     }
 
-    /// Whether the mapped file is at `path`.
+    /// Returns whether the mapped file is at `path`.
     #[cfg(unix)]
     fn is_at(&self, path: &[u8]) -> bool {
         use std::os::unix::{ffi::OsStrExt, fs::MetadataExt};
@@ -211,14 +212,14 @@ impl<'a> Mapping<'a> {
     }
 }
 
-/// A line break in a path, as the list of mappings has it.
+/// The form of a line break in a path in the list of mappings.
 const LINE_BREAK: &[u8] = b"\\012";
 
 fn line_breaks(shown: &[u8]) -> impl Iterator<Item = usize> {
     shown.windows(LINE_BREAK.len()).enumerate().filter(|(_, part)| *part == LINE_BREAK).map(|(at, _)| at)
 }
 
-/// Returns a path as text: bytes that are no UTF-8 are written as `\xff`.
+/// Returns a path as text. Bytes that are not UTF-8 are written as `\xff`.
 fn text_of(path: &[u8]) -> String {
     let mut text = String::with_capacity(path.len());
     for chunk in path.utf8_chunks() {
@@ -234,7 +235,7 @@ fn text_of(path: &[u8]) -> String {
 /// Returns the object that begins at an address, if there is one.
 fn module_at(memory: &Memory, start: u64) -> Option<Module> {
     let header = memory.read(start, 64)?;
-    // Accepts 64-bit little-endian objects only.
+    // Accepts only 64-bit little-endian objects.
     if header.get(..6)? != b"\x7fELF\x02\x01" {
         return None;
     }
@@ -309,18 +310,18 @@ fn build_id(notes: &[u8]) -> Option<String> {
 }
 
 impl Module {
-    /// Whether this is the same object at the same place. Later changes of its file do not matter.
+    /// Returns whether `other` is the same object at the same place. Later changes of the object's file do not matter.
     pub(crate) fn is_same(&self, other: &Module) -> bool {
         let place = |module: &Module| (module.start, module.end, module.bias, module.fingerprint);
         place(self) == place(other) && (&self.path, &self.build_id) == (&other.path, &other.build_id)
     }
 
-    /// Whether the objects share addresses.
+    /// Returns whether the two objects share addresses.
     pub(crate) fn overlaps(&self, other: &Module) -> bool {
         self.start < other.end && other.start < self.end
     }
 
-    /// Whether the object is still loaded at its addresses. Allocates nothing.
+    /// Returns whether the object is still loaded at its addresses. Allocates nothing.
     pub(crate) fn is_loaded(&self, memory: &Memory) -> bool {
         memory.fingerprint(self.start) == Some(self.fingerprint)
     }
@@ -330,7 +331,7 @@ impl Module {
         self.code.iter().any(|(from, to)| (*from..*to).contains(&address))
     }
 
-    /// Returns the index of the unwind tables and the tables themselves (`.eh_frame_hdr`, `.eh_frame`), as copied from
+    /// Returns the index of the unwind tables, and the tables themselves (`.eh_frame_hdr`, `.eh_frame`), copied from
     /// memory.
     pub(crate) fn unwind_tables(&self, memory: &Memory) -> Option<(Section, Section)> {
         let (address, bytes, end) = self.tables?;
@@ -338,8 +339,8 @@ impl Module {
             address,
             bytes: memory.read(self.bias.wrapping_add(address), bytes.min(TABLE_BYTES_MAX))?,
         };
-        // Requires version 1, and a pointer to the tables in the only form that linkers write: relative to itself, 32
-        // bits.
+        // Requires version 1, and the only form of a pointer to the tables that linkers write: 32 bits, relative to
+        // itself.
         if index.bytes.get(..2)? != [1, 0x1b] {
             return None;
         }

@@ -1,10 +1,11 @@
-//! The walk by rules that reuses the result of the thread's last walk.
+//! The *replay*: a walk by rules that reuses the result of the thread's last walk.
 //!
-//! From one allocation of a thread to the next, most of its stack stays the same: the outer functions are still waiting
-//! for the same calls. So the thread keeps the words of the stack that its last walk read, outermost first. A new walk
-//! first counts how many of these words are unchanged. That costs two loads and a comparison per word, all independent
-//! of the other words, while a step by rules is a table lookup that waits for the previous step. Then the walk goes by
-//! rules from the inner end until it reaches an unchanged frame; the frames outside of that frame are known.
+//! Most of a thread's stack stays the same from one allocation to the next, because the outer functions are still
+//! waiting for the same calls. So the thread keeps the words of the stack that its last walk read, outermost first. A
+//! new walk first counts how many of these words are unchanged. This costs two loads and a comparison per word,
+//! independent of the other words. A step by rules is slower: a table lookup that waits for the previous step. Then the
+//! walk goes by rules from the inner end until it reaches an unchanged frame. The frames outside of that frame are
+//! known.
 //!
 //! ```text
 //!        inner                                                      outer
@@ -12,25 +13,25 @@
 //!  before ├── have returned ──┤◄──────────────────────────────────────►│
 //! ```
 //!
-//! Nearly all rules of a walk find the caller from the stack pointer, and nearly all belong to a few dozen addresses. A
-//! small table keeps them (the *near* rules), and a step by a near rule takes a dozen instructions. Where the table
-//! lacks a rule, or the frame pointer matters, the walk uses full rules.
+//! Nearly all rules of a walk find the caller from the stack pointer, and nearly all belong to a few dozen addresses.
+//! These rules are kept in a small table as *near* rules; a step by a near rule takes a dozen instructions. The walk
+//! uses full rules where the table lacks a rule, or where the frame pointer matters.
 //!
 //! # Correctness
 //!
 //! A walk by rules is a function of its place (address in the code, stack pointer, frame pointer) and of the words that
 //! it reads on the stack. If a walk reaches a place of the last walk, and all words that the last walk read from there
-//! on are the same, then it takes the same steps. Each walk compares both the place and the words in full: return
-//! addresses, and saved frame pointers that a later step needs. A frame pointer that no later step needs may differ.
-//! When rules are cleared, because code was loaded or unloaded, the last walk is dropped too.
+//! on are unchanged, then it takes the same steps. Each walk compares both the place and the words in full. The words
+//! are return addresses, and saved frame pointers that a later step needs. A frame pointer that no later step needs may
+//! differ. When rules are cleared, because code was loaded or unloaded, the last walk is dropped too.
 //!
-//! The hash of a stack is computed from its outermost frame inwards, so the hash of the unchanged frames is known as
-//! well.
+//! The hash of a stack is computed from its outermost frame inwards, so the hash of the unchanged frames is also known.
 //!
-//! A walk is not kept if it read more words than there is room for, or ended because of a word on the stack. After a
-//! walk that was too deep the thread keeps no walk for a while, so that it does not pay twice for each walk.
+//! A walk is not kept if it read more words than there is room for, or if it ended because of a word on the stack.
+//! After a walk that was too deep, the thread keeps no walk for a while, so that it does not do the work twice at each
+//! walk.
 //!
-//! Invariant **R1**: the room is a run of pages that is never given back, and only its thread uses it.
+//! Invariant **R1**: the memory of a replay is a run of pages that is never given back, and only its thread uses it.
 
 use super::rules::{Rule, Rules, Stop};
 use super::{End, Hash};
@@ -54,7 +55,7 @@ pub(crate) const REPLAY_PAGES: u32 = 4;
 
 /// Placeholder for a frame pointer that no later step needs.
 const NEEDLESS: u64 = u64::MAX;
-/// Placeholder for the frame pointer at a word that is no return address.
+/// Placeholder for the frame pointer at a word that is not a return address.
 const NO_FRAME: u64 = u64::MAX - 1;
 
 /// A word of the stack that the last walk read: its address and its value.
@@ -65,13 +66,13 @@ struct Word {
     value: u64,
 }
 
-/// The frame that a return address led to.
+/// The frame to which a return address led.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     /// The hash of the stack from this frame outwards.
     hash: u64,
-    /// The frame pointer at this frame, if the walk from this frame outwards depends on it.
+    /// The frame pointer at this frame, if the walk from this frame outwards depends on it; otherwise `NEEDLESS`.
     bp: u64,
 }
 
@@ -93,27 +94,28 @@ struct Step {
 struct NearRule {
     /// The address to which the rule applies; 0 in an empty place.
     ip: u64,
-    /// Distance of the caller's stack pointer above this function's stack pointer, in bytes.
+    /// Distance from this function's stack pointer up to the caller's stack pointer, in bytes.
     cfa: u32,
-    /// Distance of the caller's saved frame pointer below the caller's stack pointer, in bytes; 0 if the frame
+    /// Distance from the caller's stack pointer down to the caller's saved frame pointer, in bytes. 0 if the frame
     /// pointer is still in its register.
     bp_below: u32,
 }
 
 impl NearRule {
-    /// Returns the frame pointer of the caller of the function in which a walk starts.
+    /// Returns the frame pointer of the caller, for the function in which a walk starts.
     #[inline(always)]
     fn bp_after(&self, start: Registers) -> u64 {
         match u64::from(self.bp_below) {
             0 => start.bp,
-            // SAFETY: K1, in the frame of the function: the rule was applied, which checks its distances.
+            // SAFETY: K1, the word lies in the frame of the function, because this rule was applied before, which
+            // checks its distances.
             below => unsafe { read(start.sp + u64::from(self.cfa) - below) },
         }
     }
 }
 
-/// A thread's last walk. All zero bytes are a valid walk of no frames. Only its thread uses it, while the thread's gate
-/// is closed.
+/// A thread's last walk. All zero bytes are a valid walk without frames. Only its thread uses it, while the thread's
+/// gate is closed.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Replay {
@@ -126,8 +128,8 @@ pub(crate) struct Replay {
     words: [Word; REPLAY_WORDS_MAX],
     frames: [Frame; REPLAY_WORDS_MAX],
     steps: [Step; STEPS],
-    /// Addresses of the words that the walk by near rules has read, innermost first; `fresh` has their values.
-    /// There are two arrays, because two recent stores cannot be loaded as one without a stall.
+    /// Addresses of the words that the walk by near rules has read, innermost first. `fresh` has the values of these
+    /// words. There are two arrays, because loading two recent stores as one value would stall.
     fresh_at: [u64; NEAR_STEPS],
     fresh: [u64; NEAR_STEPS],
     near: [[NearRule; NEAR_WAYS]; NEAR_PLACES],
@@ -150,19 +152,19 @@ pub(crate) struct Walked {
 pub(crate) struct NoRule;
 
 impl Replay {
-    /// Makes room for the last walk of a thread, and returns its address, or 0 if there is no memory.
+    /// Makes room for the last walk of a thread. Returns its address, or 0 without memory.
     #[cold]
     pub(crate) fn open(pages: &Pages) -> u64 {
         pages.take(REPLAY_PAGES, For::Stacks).map_or(0, |page| pages.at(page).expose_provenance() as u64)
     }
 
-    /// Returns the room at an address that [`Replay::open`] returned.
+    /// Returns the last walk at an address that [`Replay::open`] returned.
     ///
     /// # Safety
-    /// The calling thread alone uses the room, and there is no other reference to it.
+    /// Only the calling thread uses this memory, and there is no other reference to it.
     #[inline(always)]
     pub(crate) unsafe fn at<'a>(address: u64) -> &'a mut Replay {
-        // SAFETY: R1, pages that stay mapped, whose zeroes are a valid walk; the caller's promise.
+        // SAFETY: R1, the pages stay mapped, and zeroed pages are a valid walk; the caller has the only reference.
         unsafe { &mut *std::ptr::with_exposed_provenance_mut::<Replay>(address as usize) }
     }
 
@@ -171,7 +173,7 @@ impl Replay {
         self.len = 0;
     }
 
-    /// Walks the stack by near rules to an unchanged frame. Returns `None` if near rules do not suffice; the caller
+    /// Walks the stack by near rules until an unchanged frame. Returns `None` if near rules do not suffice; the caller
     /// then tries [`Replay::walk`].
     #[inline(always)]
     pub(crate) fn walk_near(&mut self, start: Registers) -> Option<Walked> {
@@ -181,8 +183,8 @@ impl Replay {
         self.by_near_rules(start, self.unchanged(start.sp))
     }
 
-    /// Walks the stack by full rules to an unchanged frame. Returns `None` if the stack is too deep or too irregular to
-    /// be kept; the caller then walks by rules alone.
+    /// Walks the stack by full rules until an unchanged frame. Returns `None` if the stack is too deep or too irregular
+    /// to be kept; the caller then walks by rules alone.
     pub(crate) fn walk(
         &mut self,
         rules: Rules,
@@ -207,8 +209,8 @@ impl Replay {
         self.near = [[NearRule { ip: 0, cfa: 0, bp_below: 0 }; NEAR_WAYS]; NEAR_PLACES];
     }
 
-    /// Returns the number of kept words, from the outermost on, that are unchanged. Words below the stack pointer are
-    /// gone.
+    /// Returns the number of kept words, counted from the outermost, that are unchanged. Words below the stack pointer
+    /// count as changed.
     #[inline(always)]
     fn unchanged(&self, sp: u64) -> usize {
         let mut words = self.words.get(..self.len as usize).unwrap_or(&[]);
@@ -217,7 +219,7 @@ impl Replay {
         {
             words = rest;
         }
-        // SAFETY: K1, not below the stack pointer, and where an earlier walk of this thread has read.
+        // SAFETY: K1, the word is not below the stack pointer, and an earlier walk of this thread has read it.
         let is_same = |word: &Word| unsafe { read(word.at) } == word.value;
         let kept = words.len();
         while let [a, b, c, d, rest @ ..] = words
@@ -236,7 +238,7 @@ impl Replay {
         kept - words.len()
     }
 
-    /// Returns the index of the unchanged kept frame at which the walk has arrived, if any.
+    /// Returns the index of the unchanged kept frame that the walk has reached, or `None`.
     #[inline(always)]
     fn joint(&self, unchanged: &mut usize, place: Registers) -> Option<usize> {
         while let Some(last) = unchanged.checked_sub(1) {
@@ -250,8 +252,8 @@ impl Replay {
         None
     }
 
-    /// Walks by near rules to an unchanged frame. Returns `None` if near rules do not suffice, for example if that
-    /// frame needs a frame pointer that is not known there (`bp_after`).
+    /// Walks by near rules until an unchanged frame. Returns `None` if near rules do not suffice, for example because
+    /// the continuation needs a frame pointer that is unknown at that frame (`bp_after`).
     #[inline(always)]
     fn by_near_rules(&mut self, start: Registers, unchanged: usize) -> Option<Walked> {
         let mut joint = unchanged.checked_sub(1)?;
@@ -269,7 +271,7 @@ impl Replay {
             if stands_at == at {
                 break;
             }
-            // SAFETY: K1, above the stack pointer, and below a word that was read.
+            // SAFETY: K1, the word is above the stack pointer, and below a word that an earlier walk has read.
             let value = unsafe { read(at) };
             (*self.fresh_at.get_mut(fresh)?, *self.fresh.get_mut(fresh)?) = (at, value);
             fresh += 1;
@@ -277,7 +279,7 @@ impl Replay {
             stored |= rule.bp_below;
         }
         let mut frame = *self.frames.get(joint)?;
-        // The frame pointer is known if no function but the innermost has stored it.
+        // The frame pointer is known if only the innermost function has stored it.
         if frame.bp != NEEDLESS && (stored != 0 || innermost.bp_after(start) != frame.bp) {
             return None;
         }
@@ -304,8 +306,8 @@ impl Replay {
         self.near[Replay::near_place(ip)].iter().find(|rule| rule.ip == ip).copied()
     }
 
-    /// Stores a near rule. It replaces an older rule of the same address, otherwise the older of the two rules in its
-    /// place.
+    /// Stores a near rule. It replaces the rule of the same address if there is one, otherwise the older of the two
+    /// rules in its place.
     fn put_near(&mut self, rule: NearRule) {
         let [first, second] = &mut self.near[Replay::near_place(rule.ip)];
         if first.ip != rule.ip {
@@ -372,12 +374,12 @@ impl Replay {
         Some(self.keep(steps - 1, len))
     }
 
-    /// Stores the frames of the first `fresh` steps after the first `kept` words.
+    /// Stores the frames of the first `fresh` steps behind the first `kept` words.
     fn keep(&mut self, fresh: usize, kept: usize) -> Walked {
         let mut len = kept;
         let mut outer = self.frames[len - 1];
         let mut is_whole = true;
-        // A step leads from its frame to the frame outside of it, which is stored already.
+        // A step leads from its frame to the next outer frame, which is stored already.
         for step in (0..fresh).rev() {
             let (Some(this), Some(next)) = (self.steps.get(step), self.steps.get(step + 1)) else { break };
             let (this, next) = (*this, *next);

@@ -1,23 +1,28 @@
-//! The walk by rules: a rule maps an address in the code to the places of the caller's registers.
+//! The walk by rules. A rule maps an address in the code to the places of the caller's registers.
 //!
-//! Unwind tables can express far more than compiled code needs. The caller's stack pointer (the frame's *CFA*) lies at
-//! a fixed distance from this function's stack pointer or frame pointer. The return address lies right below the CFA.
-//! The caller's frame pointer is still in its register, or lies at a fixed distance below the CFA. These distances fit
-//! into 32 bits. Other functions (frames of signal handlers, functions that realign the stack) end the walk as
-//! truncated.
+//! A rule expresses only what compiled code needs, which is far less than unwind tables can express:
 //!
-//! The table is direct mapped with a few places for each address. An entry is one word, address and rule together, so
-//! it is read and written whole: it needs no lock, and all threads share the rules that one thread has found.
+//! * the caller's stack pointer (the frame's *CFA*) lies at a fixed distance from this function's stack pointer or
+//!   frame pointer;
+//! * the return address lies directly below the CFA;
+//! * the caller's frame pointer is still in its register, or lies at a fixed distance below the CFA.
+//!
+//! The distances fit into 32 bits. Functions with other frames (frames of signal handlers, functions that realign the
+//! stack) end the walk as truncated.
+//!
+//! The table is direct mapped, with a few places for each address. An entry is one word with address and rule, so it is
+//! read and written as a whole. The table needs no lock, and all threads share the rules that one thread has found.
 //!
 //! ```text
 //!  63                     32 31    30    29        28..16            15..0
 //! │ address: 32 of 48 bits  │ base │ bp   │ kind    │ bp below CFA / 8 │ CFA above base / 8 │
 //! ```
 //!
-//! The address is first mixed by an invertible multiplication of 48 bits. The upper 16 bits are the place in the
-//! table, and the lower 32 bits are in the entry. So a rule is never taken for the rule of another address.
+//! The address is first multiplied by an odd number modulo 2⁴⁸, which is invertible. The upper 16 bits of the product
+//! are the place in the table, and the lower 32 bits are in the entry. So the rule of one address is never mistaken for
+//! that of another.
 //!
-//! Invariant **U1**: the table's run is as long as its mask and is never given back.
+//! Invariant **U1**: the table's run of pages is as long as its mask, and is never given back.
 
 use super::state::STATE;
 use super::{End, STACK_FRAMES_MAX};
@@ -27,16 +32,16 @@ use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Number of entries of the table.
 const ENTRIES: usize = 1 << 16;
-/// Number of places that an entry may take, beginning with the place of its address.
+/// Number of places in which an entry may be, beginning with the place of its address.
 const PROBES: usize = 8;
 /// Number of pages of the table.
 pub(crate) const TABLE_PAGES: u32 = (ENTRIES * 8 / PAGE_BYTES) as u32;
-/// Bits of an address that the table distinguishes. All other bits are 0 in the addresses of a process.
+/// Bits of an address that the table distinguishes. The other bits of an address in a process are 0.
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
-/// An odd number, so that multiplication by it modulo 2⁴⁸ is invertible.
+/// An odd multiplier, so that the multiplication modulo 2⁴⁸ is invertible.
 const MIX: u64 = 0x9E37_79B9_7F4B;
 
-/// The places of a caller's registers. The word is never zero.
+/// The places of a caller's registers, encoded in one word that is never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rule(u32);
 
@@ -50,11 +55,11 @@ impl Rule {
 
     /// The rule of the outermost function.
     pub(crate) const OUTERMOST: Rule = Rule(1);
-    /// The rule of an address that the unwind tables do not cover, or whose registers do not fit into a rule.
+    /// The rule of an address that the unwind tables do not cover, or whose unwind entry does not fit into a rule.
     pub(crate) const UNKNOWN: Rule = Rule(2);
 
-    /// Makes a rule: the CFA lies `cfa` bytes above the base register, and the caller's frame pointer `bp` bytes below
-    /// the CFA, or in its register if `bp` is `None`. Returns `None` if a distance does not fit.
+    /// Makes a rule: the CFA lies `cfa` bytes above the base register. The caller's frame pointer lies `bp` bytes below
+    /// the CFA, or is in its register if `bp` is `None`. Returns `None` if a distance does not fit into a rule.
     pub(crate) fn step(from_bp: bool, cfa: u64, bp: Option<u64>) -> Option<Rule> {
         let eighth = |bytes: u64, mask: u32| {
             let is_whole = bytes.is_multiple_of(8);
@@ -71,7 +76,7 @@ impl Rule {
     }
 }
 
-/// The table of rules: raw pages behind a pointer that is valid as long as the process lives.
+/// The table of rules: a pointer to pages that stay mapped for the life of the process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     entries: *const AtomicU64,
@@ -95,13 +100,13 @@ impl Rules {
         ((mixed >> 32) as usize, mixed << 32)
     }
 
-    /// Returns sixteen bits that spread addresses evenly.
+    /// Returns sixteen bits of the mixed address, which spread addresses evenly over places.
     #[inline(always)]
     pub(super) fn mixed(address: u64) -> u16 {
         (address.wrapping_mul(MIX) >> 32) as u16
     }
 
-    /// Returns the rule for an address, if the table has one.
+    /// Returns the rule for an address, or `None` if the table does not have it.
     #[inline(always)]
     pub(crate) fn get(&self, address: u64) -> Option<Rule> {
         let (place, key) = Rules::key(address);
@@ -118,13 +123,13 @@ impl Rules {
         None
     }
 
-    /// Stores a rule. When all places of the address are taken, it replaces the rule in the first place.
+    /// Stores a rule. If all places of the address are taken, the new rule replaces the rule in the first place.
     pub(crate) fn put(&self, address: u64, rule: Rule) {
         let (place, key) = Rules::key(address);
         let word = key | u64::from(rule.0);
         for probe in 0..PROBES {
             let entry = self.entry(place + probe);
-            // relaxed: as in `get`; of two threads that work out the same rule, either may win.
+            // relaxed: an entry is complete in one word; of two threads that compute the same rule, either may win.
             let old = entry.load(Ordering::Relaxed);
             if old == 0 || (old ^ key) >> 32 == 0 {
                 return entry.store(word, Ordering::Relaxed);
@@ -135,30 +140,31 @@ impl Rules {
 
     /// Clears all rules, because code was loaded or unloaded.
     pub(crate) fn clear(&self) {
-        // relaxed, as in `get`. Counted first: kept walks by the old rules are invalid from here on.
+        // relaxed: an entry is complete in one word. The count comes first: kept walks by the old rules are invalid
+        // from here on.
         STATE.rules_cleared.fetch_add(1, Ordering::Relaxed);
         for place in 0..ENTRIES {
-            // relaxed, as in `get`.
+            // relaxed: an entry is complete in one word.
             self.entry(place).store(0, Ordering::Relaxed);
         }
         Rules::all_are_gone();
     }
 
-    /// Increments the count of clearings again. This invalidates walks by rules that were still in the table.
+    /// Increments the number of clearings a second time. This invalidates walks by rules that were still in the table.
     fn all_are_gone() {
-        // Release; its partner is `cleared`: a thread that sees the count finds no old rule in the table.
+        // Release: pairs with the acquire in `cleared`; a thread that sees the number finds no old rule in the table.
         STATE.rules_cleared.fetch_add(1, Ordering::Release);
     }
 
-    /// Returns a number that changes when rules are cleared.
+    /// Returns a number that changes whenever the rules are cleared.
     #[inline(always)]
     pub(crate) fn cleared() -> u32 {
-        // Acquire; its partner is `all_are_gone`.
+        // Acquire: pairs with the release in `all_are_gone`.
         STATE.rules_cleared.load(Ordering::Acquire)
     }
 
-    /// Calls `visit` with each return address, innermost first. `discover` finds a rule that is not in the table.
-    /// Returns `None` if `discover` returns `None`; the walk then has no result.
+    /// Walks the stack by rules, and calls `visit` with each return address, innermost first. `discover` finds a rule
+    /// that is not in the table. If it returns `None`, the walk has no result and returns `None`.
     #[inline(always)]
     pub(crate) fn walk(
         &self,
@@ -182,10 +188,10 @@ impl Rules {
     }
 }
 
-/// The reason that a walk ended.
+/// The cause of the end of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The rule of the address, which ends every walk there.
+    /// The rule of the address: every walk ends at this address.
     ByRule(End),
     /// A word on the stack.
     ByStack(End),
@@ -201,13 +207,14 @@ impl Stop {
 }
 
 impl Rule {
-    /// Returns whether the caller's stack pointer is found from the frame pointer.
+    /// Returns whether the caller's stack pointer is computed from the frame pointer.
     #[inline(always)]
     pub(crate) fn is_from_bp(self) -> bool {
         self.0 & Rule::FROM_BP != 0
     }
 
-    /// Returns the distance of the caller's frame pointer below the CFA in bytes, if the frame pointer is on the stack.
+    /// Returns the distance from the CFA down to the caller's frame pointer in bytes, or `None` if that frame pointer
+    /// is in its register.
     #[inline(always)]
     pub(crate) fn bp_below_cfa(self) -> Option<u64> {
         let below = u64::from(self.0 >> Rule::BP_SHIFT & Rule::BP_MASK) * 8;
@@ -224,7 +231,7 @@ impl Rule {
         }
         let base = if self.is_from_bp() { place.bp } else { place.sp };
         let cfa = base.wrapping_add(u64::from(self.0 & Rule::CFA_MASK) * 8);
-        // The return address lies right below the CFA, above the words that this frame has pushed.
+        // The return address lies directly below the CFA, and above the words that this frame has pushed.
         if cfa < place.sp.wrapping_add(8) || cfa > bounds.high || cfa & 7 != 0 {
             return Err(Stop::ByStack(End::Truncated));
         }
@@ -236,7 +243,7 @@ impl Rule {
             // SAFETY: K1, `sp <= at < cfa <= high`, all multiples of 8.
             place.bp = unsafe { read(at) };
         }
-        // SAFETY: K1, as above.
+        // SAFETY: K1, `sp <= cfa - 8 < cfa <= high`, all multiples of 8.
         let address = unsafe { read(cfa - 8) };
         if address == 0 {
             return Err(Stop::ByStack(End::Outermost));
@@ -255,7 +262,7 @@ mod tests {
 
     fn with_rules(work: impl FnOnce(Rules)) {
         let region: NonNull<Pages> = Pages::reserve(1 << 24, size_of::<Pages>()).unwrap();
-        // SAFETY: until the release below.
+        // SAFETY: the region is released at the end of this function.
         let pages = unsafe { region.as_ref() };
         work(Rules::at(pages, pages.take(TABLE_PAGES, For::Stacks).unwrap()));
         Pages::release(region);
@@ -294,7 +301,7 @@ mod tests {
     #[test]
     fn frames_are_found_by_either_base_and_nothing_outside_is_read() {
         with_rules(|rules| {
-            // Addresses 1000 and 2000 lie in functions with a rule each; 3000 is the outermost.
+            // Addresses 1000 and 2000 lie in functions with one rule each; 3000 lies in the outermost function.
             rules.put(1000, Rule::step(false, 24, Some(16)).unwrap());
             rules.put(1999, Rule::step(true, 16, Some(16)).unwrap());
             rules.put(2999, Rule::OUTERMOST);

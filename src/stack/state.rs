@@ -1,6 +1,6 @@
-//! The static of this room, in one struct, so that the reset in a forked child covers all of it.
+//! All process-wide state of the module `stack`, in one static, so that the reset in a forked child covers all of it.
 //!
-//! Invariant **Q1**: the unwinder's tables are accessed under its latch only.
+//! Invariant **Q1**: the unwinder's tables are accessed only under its latch.
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;
@@ -17,13 +17,14 @@ pub(super) static STATE: State = State {
     unwinder: Unwinder { latch: Latch::new(), asked: UnsafeCell::new(None) },
 };
 
-/// All state of the room that is not in a ledger.
+/// All state of the module that is not in a ledger.
 #[repr(C)]
 pub(super) struct State {
-    /// Number of times that the table of rules was cleared. Each walk reads it, so it shares no cache line with the
-    /// latch.
+    /// Number of times that the table of rules was cleared. Each walk reads this number, so it shares no cache line
+    /// with the latch.
     pub(super) rules_cleared: AtomicU32,
-    /// Number of refreshes that found a new object, at addresses that may have belonged to another object.
+    /// Number of refreshes of the list of objects that found a new object, whose addresses may have belonged to another
+    /// object.
     pub(super) reused: AtomicU32,
     pub(super) unwinder: Unwinder,
 }
@@ -35,22 +36,23 @@ pub(super) struct Unwinder {
     pub(super) asked: UnsafeCell<Option<Asked>>,
 }
 
-// SAFETY: Q1.
+// SAFETY: Q1, the cell is accessed only under the latch.
 unsafe impl Sync for Unwinder {}
 
 /// Resets the state that is invalid in a forked child. A thread of the parent may have been changing the unwinder's
-/// tables, so the child reads them anew, and does not free the old ones.
+/// tables. So the child reads the tables anew, and does not free the old ones.
 pub(crate) fn reset_after_fork() {
-    // The counts continue: the kept walk and the cache of the thread are compared with them.
+    // The two numbers continue, because the thread's kept walk and cache are compared with them.
     let State { rules_cleared: _, reused: _, unwinder } = &STATE;
     let Unwinder { latch, asked } = unwinder;
     latch.open();
     let _taken = latch.take();
-    // SAFETY: Q1.
+    // SAFETY: Q1, the latch is held.
     std::mem::forget(unsafe { (*asked.get()).take() });
 }
 
-/// Memory of a lookup, so that a lookup does not allocate: the registers of a row, and the rows on a stack.
+/// The memory of a lookup in the unwind tables: the registers of a row, and a stack of rows. It is preallocated, so
+/// that a lookup does not allocate.
 pub(super) struct Storage;
 
 impl UnwindContextStorage<usize> for Storage {
@@ -67,15 +69,15 @@ pub(super) struct Tables {
     pub(super) entries: Section,
 }
 
-/// The loaded objects and their unwind tables, as the unwinder reads them.
+/// The loaded objects and their unwind tables, in the form that the unwinder reads.
 pub(super) struct Asked {
     /// The unwind tables of each object, in the order of the objects' addresses.
     pub(super) tables: Vec<Tables>,
     pub(super) context: Box<UnwindContext<usize, Storage>>,
-    /// The objects. A reader shares them, so that it copies nothing while it holds the latch.
+    /// The loaded objects. A reader shares the list, so that it copies nothing while it holds the latch.
     pub(super) modules: Arc<Vec<Module>>,
     pub(super) gone: Arc<Vec<Gone>>,
-    /// Number that the last new object got ([`Module::number`]); 0 before the first.
+    /// Number of the last new object ([`Module::number`]); 0 before the first new object.
     pub(super) next_number: u16,
     /// Time at which the list of objects was last found to be up to date, in nanoseconds.
     pub(super) seen_ns: u64,
@@ -87,9 +89,10 @@ pub(crate) struct Gone {
     pub(crate) module: Module,
     /// Time at which the object was last known to be loaded, in nanoseconds.
     pub(crate) seen_ns: u64,
-    /// Time at which the object was first missing, in nanoseconds.
+    /// Time at which the object was first found missing, in nanoseconds.
     pub(crate) at_ns: u64,
 }
 
-/// Maximum number of unloaded objects that are kept; the oldest are dropped, and stacks through them have no names.
+/// Maximum number of unloaded objects that are kept. At the limit the oldest are dropped; stacks through them then have
+/// no names.
 pub(crate) const MODULES_GONE_MAX: usize = 256;

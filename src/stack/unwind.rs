@@ -1,13 +1,13 @@
-//! Rules from unwind tables, which `gimli` reads.
+//! Computation of rules from unwind tables, which the crate `gimli` reads.
 //!
-//! A rule is made only from the table entry that covers the exact address. Without such an entry, or where the entry
-//! needs more than a rule can hold (an expression, a register that is not followed), the rule is unknown, and the
-//! walk ends there as truncated. heapledger does not guess, for example, that the function keeps a frame pointer: a
-//! function written in assembler may use that register for anything, and a guess would show false callers.
+//! A rule is made only from the table entry that covers the exact address. The rule is unknown, and the walk ends there
+//! as truncated, if there is no such entry, or if the entry does not fit into a rule (an expression, or a register that
+//! a walk does not track). heapledger does not guess, for example, that a function keeps a frame pointer. A function
+//! written in assembler may use that register for anything, and a guess would show false callers.
 //!
-//! The tables lie behind a latch and serve all threads; each address in the code is looked up once. When modules are
-//! loaded, the tables are read and memory is allocated, in an internal scope. A lookup allocates nothing. It waits for
-//! the latch for a limited time ([`Patience`]), and has no result after that.
+//! The tables are protected by a latch and serve all threads. Each address in the code is looked up once. When modules
+//! are loaded, the tables are read into newly allocated memory, inside an internal scope. A lookup allocates nothing.
+//! It waits for the latch for a limited time ([`Patience`]), and returns no result after that.
 
 use std::sync::Arc;
 
@@ -22,16 +22,16 @@ use super::state::{Asked, Gone, MODULES_GONE_MAX, STATE, Storage, Tables};
 use crate::sys::latch::Patience;
 use crate::sys::sync::Ordering;
 
-/// Position of an object's number in the addresses of stacks; no address of a process has bits there.
+/// Position of an object's number in the addresses of stacks. The addresses of a process use only the bits below it.
 pub(crate) const NUMBER_SHIFT: u32 = 48;
-/// The highest number of an object. The number with all bits set marks the addresses of scopes.
+/// Highest number of an object. The next number, with all bits set, marks the addresses of scopes.
 const NUMBER_LAST: u16 = 0xFFFE;
-/// Maximum number of objects that are checked for being still loaded. Only objects loaded after the start are
+/// Maximum number of objects for which the check for unloaded objects is made. Only objects loaded after the start are
 /// checked.
 const WATCHED_MAX: usize = 64;
 
-/// Lists the loaded objects and reads the unwind tables of new ones. Returns whether any object was loaded or unloaded.
-/// Allocates, so it is called in an internal scope.
+/// Lists the loaded objects, and reads the unwind tables of new objects. Returns whether any object was loaded or
+/// unloaded. Allocates, so it is called in an internal scope.
 pub(crate) fn refresh(now_ns: u64) -> bool {
     let read = |asked: &mut Asked| {
         (Arc::clone(&asked.modules), Arc::clone(&asked.gone), asked.next_number, asked.seen_ns)
@@ -45,7 +45,7 @@ pub(crate) fn refresh(now_ns: u64) -> bool {
         if let Some(known) = known {
             (module.number, module.since_ns) = (known.number, known.since_ns);
         } else if !modules.is_empty() {
-            // The last number is shared by all further objects.
+            // All further objects share the last number.
             next_number = next_number.saturating_add(1).min(NUMBER_LAST);
             (module.number, module.since_ns) = (next_number, now_ns);
         }
@@ -62,7 +62,7 @@ pub(crate) fn refresh(now_ns: u64) -> bool {
         seen_ns,
         at_ns: now_ns,
     }));
-    // An object that was loaded again at the same place needs no second entry.
+    // An object that was loaded again at the same place is no longer listed as unloaded.
     Arc::make_mut(&mut gone).retain(|gone| !is_in(&now, &gone.module));
     let surplus = gone.len().saturating_sub(MODULES_GONE_MAX);
     Arc::make_mut(&mut gone).drain(..surplus);
@@ -78,25 +78,25 @@ pub(crate) fn refresh(now_ns: u64) -> bool {
         seen_ns: now_ns,
     };
     let _taken = STATE.unwinder.latch.take();
-    // SAFETY: Q1.
+    // SAFETY: Q1, the latch is held.
     let old = unsafe { (*STATE.unwinder.asked.get()).replace(asked) };
     drop(_taken);
     drop(old);
     if has_come {
-        // Release; its partner is `reused`: a thread that sees the count finds the new objects.
+        // Release: pairs with the acquire in `reused`; a thread that sees the number finds the new objects.
         STATE.reused.fetch_add(1, Ordering::Release);
     }
     true
 }
 
-/// Returns a number that changes when an object is found at addresses that earlier stacks may contain.
+/// Returns a number that changes whenever an object is found at addresses that earlier stacks may contain.
 pub(crate) fn reused() -> u32 {
-    // Acquire; its partner is in `refresh`.
+    // Acquire: pairs with the release in `refresh`.
     STATE.reused.load(Ordering::Acquire)
 }
 
-/// Adds to each return address the number of the object that it lies in. Returns `None` when the latch did not open in
-/// time.
+/// Adds to each return address the number of the object that contains it. Returns `None` if the latch did not open
+/// within `patience`.
 pub(crate) fn number_frames(addresses: &mut [u64], patience: Patience) -> Option<()> {
     if reused() == 0 {
         return Some(());
@@ -109,8 +109,8 @@ pub(crate) fn number_frames(addresses: &mut [u64], patience: Patience) -> Option
     })
 }
 
-/// Returns whether an object that was loaded after the start is no longer at its addresses. Allocates, so it is
-/// called in an internal scope.
+/// Returns whether an object that was loaded after the start of the program is no longer at its addresses. Allocates,
+/// so it is called in an internal scope.
 pub(crate) fn has_lost_object(now_ns: u64) -> bool {
     let modules = modules();
     let mut late = modules.iter().filter(|module| module.number != 0).take(WATCHED_MAX).peekable();
@@ -130,10 +130,11 @@ fn read(module: &Module, memory: &Memory) -> Option<Tables> {
     Some(Tables { start: module.start, end: module.end, bias: module.bias, index, entries })
 }
 
-/// Runs `work` on the tables; returns `None` when no tables were read yet, or the latch did not open in time.
+/// Runs `work` on the tables. Returns `None` if no tables were read yet, or if the latch did not open within
+/// `patience`.
 fn with_asked<T>(patience: Patience, work: impl FnOnce(&mut Asked) -> T) -> Option<T> {
     let _taken = STATE.unwinder.latch.take_within(patience)?;
-    // SAFETY: Q1.
+    // SAFETY: Q1, the latch is held.
     unsafe { (*STATE.unwinder.asked.get()).as_mut() }.map(work)
 }
 
@@ -142,7 +143,7 @@ pub(crate) fn knows_objects() -> bool {
     with_asked(Patience::Endless, |asked| !asked.modules.is_empty()).unwrap_or(false)
 }
 
-/// Returns the bytes of the unwind tables that were copied at the last refresh.
+/// Returns the number of bytes of unwind tables that were copied at the last refresh.
 pub(crate) fn copied_bytes() -> u64 {
     let bytes = |tables: &Tables| (tables.index.bytes.capacity() + tables.entries.bytes.capacity()) as u64;
     with_asked(Patience::Endless, |asked| asked.tables.iter().map(bytes).sum()).unwrap_or(0)
@@ -158,8 +159,8 @@ pub(crate) fn gone() -> Arc<Vec<Gone>> {
     with_asked(Patience::Endless, |asked| Arc::clone(&asked.gone)).unwrap_or_default()
 }
 
-/// Returns the number of return addresses before the first that lies in no code of a loaded object; `None` when the
-/// latch did not open in time.
+/// Returns the number of return addresses before the first one outside the code of all loaded objects. Returns `None`
+/// if the latch did not open within `patience`.
 pub(crate) fn code_frames(addresses: &[u64], patience: Patience) -> Option<usize> {
     with_asked(patience, |asked| {
         let is_code = |address: &u64| asked.holder(address.wrapping_sub(1)).is_some();
@@ -167,8 +168,8 @@ pub(crate) fn code_frames(addresses: &[u64], patience: Patience) -> Option<usize
     })
 }
 
-/// Returns whether one of the addresses lies in the object that contains heapledger, which is most often the program;
-/// `None` when the latch did not open in time.
+/// Returns whether one of the addresses lies in the object that contains heapledger, which is most often the program.
+/// Returns `None` if the latch did not open within `patience`.
 pub(crate) fn any_in_our_object(addresses: &[u64], patience: Patience) -> Option<bool> {
     let ours = any_in_our_object as fn(&[u64], Patience) -> Option<bool> as usize as u64;
     with_asked(patience, |asked| {
@@ -186,7 +187,8 @@ pub(crate) struct Known {
 }
 
 /// Finds the unwind rule of an address in the code. In the innermost frame, `address` is the next instruction; in other
-/// frames, it lies inside the call. Allocates nothing. Returns `None` when the latch did not open in time.
+/// frames, it lies inside the call instruction. Allocates nothing. Returns `None` if the latch did not open within
+/// `patience`.
 pub(crate) fn discover(address: u64, patience: Patience) -> Option<Known> {
     with_asked(patience, |asked| Known {
         rule: asked.rule(address).unwrap_or(Rule::UNKNOWN),
@@ -218,16 +220,16 @@ impl Tables {
         let mut entries: EhFrame<EndianSlice<'_, _>> = EhFrame::new(&self.entries.bytes, LittleEndian);
         entries.set_address_size(8);
         let entry = entries.fde_from_offset(&bases, EhFrameOffset(offset), EhFrame::cie_from_offset).ok()?;
-        // Fails where the entry ends before the address: the index has only the starts of entries.
+        // Fails if the entry ends before the address, because the index contains only the starts of entries.
         rule_of(entry.unwind_info_for_address(&entries, &bases, context, address).ok()?)
     }
 }
 
-/// Returns a row of the tables as a rule, if it fits.
+/// Returns the rule for a row of the unwind tables, or `None` if the row does not fit into a rule.
 fn rule_of(row: &UnwindTableRow<usize, Storage>) -> Option<Rule> {
     match row.register(X86_64::RA) {
         Some(RegisterRule::Offset(-8)) => {}
-        // The tables mark the outermost function in this way.
+        // An undefined return address marks the outermost function.
         Some(RegisterRule::Undefined) | None => return Some(Rule::OUTERMOST),
         _ => return None,
     }

@@ -1,16 +1,16 @@
 //! The walk by frame pointers. Its budget is two loads and a multiplication per frame.
 //!
-//! A function that keeps a frame pointer begins by pushing its caller's frame pointer, and then points its frame
-//! pointer to that word. So the frame pointer leads to the caller's frame pointer, and the word above that is the
-//! return address. A function that uses the register for something else breaks the chain or hides its caller, which the
-//! walk cannot notice. The walk only stays within the stack: each frame must lie above the frame before it, and below
-//! the stack's end.
+//! A function that keeps a frame pointer begins by pushing its caller's frame pointer, and then sets its frame pointer
+//! to the address of that word. So the frame pointer leads to the caller's frame pointer, and the word above it is the
+//! return address. A function that uses the register for something else breaks this chain or hides its caller, and the
+//! walk cannot notice. The walk ensures only that it stays within the stack: each frame must lie above the previous
+//! frame and below the stack's end.
 
 use super::replay::Walked;
 use super::{End, Hash, STACK_FRAMES_MAX};
 use crate::sys::frame::{Bounds, Registers, read};
 
-/// Calls `visit` with each return address, innermost first.
+/// Walks the stack by frame pointers, and calls `visit` with each return address, innermost first.
 #[inline(always)]
 pub(crate) fn walk(start: Registers, bounds: Bounds, mut visit: impl FnMut(u64)) -> End {
     let (mut at, mut floor) = (start.bp, start.sp);
@@ -31,7 +31,7 @@ pub(crate) fn walk(start: Registers, bounds: Bounds, mut visit: impl FnMut(u64))
     End::Truncated
 }
 
-/// Returns the hash of the stack, and the way in which the walk ended.
+/// Returns the hash of the stack, and the reason for the end of the walk.
 #[inline(always)]
 pub(crate) fn hash(start: Registers, bounds: Bounds) -> Walked {
     let mut hash = Hash::new(0);
@@ -44,8 +44,8 @@ mod tests {
     use super::super::Frames;
     use super::*;
 
-    /// Walks a stack that is an array of words. A word below 64 is replaced by the address of the word with that
-    /// index.
+    /// Walks a stack that is an array of words. A word below 64 at an even index, which holds a frame pointer, is
+    /// replaced by the address of the word with that index.
     fn walk_words(words: &mut [u64], bp: u64) -> (Vec<u64>, End) {
         let low = (&raw const words[0]).expose_provenance() as u64;
         let address = |word: u64| if word < 64 { low + 8 * word } else { word };

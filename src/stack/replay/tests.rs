@@ -3,7 +3,7 @@ use crate::stack::rules::TABLE_PAGES;
 use crate::sys::pages::For;
 use std::ptr::NonNull;
 
-/// Words of the simulated stack.
+/// Number of words of the simulated stack.
 const WORDS: usize = 400;
 
 /// Returns the return addresses of the last walk, innermost first.
@@ -13,7 +13,7 @@ fn kept(replay: &Replay) -> Vec<u64> {
     kept.rev().filter(|(_, frame)| frame.bp != NO_FRAME).map(|(word, _)| word.value).collect()
 }
 
-/// Walks as an allocation does: by near rules, or by full rules if they do not suffice.
+/// Walks like an allocation: by near rules, or by full rules where near rules do not suffice.
 fn walk(
     replay: &mut Replay,
     rules: Rules,
@@ -53,8 +53,8 @@ impl Made {
     }
 }
 
-/// Returns the rule of a function. There are 64 functions, each with one of a few shapes. Function 0 is the outermost
-/// one; function 1 has no known rule.
+/// Returns the rule of a function. There are 64 functions, each with one of a few frame layouts. Function 0 is the
+/// outermost function; function 1 has no known rule.
 fn rule_of(function: u64) -> Rule {
     let step = |from_bp, cfa, bp| Rule::step(from_bp, cfa, bp).unwrap();
     match (function, function % 5) {
@@ -72,7 +72,7 @@ fn function_at(address: u64) -> u64 {
     address / 1000
 }
 
-/// A frame of the simulated stack: the function, the return address of the call in it, its stack pointer, and its frame
+/// A frame of the simulated stack: the return address of the call inside its function, its stack pointer, and its frame
 /// pointer.
 #[derive(Clone, Copy)]
 struct Live {
@@ -81,7 +81,7 @@ struct Live {
     bp: u64,
 }
 
-/// Calls a function: pushes the words that its shape pushes. Returns false when there is no room.
+/// Calls a random function: pushes the words of its frame. Returns false if there is no room.
 fn call(made: &mut Made, live: &mut Vec<Live>) -> bool {
     let caller = *live.last().unwrap();
     let function = 2 + made.draw(62);
@@ -91,7 +91,7 @@ fn call(made: &mut Made, live: &mut Vec<Live>) -> bool {
     let (size, saved, bp) = match function % 5 {
         0 => (16, None, caller.bp),
         1 => (48, None, caller.bp),
-        // The function uses the register for data.
+        // This function uses the frame-pointer register for data.
         2 => (32, Some(16), data),
         3 => (64, Some(32), data),
         _ => (16 + 8 * (2 + data % 6), Some(16), top - 16),
@@ -110,7 +110,7 @@ fn call(made: &mut Made, live: &mut Vec<Live>) -> bool {
 #[test]
 fn a_replayed_walk_is_the_walk_by_rules_whatever_was_called_and_returned_between() {
     let region: NonNull<Pages> = Pages::reserve(1 << 24, size_of::<Pages>()).unwrap();
-    // SAFETY: until the release below.
+    // SAFETY: the region is released at the end of the test.
     let pages = unsafe { region.as_ref() };
     let rules = Rules::at(pages, pages.take(TABLE_PAGES, For::Stacks).unwrap());
     let replay = Replay::open(pages);
@@ -153,17 +153,17 @@ fn a_replayed_walk_is_the_walk_by_rules_whatever_was_called_and_returned_between
     Pages::release(region);
 }
 
-/// Return addresses stay the same, and only a saved frame pointer, or the register itself, leads elsewhere.
+/// Checks that return addresses stay the same where only a saved frame pointer, or the register, has another value.
 #[test]
 fn a_frame_pointer_that_leads_elsewhere_is_followed() {
     let region: NonNull<Pages> = Pages::reserve(1 << 24, size_of::<Pages>()).unwrap();
-    // SAFETY: until the release below.
+    // SAFETY: the region is released at the end of the test.
     let pages = unsafe { region.as_ref() };
     let rules = Rules::at(pages, pages.take(TABLE_PAGES, For::Stacks).unwrap());
     // SAFETY: there is no other reference.
     let replay = unsafe { Replay::at(Replay::open(pages)) };
-    // Function 1 is called at 2000, and function 2 at 3000 by a function that finds its caller by its frame pointer; 4
-    // and 5 are outermost functions.
+    // Function 1 is called at 2000. Function 2 is called at 3000, by a function that finds its caller from its frame
+    // pointer. Functions 4 and 5 are outermost functions.
     let mut words = [0u64; 16];
     let low = (&raw const words[0]).expose_provenance() as u64;
     let address = |word: u64| low + 8 * word;
@@ -196,7 +196,7 @@ fn a_frame_pointer_that_leads_elsewhere_is_followed() {
 #[test]
 fn what_was_kept_is_forgotten_with_the_rules() {
     let region: NonNull<Pages> = Pages::reserve(1 << 24, size_of::<Pages>()).unwrap();
-    // SAFETY: until the release below.
+    // SAFETY: the region is released at the end of the test.
     let pages = unsafe { region.as_ref() };
     let rules = Rules::at(pages, pages.take(TABLE_PAGES, For::Stacks).unwrap());
     let words = std::hint::black_box([0u64, 2_000, 0, 3_000]);
