@@ -2,11 +2,11 @@
 //!
 //! With `LARGE_DUMP=PATH` the bench only writes a dump of 1,000,000 live blocks and 100,000 sites to that path, for a
 //! measurement of the command: `LARGE_DUMP=/tmp/large.hl cargo bench --bench dump && time heapledger report
-//! /tmp/large.hl`. Its stacks go through 40,000 named calls of 8,000 functions, as those of a large program do. With
-//! `UNLIKE_DUMP=PATH` every frame of every stack is a different call without a name: 2,400,000 calls, more than any
-//! program has, so that a reader gains nothing from keeping results by call.
+//! /tmp/large.hl`. The stacks of this dump go through 40,000 named calls of 8,000 functions, as in a large program.
+//! With `UNLIKE_DUMP=PATH` the bench writes a dump in which nearly every frame is a different call without a name:
+//! 2,400,000 calls, more than any program has. A reader then gains nothing from keeping results by call.
 //!
-//! Each of these profiles obeys the conservation laws.
+//! Each profile of the bench obeys the conservation laws.
 
 use std::hint::black_box;
 
@@ -100,7 +100,7 @@ fn add_names(profile: &mut Profile) {
     }
 }
 
-/// Returns a profile like that of a heap: addresses scattered by size, births in ascending order.
+/// Returns a profile like that of a heap: random addresses, births in ascending order.
 fn profile(live_blocks: u64, stacks: u64, calls: Calls) -> Profile {
     let mut profile = Profile::default();
     let mut random = Random(0x2545_F491_4F6C_DD1D);

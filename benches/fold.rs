@@ -1,10 +1,11 @@
-//! The number of events that one core books in a second.
+//! The number of events that one core can book (add to the ledger) per second.
 //!
-//! Booking is measured alone, through the public interface: in `BestEffort` mode a thread does not book its own ring,
-//! so the bench fills a part of the ring with events, untimed, and then books them with a timed [`heapledger::flush`].
-//! A filling takes less than the millisecond after which the background thread books the ring; a filling of which that
-//! thread booked a part is dropped. The time is the processor time of the flushing thread. The words come from the
-//! second-level cache, and not from the first-level cache as when a thread books its own ring.
+//! Booking is measured alone, through the public interface. In `BestEffort` mode a thread does not book its ring
+//! itself. So the bench fills a part of the ring with events, untimed, and then books them with a timed
+//! [`heapledger::flush`]. A filling takes less than the millisecond after which the background thread books the ring.
+//! If the background thread nevertheless booked a part of a filling, the filling does not count. The time is the
+//! processor time of the flushing thread. The words of the ring come from the second-level cache; when a thread books
+//! its ring itself, they come from the first-level cache.
 #![allow(unsafe_code, reason = "calls the allocator directly")]
 
 mod common;
@@ -17,10 +18,10 @@ use common::figures::Spread;
 use common::raw::{Population, handfuls, tight_pairs};
 use heapledger::{DataQualityMode, DumpTarget, HeapLedger, HistoryLimits};
 
-/// Events of one filling with short-lived blocks. The ring has 48 segments of 1,024 words; an event takes one or two
-/// words.
+/// Number of events of one filling with short-lived blocks. The ring has 48 segments of 1,024 words; an event takes one
+/// or two words.
 const YOUNG_EVENTS: u64 = 16_000;
-/// Blocks that are added to a population between two bookings.
+/// Number of blocks that are added to a population between two bookings.
 const GROWTH_BLOCKS: usize = 10_000;
 
 static HEAP: HeapLedger = HeapLedger::system()
@@ -54,7 +55,7 @@ fn main() {
     }
 }
 
-/// The kind of events that are booked, their number in one filling, and the number of fillings.
+/// One row of the output: the kind of events that are booked, their number in one filling, and the number of fillings.
 struct Row {
     name: &'static str,
     budget: Option<f64>,
@@ -62,7 +63,8 @@ struct Row {
     fillings: usize,
 }
 
-/// Fills the ring until the background thread ticks. Before its first tick, windows are shorter than usual.
+/// Records events and waits for the first round of the background thread. Before that round, windows (runs of events
+/// behind one time stamp) are shorter than usual.
 fn wake_the_aggregator() {
     tight_pairs(&HEAP, 1_000);
     std::thread::sleep(std::time::Duration::from_millis(50));
@@ -83,7 +85,7 @@ fn populate(live: usize) -> Population<'static, HeapLedger> {
     population
 }
 
-/// Fills and books alternately, and prints the rate of booking.
+/// Fills and books the ring alternately, and prints the rate of booking.
 fn show(row: &Row, fill: &mut dyn FnMut()) {
     let lost_before = heapledger::quality().lost.total();
     let mut rates = Vec::with_capacity(row.fillings);

@@ -5,7 +5,7 @@
 //! median of the ratios with the budget. `--quick` takes fewer rounds; a word filters the rows.
 //!
 //! Each measured time of heapledger ends with a flush, so it includes the booking of everything recorded. The
-//! background thread also ticks while the other allocators are measured; its processor time is subtracted from theirs.
+//! background thread also runs while the other allocators are measured; its processor time is subtracted from theirs.
 #![allow(unsafe_code, reason = "calls allocators directly, and switches between them")]
 
 mod common;

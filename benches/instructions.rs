@@ -1,16 +1,16 @@
-//! Instructions that recording adds, counted by callgrind. Unlike times they do not depend on other load on the
+//! Instructions that recording adds, counted by callgrind. Unlike times, the counts do not depend on other load on the
 //! machine, so a small regression is visible.
 //!
 //! `cargo bench --bench instructions` runs this program again under `valgrind --tool=callgrind`, for each kind of work
-//! once bare and once recorded, and compares the difference with the checked figures in `benches/instructions.txt`. A
-//! figure more than 5 % above its check fails the run; a figure more than 5 % below asks for a lower check. `cargo
-//! bench --bench instructions -- --write` writes the current figures as the checks, and with a name behind it only
-//! those of that work.
+//! once bare and once recorded. The difference is compared with the checked figures in `benches/instructions.txt`. A
+//! figure more than 5 % above its checked figure fails the run. For a figure more than 5 % below, the bench asks for a
+//! lower checked figure. `cargo bench --bench instructions -- --write` writes the current figures as the checked
+//! figures. With the name of a work after `--write`, only the figures of this work are written.
 //!
 //! Only instructions of the measured thread inside the measured function count: recording and booking by that thread
-//! are included, the background thread is not. Calls of the allocator are not inlined, as in a program. The clock
-//! remains a disturbance: under callgrind a millisecond has fewer events, so windows end more often than at full speed.
-//! The lowest of three runs counts (`--quick`: of two).
+//! are included, the background thread is not. Calls of the allocator are not inlined, as in a program. The clock still
+//! has an effect: under callgrind a millisecond has fewer events, so windows (runs of events behind one time stamp) end
+//! more often than at full speed. The lowest of three runs counts (`--quick`: of two).
 #![allow(unsafe_code, reason = "calls allocators directly; the name of the measured function must be plain")]
 
 mod common;
@@ -28,16 +28,16 @@ use common::raw::{Called, Population, deep_pairs, growing, handfuls, tight_pairs
 use common::texts::{json_document, parse_and_print};
 use heapledger::{DumpTarget, HeapLedger};
 
-// With its own thread from the start: without ticks, how long windows are depends on how fast the machine is.
+// The background thread runs from the start. Without it, the length of windows would depend on the machine's speed.
 static HEAP: HeapLedger =
     HeapLedger::system().stacks(heapledger::Stacks::Off).dump(DumpTarget::Off).background(true);
 
-/// What the global allocator does; one of the following values. All blocks come from System.
+/// The task of the global allocator: one of the following values. All blocks come from System.
 static GLOBAL_DOES: AtomicU32 = AtomicU32::new(FORWARDS);
 const FORWARDS: u32 = 0;
 const RECORDS: u32 = 1;
 const COUNTS: u32 = 2;
-/// Number of events while the global allocator counts.
+/// Number of events that the global allocator has counted.
 static EVENTS: AtomicU64 = AtomicU64::new(0);
 
 /// The global allocator, for work that needs one.
@@ -50,7 +50,7 @@ impl Switch {
     /// Whether heapledger is to record an event. Counts the event if events are counted.
     #[inline]
     fn records(&self) -> bool {
-        // relaxed, both: changed before and after the work of one thread, or before the threads start.
+        // relaxed, both: the values change before and after the work of one thread, or before the threads start.
         match GLOBAL_DOES.load(Ordering::Relaxed) {
             FORWARDS => false,
             RECORDS => true,
@@ -59,7 +59,7 @@ impl Switch {
     }
 }
 
-// SAFETY: every method hands its arguments to an allocator that keeps the contract, and both are System inside.
+// SAFETY: every method hands its arguments to an allocator that keeps the contract, and both forward to System.
 unsafe impl GlobalAlloc for Switch {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -86,11 +86,11 @@ unsafe impl GlobalAlloc for Switch {
     }
 }
 
-/// The checked figures.
+/// Path of the file with the checked figures.
 const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../instructions.txt");
-/// Share by which a figure may exceed its check.
+/// Share by which a figure may exceed its checked figure.
 const TOLERANCE: f64 = 0.05;
-/// Number of runs, of which the lowest counts.
+/// Number of runs of each kind of work. The lowest count is used.
 const RUNS: usize = 3;
 /// Number of runs with `--quick`.
 const RUNS_QUICK: usize = 2;
@@ -98,7 +98,7 @@ const RUNS_QUICK: usize = 2;
 const PAIRS: u64 = 48_000;
 /// Depth of calls at which the pairs with stacks are made.
 const CALLS: u32 = 24;
-/// Work of which the instructions of all threads count, including the background thread.
+/// Name of the work for which the instructions of all threads are counted, including the background thread.
 const ALL_THREADS: &str = "hand-over";
 /// The argument that marks a child of this program.
 const CHILD: &str = "--measured";
@@ -118,11 +118,11 @@ const WORK: [(&str, &[(&str, &str)]); 17] = [
     ("pair, sampled", &[("HEAPLEDGER_MODE", "throughput")]),
     ("pair, off", &[("HEAPLEDGER", "off")]),
     ("deep, dwarf", &[("HEAPLEDGER_STACKS", "dwarf")]),
-    // A scope entered and left, and allocations in one.
+    // A scope that is entered and left, and allocations inside a scope.
     ("scope", &[]),
     ("pair in a scope", &[]),
-    // A span of `tracing` entered and exited: under a layer that does nothing against no span, and under a layer of
-    // scopes against one that does nothing.
+    // A span of `tracing` that is entered and exited. The first work compares a span under a layer that does nothing
+    // with no span. The second work compares a layer of scopes with the layer that does nothing.
     ("span", &[]),
     ("span as a scope", &[]),
     ("json", &[]),
@@ -147,10 +147,11 @@ fn main() -> ExitCode {
         println!("instructions are not counted: valgrind is not installed");
         return ExitCode::SUCCESS;
     }
-    // Arguments that are no options are parts of names: only this work is measured.
+    // Arguments that are no options are parts of names: only work whose name has such a part is measured.
     let asked: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
-    // Spans depend on the features of `tracing` that other packages ask for, and what a hand-over costs depends on when its
-    // threads run: they are measured by name, and not checked.
+    // Two kinds of work are measured only if they are named, and are not checked. The cost of spans depends on the
+    // features of `tracing` that other packages enable. The cost of a hand-over depends on the scheduling of its
+    // threads.
     let is_checked =
         |name: &str| asked.is_empty() && !name.starts_with("span") && !name.starts_with(ALL_THREADS);
     let is_asked = |name: &str| is_checked(name) || asked.iter().any(|part| name.contains(part.as_str()));
@@ -161,13 +162,13 @@ fn main() -> ExitCode {
     if writes { write_checks(&figures) } else { compare(&figures) }
 }
 
-/// Returns the instructions per pair: recorded minus bare.
+/// Returns the number of instructions per pair: recorded minus bare.
 fn added_per_pair(name: &str, environment: &[(&str, &str)], runs: usize) -> f64 {
     let work = name.split(',').next().unwrap_or(name);
     let least =
         |work: &str, kind| (0..runs).map(|_| count(work, environment, kind)).min().unwrap_or(0) as f64;
     if work == ALL_THREADS {
-        // What starting and ending cost is in both sizes.
+        // The cost of start and end is in both sizes, so the difference is without it.
         let of = |kind| least("hand-over-3", kind) - least("hand-over-1", kind);
         return (of("recorded") - of("bare")) / (2 * PAIRS) as f64;
     }
@@ -199,7 +200,7 @@ fn count(work: &str, environment: &[(&str, &str)], kind: &str) -> u64 {
 }
 
 fn prepare_and_measure(work: &str, recorded: bool) {
-    // The first events open the ledger and start its thread; neither belongs to a pair.
+    // The first events open the ledger and start the background thread. The cost of this belongs to no pair.
     tight_pairs(&HEAP, 2_000);
     std::thread::sleep(std::time::Duration::from_millis(200));
     // relaxed, both: see `Switch::records`.
@@ -262,7 +263,7 @@ fn parse_and_print_all(document: &str) {
     }
 }
 
-/// One thread allocates and another frees; the number of blocks between them is bounded.
+/// Runs a thread that allocates blocks and another thread that frees them. The number of blocks on the way is bounded.
 fn hand_over(pairs: u64) {
     let (sender, receiver) = sync_channel::<Vec<Vec<u8>>>(16);
     std::thread::scope(|scope| {
@@ -326,7 +327,7 @@ fn measure<A: GlobalAlloc>(allocator: &A, work: &str) {
         "pair" => heapledger_measured_work(&mut || tight_pairs(allocator, PAIRS)),
         "deep" => heapledger_measured_work(&mut || deep_pairs(allocator, PAIRS, CALLS)),
         "handful" => heapledger_measured_work(&mut || handfuls(allocator, PAIRS / 16)),
-        // Counted per realloc.
+        // The count is per realloc.
         "grow" => heapledger_measured_work(&mut || growing(allocator, PAIRS / 8)),
         _ => {
             let blocks = work

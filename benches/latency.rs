@@ -1,9 +1,9 @@
 //! Times of single allocations and frees: `cargo bench --bench latency`.
 //!
-//! A mean hides the rare allocation that books a ring. So each call is timed alone and goes into a
-//! histogram (HdrHistogram, two significant digits), and the table shows the high percentiles. Bare System and
-//! heapledger in its modes do the same work, each in a separate process, interleaved over several rounds. A row of the
-//! table has all rounds.
+//! A mean hides the rare allocation that books a ring. So each call is timed alone and goes into a histogram
+//! (HdrHistogram, two significant digits), and the table shows the high percentiles. Bare System and heapledger in its
+//! modes do the same work, each in a separate process, interleaved over several rounds. A row of the table combines all
+//! rounds.
 //!
 //! * Each workload runs twice in a process: alone, and beside as many busy threads as there are processors, which also
 //!   allocate. In the second case the scheduler decides the high percentiles; the row of bare System shows its share.
@@ -11,8 +11,8 @@
 //!   between them. Its rows show the cost of a reading, and how often the machine stops a thread for reasons other than
 //!   an allocator.
 //! * A measured thread allocates only for its work: the histograms are made before, and the process fails if the
-//!   bench's own allocator is called during the measurement.
-//! * Each row states its completeness, because a mode that sheds events is fast without doing the work.
+//!   bench's global allocator is called during the measurement.
+//! * Each row states its completeness, because a mode that loses events is fast without doing the work.
 //!
 //! `--quick` takes one round of fewer calls, without the largest population; `--svg FILE` draws the percentiles; a word
 //! filters the workloads.

@@ -1,5 +1,5 @@
-//! Cost of an event with more threads, measured, and the latches of the shared tables with many threads, simulated:
-//! `cargo bench --bench scaling`.
+//! Cost of an event with more threads, measured, and contention for the latches of the shared tables with many threads,
+//! simulated: `cargo bench --bench scaling`.
 //!
 //! First the bench **measures** the cost of an event with 1, 2, 4 and 8 threads on this machine (`scaling/threads.rs`).
 //! No machine with 1,024 processors is available, so it then does three things:
@@ -22,16 +22,18 @@ use std::time::Instant;
 
 use common::effort::Effort;
 
-/// Rounds of a measurement. One of the shorter rounds counts, because other load on the machine makes a round longer.
+/// Number of rounds of a measurement. One of the shorter rounds counts, because other load on the machine makes a round
+/// longer.
 const ROUNDS: u64 = 200;
-/// Cycles of each thread in one simulation of full length.
+/// Number of cycles (computing, then visiting latches) of each thread in one simulation of full length.
 const CYCLES: u32 = 2_000;
-/// Cost of getting a cache line that another processor wrote last, in nanoseconds, between two sockets. The simulation
-/// cannot measure it.
+/// Cost of getting a cache line that another processor wrote last, in nanoseconds, between two sockets. The bench
+/// cannot measure this cost.
 const FAR_NS: f64 = 250.0;
-/// The same cost on one socket, in nanoseconds, if two threads never run at the same time to measure it.
+/// The same cost on one socket, in nanoseconds. It is used if two threads never run at the same time to measure the
+/// cost.
 const NEAR_NS: f64 = 60.0;
-/// Events of one fold: a segment of 1,024 words.
+/// Number of events of one fold, which books a segment of 1,024 words.
 const EVENTS_OF_FOLD: f64 = 680.0;
 
 /// A latch like heapledger's, with the cache line that it guards.
@@ -48,7 +50,7 @@ impl Guarded {
         while self.latch.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             spin_loop();
         }
-        // relaxed: the latch orders it.
+        // relaxed: the latch orders the accesses.
         let before = self.value.swap(thread, Ordering::Relaxed);
         self.latch.store(0, Ordering::Release);
         before
@@ -113,7 +115,7 @@ fn measured(threads: u64, rounds: u64, visits: u32) -> Option<Measured> {
     });
     let mut whole: Vec<Measured> = whole.collect();
     whole.sort_by(|a, b| a.cycle_ns.total_cmp(&b.cycle_ns));
-    // Not the very shortest: that one can have been lucky with the line.
+    // Not the shortest round: in that round the cache line may have moved unusually seldom.
     whole.get(whole.len() / 10).copied()
 }
 
@@ -205,7 +207,7 @@ fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f
     let mut held: Vec<Vec<f64>> = stations.iter().map(|station| vec![0.0; station.latches]).collect();
     let mut queue: BinaryHeap<Arrival> =
         (0..threads).map(|thread| Arrival(random.unit() * think_ns, thread)).collect();
-    // Where each thread is in its cycle: the visits that are still to be made.
+    // The rest of each thread's cycle: the visits that are still to be made.
     let mut plan: Vec<Vec<usize>> = vec![Vec::new(); threads];
     let mut cycles = vec![0u32; threads];
     let (mut now, mut done) = (0.0, 0u64);
@@ -214,7 +216,7 @@ fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f
         let Some(kind) = plan[thread].pop() else {
             cycles[thread] += 1;
             if cycles[thread] > full / threads.min(64) as u32 + 20 {
-                // One thread is through: the rest would run with less company.
+                // The first thread has finished. The other threads would now meet less contention than measured.
                 break;
             }
             done += 1;
@@ -239,9 +241,9 @@ fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f
     Outcome { cycle_ns: now * threads as f64 / done as f64, busy }
 }
 
-/// Returns the visits of one fold, for programs of three kinds. `hold_ns` is the time of a visit on this machine.
-/// `next` selects the design that `docs/SCALING.md` proposes: more shards, and a timeline that a lane visits once a
-/// millisecond.
+/// Returns the visits of one fold to latches, for programs of three kinds. `hold_ns` is the time of a visit on this
+/// machine. `next` selects the design that `docs/SCALING.md` proposes: more shards, and a timeline that each thread
+/// visits once a millisecond.
 fn folds(hold_ns: f64, next: bool) -> [(&'static str, f64, Vec<Station>); 3] {
     let station =
         |name, latches, visits, factor: f64| Station { name, latches, visits, hold_ns: hold_ns * factor };
@@ -257,11 +259,11 @@ fn folds(hold_ns: f64, next: bool) -> [(&'static str, f64, Vec<Station>); 3] {
         (name, event_ns, visits)
     };
     [
-        // Nothing outlives the nursery; 10 ns an event, recorded and booked.
+        // No block outlives the nursery (the young blocks of one thread). Recording and booking take 10 ns per event.
         program("pairs and nothing else", 10.0, 0.0, 1.0),
-        // A tenth of the blocks outlives it; 60 ns an event with the program's own work.
+        // A tenth of the blocks outlives the nursery. With the program's work, an event takes 60 ns.
         program("JSON, indexing, services", 60.0, EVENTS_OF_FOLD / 10.0, 4.0),
-        // Every block goes through the shared table, and is a cache miss there.
+        // Every block goes through the shared table, and causes a cache miss there.
         program("every block lives long", 150.0, EVENTS_OF_FOLD, 4.0),
     ]
 }

@@ -1,19 +1,19 @@
-//! Every collection strategy and heapledger itself on one workload: completeness and cost.
+//! Every collection strategy and heapledger itself on the same workloads: completeness and cost.
 //!
 //! Each step is a real allocation and free of 64 bytes, and one event about it. Rows are strategies; columns are
 //! workloads: threads, tasks of a runtime, and both together. The cost is processor time of the whole process,
 //! background threads included, because it depends less on other load than elapsed time does. The first row makes the
 //! same steps and records nothing.
 //!
-//! A row that loses events is cheap because it does not do the work: compare costs only between rows of about the same
-//! completeness.
+//! A row that loses events is cheap because it does not do the work. So compare costs only between rows of about the
+//! same completeness.
 //!
 //! `HeapLedger` is used as an allocator value, and records two events per step: the allocation and the free.
 //!
-//! A second table sweeps rate and capacity: where each strategy reaches what was expected of it, and where it ends.
+//! A second table varies rate and capacity. It shows up to which rate each strategy reaches its expected completeness.
 //!
-//! The bench asserts conservation and order for each strategy, and 100.000 % for the rows of the default. Percentages
-//! are rounded down. `--quick` shortens the bench.
+//! The bench asserts conservation and order for each strategy, and 100.000 % for the rows of the default strategy and
+//! of `HeapLedger`. Percentages are rounded down. `--quick` shortens the bench.
 
 #![allow(unsafe_code, reason = "calls allocators directly")]
 
@@ -175,7 +175,7 @@ fn run<R: Row + Send + 'static>(row: &'static R, workload: Workload, steps_each:
     let runtime = (workload.tasks > 0).then(|| {
         tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).build().expect("a runtime")
     });
-    // Otherwise the first thread could be through before the last one starts.
+    // The barrier keeps the first thread from finishing before the last thread starts.
     let start = Barrier::new(workload.threads);
     let before = process_cpu_ns();
     std::thread::scope(|scope| {
@@ -194,7 +194,7 @@ fn run<R: Row + Send + 'static>(row: &'static R, workload: Workload, steps_each:
     process_cpu_ns() - before
 }
 
-/// Measures heapledger. Asserts that every event since the last call is booked, with exactly two events per step.
+/// Measures heapledger on one workload. Asserts conservation, and exactly two events per step.
 fn measure_ledger(workload: Workload, steps_each: u64) -> Cell {
     let before = heapledger::quality();
     let cpu_ns = run(&TheRealThing, workload, steps_each);
@@ -206,10 +206,10 @@ fn measure_ledger(workload: Workload, steps_each: u64) -> Cell {
     Cell { completeness: recorded * 100_000 / attempted, cpu_ns, steps }
 }
 
-/// Measures a new collector of a strategy, and asserts its laws.
+/// Measures a new collector of a strategy, and asserts its conservation laws.
 fn measure_strategy(number: usize, workload: Workload, steps_each: u64) -> Cell {
     let limits = Limits { producers: workload.producers() as usize, ..Limits::default() };
-    // Leaked, so that tasks can hold it: a few megabytes a row.
+    // The collector is leaked, so that tasks can keep a reference to it. A leak costs a few megabytes per row.
     let collector: &'static dyn Collector = Box::leak(strategies::all(&limits).swap_remove(number));
     let row = Box::leak(Box::new(Strategy(collector)));
     let cpu_ns = run(row, workload, steps_each);

@@ -1,4 +1,5 @@
-//! Processor time: the cost of a recorder. On a busy machine it varies less than elapsed time.
+//! Processor time, by which the benches measure the cost of a recorder. On a busy machine it varies less than elapsed
+//! time.
 
 /// Returns the processor time of all threads of the process, in nanoseconds.
 #[cfg(unix)]
@@ -21,7 +22,8 @@ fn read(clock: libc::clockid_t) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Returns elapsed time, because the processor time of this system needs further dependencies.
+/// Returns the time since the first call, in nanoseconds. Reading the processor time of this system would need further
+/// dependencies.
 #[cfg(not(unix))]
 pub fn process_cpu_ns() -> u64 {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();

@@ -1,4 +1,4 @@
-//! The amount of work of a bench, by its arguments.
+//! The amount of work that a bench does, chosen by the program's arguments.
 
 /// Amount of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,8 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// Returns the median and the quartiles of the values.
+    ///
     /// # Panics
     /// Panics if there are no values.
     pub fn of(values: &[f64]) -> Spread {

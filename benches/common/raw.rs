@@ -1,16 +1,16 @@
-//! Work that only allocates and frees, on any allocator value.
+//! Kinds of work that only allocate and free, on any value that implements `GlobalAlloc`.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 
 use super::figures::Random;
 
-/// Size of a block of a pair, in bytes.
+/// Size of the block of a pair (an allocation and its free), in bytes.
 pub const PAIR_BYTES: usize = 64;
 /// Sizes of the blocks that are replaced at random, in bytes.
 const SIZES: std::ops::RangeInclusive<u64> = 16..=4096;
 
-/// An allocator behind calls that are not inlined, as those of a program's global allocator.
+/// An allocator whose calls are not inlined, like the calls of a program's global allocator.
 pub struct Called<'a, A>(pub &'a A);
 
 // SAFETY: each method passes its arguments to the same method and returns its result.
@@ -52,7 +52,7 @@ pub fn tight_pairs<A: GlobalAlloc>(allocator: &A, pairs: u64) {
 /// Number of pairs that one innermost call of [`deep_pairs`] makes.
 const PAIRS_AT_ONCE: u64 = 4;
 
-/// Makes pairs `calls` calls deep, alternately at four places that are up to three calls deeper.
+/// Allocates and frees blocks at a call depth of `calls`, alternately at four places that are up to three calls deeper.
 #[inline(never)]
 pub fn deep_pairs<A: GlobalAlloc>(allocator: &A, pairs: u64, calls: u32) {
     if black_box(calls) > 0 {
@@ -75,7 +75,7 @@ fn deeper_pairs<A: GlobalAlloc>(allocator: &A, calls: u32) {
     black_box(calls);
 }
 
-/// Makes pairs in several threads at once, `pairs` in each.
+/// Allocates and frees blocks in several threads at once, `pairs` pairs in each thread.
 pub fn tight_pairs_in_threads<A: GlobalAlloc + Sync>(allocator: &A, threads: usize, pairs: u64) {
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -84,7 +84,7 @@ pub fn tight_pairs_in_threads<A: GlobalAlloc + Sync>(allocator: &A, threads: usi
     });
 }
 
-/// Allocates a handful of blocks, then frees them, the oldest first.
+/// Allocates 16 blocks, then frees them, the oldest first; does this `handfuls` times.
 #[inline(never)]
 pub fn handfuls<A: GlobalAlloc>(allocator: &A, handfuls: u64) {
     const BLOCKS: usize = 16;
@@ -152,7 +152,7 @@ impl<'a, A: GlobalAlloc> Population<'a, A> {
         self.blocks.len()
     }
 
-    /// Frees a block chosen at random and allocates another one, `times` times.
+    /// Frees a block chosen at random and allocates another block in its place, `times` times.
     #[inline(never)]
     pub fn replace(&mut self, times: u64) {
         for _ in 0..times {

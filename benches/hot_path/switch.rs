@@ -1,5 +1,6 @@
 //! A global allocator that forwards to one of three allocators. All three forward to System, so even a block that is
-//! freed under another allocator would be freed correctly; the work frees each block under its own.
+//! freed under another allocator would be freed correctly. The work frees each block under the allocator that allocated
+//! it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,7 +36,8 @@ pub static SWITCH: Switch = Switch {
 
 /// Does the work with the chosen allocator as the global one. The work must free what it allocates.
 pub fn while_global<T: Copy>(chosen: Chosen, work: impl FnOnce() -> T) -> T {
-    // relaxed, all accesses: one thread does the work; another's block may come from any of the three.
+    // relaxed, all accesses: only one thread does the work, and a block of another thread may come from any of the
+    // three.
     SWITCH.turn.store(chosen as u32, Ordering::Relaxed);
     let outcome = work();
     SWITCH.turn.store(Chosen::Bare as u32, Ordering::Relaxed);
@@ -45,7 +47,7 @@ pub fn while_global<T: Copy>(chosen: Chosen, work: impl FnOnce() -> T) -> T {
 const STATS_ALLOC: u32 = Chosen::StatsAlloc as u32;
 const HEAPLEDGER: u32 = Chosen::Heapledger as u32;
 
-// SAFETY: every method hands its arguments to an allocator that keeps the contract, and all three are System inside.
+// SAFETY: every method hands its arguments to an allocator that keeps the contract, and all three forward to System.
 unsafe impl GlobalAlloc for Switch {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

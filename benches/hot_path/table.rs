@@ -14,15 +14,16 @@ use crate::common::raw::{Called, Population, tight_pairs_in_threads};
 use crate::common::texts::{build_strings, json_document, parse_and_print};
 use crate::switch::{Chosen, SWITCH, while_global};
 
-/// Free memory in bytes below which the largest population is omitted: three times 2 GB, and some more.
+/// Free memory, in bytes, below which the largest population is omitted: 2 GB for each of three allocators, and a
+/// reserve.
 const MEMORY_FOR_A_MILLION: u64 = 9 << 30;
 
-/// The three allocators, behind calls as in a program.
+/// The three allocators, whose calls are not inlined, as in a program.
 static BARE: Called<'_, System> = Called(&System);
 static STATS_ALLOC: Called<'_, StatsAlloc<System>> = Called(&SWITCH.stats_alloc);
 static HEAPLEDGER: Called<'_, HeapLedger> = Called(&SWITCH.heapledger);
 
-/// Returns the number of rounds of each row, of which the median counts.
+/// Returns the number of rounds of each row. The row shows the median of the rounds.
 fn rounds(effort: Effort) -> usize {
     effort.pick(1, 5, 25)
 }

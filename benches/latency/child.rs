@@ -1,4 +1,4 @@
-//! One process: one allocator and one workload, first alone, then beside busy threads.
+//! The child process: it runs one workload under one allocator, first alone, then beside busy threads.
 //!
 //! The process prints one line for each of the two loads, which [`Line`] parses.
 
@@ -28,7 +28,7 @@ const BUSY_STRIDE: u64 = 1_000;
 
 static HEAP: HeapLedger = HeapLedger::system().stacks(Stacks::Off).dump(DumpTarget::Off);
 
-/// Whether busy threads run beside the work, in the order of the lines.
+/// The loads, in the order of the output lines: whether busy threads run beside the work.
 pub const LOADS: [bool; 2] = [false, true];
 
 /// Returns the number of busy threads.
@@ -54,7 +54,7 @@ pub fn main(allocator: &str, workload: &str, effort: &str) {
 
 fn both_loads<A: GlobalAlloc + Sync>(allocator: &A, workload: &Workload, effort: Effort) {
     let circle = Circle::new();
-    // Threads meet here with the main thread: before and after each load.
+    // At this barrier the measured threads and the main thread wait for each other, before and after each load.
     let meeting = Barrier::new(workload.threads() + 1);
     let totals: Vec<RefCell<Meter>> = LOADS.iter().map(|_| RefCell::new(Meter::new())).collect();
     std::thread::scope(|scope| {
@@ -75,7 +75,7 @@ fn both_loads<A: GlobalAlloc + Sync>(allocator: &A, workload: &Workload, effort:
                 }
                 meeting.wait();
                 meeting.wait();
-                // relaxed: nothing is read through it.
+                // relaxed: the flag publishes no other data.
                 stop.store(true, Ordering::Relaxed);
             });
             accounts.push(account().since(&before));
@@ -107,12 +107,13 @@ fn measured_thread<A: GlobalAlloc>(
     let mut hands = Hands::new(workload, &timed, workload.live(effort), circle, number);
     let touches = !workload.is_nothing();
     let calls = workload.calls(effort);
-    // What is done only once is behind it then: segments of the ring, the allocator's own arena.
+    // After this, all work that is done only once is finished, such as the creation of segments of the ring and of the
+    // allocator's arena.
     hands.work(calls / 10 + 1, touches);
     let mut meters = Vec::with_capacity(LOADS.len());
     for _ in LOADS {
         meter.replace(Meter::new());
-        // The books are looked at between these two: nobody works.
+        // Between these two waits no measured thread works, and the main thread reads the counters.
         meeting.wait();
         meeting.wait();
         let calls_before = counted::calls();
@@ -123,7 +124,7 @@ fn measured_thread<A: GlobalAlloc>(
         meeting.wait();
         meters.push(meter.replace(Meter::new()));
     }
-    // The process ends soon: to free a million blocks one by one would take longer than all that was measured.
+    // The blocks are not freed. To free a million blocks one by one would take longer than the whole measurement.
     std::mem::forget(hands);
     meters
 }
@@ -144,7 +145,7 @@ fn keep_busy(workload: &Workload, stop: &AtomicBool) {
     }
 }
 
-/// Numbers of events of one load by heapledger's counters, including those of the busy threads.
+/// Numbers of events of one load from heapledger's counters, including the events of the busy threads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Account {
     pub attempted: u64,
@@ -176,7 +177,7 @@ impl Account {
     }
 }
 
-/// Returns the counters after all events attempted so far are booked.
+/// Books all events attempted so far, and returns the counters.
 fn account() -> Account {
     heapledger::flush();
     let quality = heapledger::quality();

@@ -1,4 +1,4 @@
-//! The contestants, and the start of a child.
+//! The compared allocators (the contestants), and the start of a child.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -17,7 +17,7 @@ pub struct Contestant {
     pub color: &'static str,
 }
 
-/// Placeholder for the path of the child's file.
+/// Placeholder for the path of the child's black box.
 const FILE: &str = "{file}";
 
 const fn heapledger(
@@ -28,7 +28,7 @@ const fn heapledger(
     Contestant { name, allocator: "heapledger", environment, color }
 }
 
-/// All contestants. The others are compared with the first. Only the last takes stacks.
+/// All contestants. The first is the baseline of the others. Only the last records stacks.
 pub const ALL: [Contestant; 6] = [
     Contestant { name: "bare System", allocator: BARE, environment: &[], color: "#888888" },
     heapledger("PerfectAccuracy", &[], "#0b6e4f"),

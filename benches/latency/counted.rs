@@ -1,5 +1,5 @@
-//! The global allocator of the bench: System with a count of the calls of each thread. It is not measured; it proves
-//! that measuring does not allocate.
+//! The global allocator of the bench: System with a count of the calls of each thread. This allocator is not measured.
+//! Its counts prove that measuring does not allocate.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

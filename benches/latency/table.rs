@@ -1,4 +1,4 @@
-//! The figures as a table.
+//! The results as a table.
 
 use std::io;
 

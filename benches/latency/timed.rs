@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::ticks;
 
-/// Longest time that a histogram resolves, in ticks: more than half a minute. A longer time counts as this one.
+/// Longest time that a histogram resolves, in ticks: more than half a minute. A longer time counts as this maximum.
 const TICKS_MAX: u64 = 1 << 37;
 /// Significant decimal digits of a histogram.
 const DIGITS: u8 = 2;
@@ -34,12 +34,12 @@ impl Meter {
 pub fn histogram() -> Histogram<u64> {
     let mut histogram =
         Histogram::new_with_bounds(1, TICKS_MAX, DIGITS).expect("the bounds are those of a histogram");
-    // Writes to all of it: no page of it is touched for the first time while something is measured.
+    // Writes to the whole histogram, so that none of its pages is touched for the first time during the measurement.
     histogram.clear();
     histogram
 }
 
-/// Times the calls of one thread.
+/// An allocator that times each call of `inner`, for one thread.
 pub struct Timed<'a, A> {
     inner: &'a A,
     meter: &'a RefCell<Meter>,

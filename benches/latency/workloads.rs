@@ -17,7 +17,7 @@ pub enum Kind {
     Pairs,
     /// Replaces blocks at random among this number of live blocks.
     Replace(usize),
-    /// Threads in a circle: each allocates blocks, and frees those of the thread before it.
+    /// Threads in a circle: each thread allocates blocks, and frees the blocks of the thread before it.
     HandOver,
 }
 
@@ -25,11 +25,11 @@ pub enum Kind {
 pub struct Workload {
     pub name: &'static str,
     pub kind: Kind,
-    /// Allocations of each measured thread, at full effort.
+    /// Number of allocations of each measured thread, at full effort.
     calls: u64,
 }
 
-/// Live blocks of the largest population: 2 GB.
+/// Number of live blocks of the largest population, which takes 2 GB.
 const LARGEST: usize = 1_000_000;
 /// Free memory in bytes below which the largest population is omitted.
 const MEMORY_FOR_LARGEST: u64 = 4 << 30;
@@ -54,8 +54,8 @@ impl Workload {
         if self.kind == Kind::HandOver { CIRCLE } else { 1 }
     }
 
-    /// Returns the number of rounds under each allocator. The largest population is grown only once because it takes
-    /// seconds, and omitted if there is little time or memory.
+    /// Returns the number of rounds under each allocator. The largest population has only one round, because growing it
+    /// takes seconds. It is omitted if there is little time or memory.
     pub fn rounds(&self, effort: Effort) -> usize {
         match (effort, self.kind) {
             (Effort::Smoke, _) => 1,
@@ -70,7 +70,7 @@ impl Workload {
         effort.scaled(self.calls)
     }
 
-    /// Returns the number of live blocks of a population; fewer if the bench is only to be tried.
+    /// Returns the number of live blocks of a population. The number is small if the effort is `Smoke`.
     pub fn live(&self, effort: Effort) -> usize {
         match self.kind {
             Kind::Replace(live) if effort == Effort::Smoke => live / 1_000 + 1,
@@ -155,7 +155,7 @@ fn hand_over<A: GlobalAlloc>(allocator: &A, circle: &Circle, number: usize, call
     let take_one = || {
         let taken = inbox.pop();
         if let Some(address) = taken {
-            // SAFETY: the thread before allocated it with this layout and forgot it.
+            // SAFETY: the thread before this one allocated the block with this layout and passed it on.
             unsafe { allocator.dealloc(std::ptr::with_exposed_provenance_mut(address), layout()) };
         }
         taken.is_some()
@@ -176,9 +176,9 @@ fn hand_over<A: GlobalAlloc>(allocator: &A, circle: &Circle, number: usize, call
         }
         take_one();
     }
-    // release: who sees that all are through sees all that they pushed.
+    // release: a thread that sees the whole count below also sees all blocks that were pushed before.
     circle.through.fetch_add(1, Ordering::Release);
-    // acquire: as above. A later run of the same circle counts on.
+    // acquire: the partner of the addition above. A later run of the same circle continues the count.
     while !circle.through.load(Ordering::Acquire).is_multiple_of(CIRCLE) || take_one() {
         if !take_one() {
             std::thread::yield_now();

@@ -1,11 +1,11 @@
 //! Cost of an event with 1, 2, 4 and 8 threads: processor time of the whole process per event.
 //!
 //! The same number of events is divided among the threads, so a constant figure means that threads do not slow each
-//! other down. Bare System does the same work, interleaved. A rise of its figure comes from the machine (two threads on
-//! one core share its caches) or from the allocator. So the cost of recording, which is the difference, has a separate
-//! column: it rises only if heapledger's own work slows threads down. Threads start, grow their populations and end
-//! outside the measured time. Each measured time of heapledger ends with a flush, and the processor time of the
-//! background thread is subtracted from bare System's.
+//! other down. Bare System does the same work, interleaved. A rise of System's figure comes from the machine (two
+//! threads on one core share its caches) or from the allocator. So the cost of recording, which is the difference, has
+//! a separate column. This column rises only if heapledger's work slows threads down. Threads start, grow their
+//! populations and end outside the measured time. Each measured time of heapledger ends with a flush, and the processor
+//! time of the background thread is subtracted from bare System's.
 
 use std::alloc::{GlobalAlloc, System};
 use std::sync::Barrier;
@@ -33,16 +33,16 @@ enum Kind {
 const WORKS: [(&str, Kind, u64); 4] = [
     ("pairs of 64 bytes", Kind::Pairs, 2_400_000),
     ("handfuls of 16 blocks", Kind::Handfuls, 1_200_000),
-    // As many blocks as all threads' caches have room for, at eight threads too: 200 KB each.
+    // Some 200 KB per thread, which the caches can hold even for eight threads.
     ("replace among 100 each", Kind::Replace(100), 400_000),
-    // Some 2 MB each, which two processors' caches hold for two threads and not for eight.
+    // Some 2 MB per thread, which the caches of two processors can hold for two threads but not for eight.
     ("replace among 1,000 each", Kind::Replace(1_000), 400_000),
 ];
 
 /// Processor times of the work, by round.
 type Rounds = Vec<f64>;
 
-/// Measures and prints. Each round makes `1 / less` of the pairs.
+/// Measures all kinds of work and prints the table. Each round makes `1 / less` of the pairs.
 pub fn print(rounds: usize, less: u64) {
     println!(
         "processor time of the whole process, ns an event; median of {rounds} rounds (quartiles in brackets)"
@@ -60,7 +60,7 @@ pub fn print(rounds: usize, less: u64) {
         heapledger::flush();
         let after = heapledger::quality();
         let (attempted, recorded) = (after.attempted - before.attempted, after.recorded - before.recorded);
-        // Rounded down: never up to a hundred.
+        // Rounded down, so that a loss never reads as 100 %.
         let share = recorded * 100_000 / attempted.max(1);
         for (number, threads) in THREADS.into_iter().enumerate() {
             let a_event = |rounds: &Rounds| Spread::of(rounds).median / (2 * pairs) as f64;
@@ -118,7 +118,7 @@ fn turn<A: GlobalAlloc + Sync>(allocator: &A, kind: Kind, threads: usize, each: 
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                // Its first event makes a thread known.
+                // The first event of a thread registers the thread, which is not part of the measured time.
                 tight_pairs(allocator, 1);
                 let live = if let Kind::Replace(live) = kind { live } else { 0 };
                 let mut population = Population::new(allocator, live);

@@ -1,26 +1,26 @@
 //! Completeness of each strategy over the rate of events and the capacity of its buffers.
 //!
 //! At full speed a strategy that drains at an interval loses nearly everything, and its row looks broken. Here two
-//! producers record at a fixed rate, in a burst each millisecond, so that the background thread gets its turns. A cell
-//! shows the completeness; beside the rows stands what the project's first plan expected of the strategy, and below it
-//! the highest rate at which each capacity reached that.
+//! producers record at a fixed rate, in a burst each millisecond, so that the background thread has time to run. A cell
+//! shows the completeness. Beside the rows is the completeness that the project's first plan expected of the strategy.
+//! Below the rows is the highest rate at which each capacity reached this completeness.
 
 use std::time::{Duration, Instant};
 
 use super::common::effort::Effort;
 use heapledger::strategies::{self, Collector, Event, Limits};
 
-/// Events a second of each producer. The last rate is as fast as the producer can.
+/// Events per second of each producer; `None` is full speed.
 const RATES: [Option<u64>; 6] =
     [Some(10_000), Some(40_000), Some(100_000), Some(1_000_000), Some(4_000_000), None];
-/// Events in a queue, or in the overflow buffer.
+/// Capacities of a queue and of the overflow buffer, in events.
 const CAPACITIES: [usize; 3] = [1_024, 4_096, 65_536];
 const PRODUCERS: usize = 2;
 /// Length of a burst.
 const TICK: Duration = Duration::from_millis(1);
 
-/// The column of the plan: the strategy, by its place among all of them, and the least completeness expected, in
-/// percent.
+/// The expectations of the plan: the number of the strategy, the text of the column, and the lowest expected
+/// completeness in percent.
 const EXPECTED: [(usize, &str, f64); 6] = [
     (0, "24-45 %", 24.0),
     (1, "85-95 %", 85.0),
@@ -77,7 +77,7 @@ fn rate_in_words(rate: Option<u64>) -> String {
     rate.map_or("full speed".to_owned(), |rate| format!("{} k/s", rate / 1_000))
 }
 
-/// Prints the sweep. Asserts that the default's mechanism loses nothing anywhere.
+/// Prints the table. Asserts that the default strategy loses no event in any cell.
 pub fn print(effort: Effort) {
     let length = Duration::from_millis(effort.pick(5, 250, 1_000));
     println!(

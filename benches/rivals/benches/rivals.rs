@@ -25,11 +25,11 @@ const WORK_SECONDS: u64 = 45;
 /// Time after which a contestant takes part in no further round. The fast contestants, whose times vary the most, get
 /// the remaining time.
 const CONTESTANT_TIME: Duration = Duration::from_secs(4);
-/// Contestant whose count of blocks is the reference for the others; it only counts calls.
+/// Contestant whose count of blocks is the reference for the others. This contestant only counts calls.
 const COUNTER: &str = "stats_alloc";
 
 struct Choice {
-    /// Number of rounds; `None` makes as many as the time allows.
+    /// Number of rounds. With `None`, there are as many rounds as the time allows.
     rounds: Option<usize>,
     work_time: Duration,
     only: String,
@@ -72,7 +72,7 @@ fn compete(choice: &Choice) -> io::Result<()> {
             Some((contestant, program(contestant.program, env!("CARGO_BIN_EXE_under_system"))?))
         })
         .collect();
-    // Before the work of a quarter of an hour, not after it.
+    // The file is created before the work of a quarter of an hour, so that a wrong path is reported at once.
     let create = |path: &PathBuf| {
         File::create(path)
             .map_err(|error| io::Error::other(format!("cannot write {}: {error}", path.display())))
@@ -135,7 +135,7 @@ fn all_rounds(present: &[(&Contestant, PathBuf)], workload: &str, choice: &Choic
         for place in 0..present.len() {
             let index = (place + round) % present.len();
             let (contestant, program) = &present[index];
-            // All are held against the first.
+            // The first contestant takes part in every round, because the others are compared with it.
             if index > 0 && has_enough(taken[index], CONTESTANT_TIME) {
                 continue;
             }

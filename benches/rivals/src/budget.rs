@@ -1,8 +1,8 @@
-//! One piece of work, measured as a test with a heap budget would measure it, under each tool that claims to count it.
+//! One piece of work for a comparison of tools. Each tool measures the work as a test with a heap budget does.
 
 use std::collections::BTreeMap;
 
-/// The figures that a tool gives for the work; `None` for those that it does not claim to know.
+/// The figures that a tool gives for the work; `None` for figures that the tool does not give.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Number of blocks allocated, in which each successful realloc counts as one more.
@@ -52,7 +52,7 @@ impl Figures {
         Some(Figures { blocks, bytes, peak_bytes, retained: retained_blocks.zip(retained_bytes) })
     }
 
-    /// Returns the figures that both know and that differ.
+    /// Returns the names of the figures that are known on both sides and differ.
     pub fn differences(&self, other: &Figures) -> Vec<&'static str> {
         let differs = |one: Option<u64>, two: Option<u64>| one.zip(two).is_some_and(|(one, two)| one != two);
         let blocks = |figures: &Figures| figures.retained.map(|(blocks, _)| blocks);

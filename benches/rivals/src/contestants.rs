@@ -1,4 +1,4 @@
-//! The contestants with their environments.
+//! The compared allocators (the contestants) with their settings.
 
 /// One allocator with its settings.
 pub struct Contestant {
@@ -9,8 +9,8 @@ pub struct Contestant {
     /// Command that runs the program, with its arguments; empty if the program runs directly. The contestant takes no
     /// part if the command is not installed.
     pub runner: &'static [&'static str],
-    /// Name of the comparable heapledger contestant, for a contestant that records every event: with stacks if this one
-    /// takes stacks.
+    /// For a contestant that records every event, the name of the heapledger contestant to compare with. Both
+    /// contestants record stacks, or neither does.
     pub beside: Option<&'static str>,
     /// Data that the contestant keeps. Contestants that keep different data cannot be ranked by their ratios.
     pub keeps: Keeps,
@@ -23,9 +23,9 @@ pub enum Keeps {
     Counters,
     Samples,
     LiveBlocks,
-    /// Events wait in memory for a viewer, unmatched and not summed.
+    /// Events wait in memory for a viewer. Allocations are not matched with frees, and nothing is summed.
     Queue,
-    /// Every event is booked to its block and its site. No events, or only the last ones, are kept.
+    /// Every event is booked to its block and its site. Events are not kept, or only the last events are kept.
     Books,
 }
 
@@ -65,13 +65,13 @@ pub const FILE: &str = "{file}";
 /// Environment variable that makes a child start an idle thread.
 pub const IDLE_THREAD: &str = "RIVALS_IDLE_THREAD";
 
-/// All contestants. The others are compared with the first.
+/// All contestants. The first is the baseline of the others.
 pub const ALL: [Contestant; 25] = [
     plain("bare System", "under_system", &[], Keeps::Nothing),
     plain("System, by attribute", "under_system_installed", &[], Keeps::Nothing),
-    // glibc leaves its locks out while a process has one thread, and heapledger starts one: what that alone costs.
+    // glibc takes no locks while a process has a single thread. heapledger starts a second thread; this is its cost.
     plain("System, with an idle thread", "under_system", &[(IDLE_THREAD, "1")], Keeps::Nothing),
-    // What it costs to take time and nothing else: less than nothing, where threads wait for each other's locks.
+    // The cost of a delay without any other work. It is negative where threads wait for each other's locks.
     plain("System, each call a little later", "under_system_delayed", &[], Keeps::Nothing),
     plain(WITH_STACKS, "under_heapledger", &[("HEAPLEDGER_DUMP", FILE)], Keeps::Books),
     plain(

@@ -13,10 +13,10 @@ pub struct Outcome {
     pub told: Told,
     /// Processor time of the whole process from start to end, including the writing of its file.
     pub process_cpu_ns: f64,
-    /// Peak resident memory. It is at least that of the bench, because the system counts from before the program is
-    /// loaded.
+    /// Peak resident memory, in bytes. The value is at least the peak of the bench, because the system counts from
+    /// before the program is loaded.
     pub peak_rss_bytes: f64,
-    /// Bytes of the files that the child wrote.
+    /// Size of the files that the child wrote, in bytes.
     pub file_bytes: f64,
 }
 

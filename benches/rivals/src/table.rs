@@ -7,7 +7,7 @@ use crate::run::Outcome;
 /// The outcomes of one contestant on one kind of work, by round; `None` for a round without the contestant.
 pub type Rounds = Vec<Option<Outcome>>;
 
-/// The medians of a contestant on one kind of work, next to those of the bare allocator.
+/// The figures of a contestant on one kind of work. The times are ratios to the bare allocator's.
 pub struct Row<'a> {
     pub contestant: &'a Contestant,
     pub app_cpu: Spread,
@@ -17,10 +17,10 @@ pub struct Row<'a> {
     pub file_bytes: f64,
     /// Completeness by the contestant's own account.
     pub stated: Option<f64>,
-    /// The contestant's number of blocks, as a share of the counter's.
+    /// Number of blocks by the contestant's count, as a share of the count of the contestant `stats_alloc`.
     pub counted: Option<f64>,
     pub rounds: usize,
-    /// Processor time of the process minus that of the bare allocator, in nanoseconds.
+    /// Median of the process's processor time minus that of the bare allocator, in nanoseconds.
     pub added_ns: f64,
 }
 
@@ -151,7 +151,7 @@ fn size(bytes: f64) -> String {
 }
 
 fn stated(completeness: Option<f64>) -> String {
-    // Never rounded up to a hundred.
+    // Rounded down, so that a loss never reads as 100 %.
     completeness.map_or(String::from("–"), |share| format!("{:.3} %", (share * 1e5).floor() / 1e3))
 }
 

@@ -1,4 +1,4 @@
-//! The same work under tools that claim to count it: where they count the same, they agree to the block and the byte.
+//! The same work under several tools: where two tools count the same figure, they agree to the block and the byte.
 
 use std::process::Command;
 

@@ -56,7 +56,7 @@ fn figures_of_a_file() {
     drop(document);
 }
 
-/// The lines of a text without what they begin and end with, as a compiler does not tell them apart.
+/// Returns a text with one space between words, because other white space makes no difference to the compiler.
 fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -74,6 +74,6 @@ fn every_example_is_compiled() {
     for example in examples {
         assert!(is_compiled(example), "{example}");
     }
-    // Put together, because this file is searched too.
+    // The text is joined from two parts, because this file is searched too.
     assert!(!is_compiled(concat!("let nothing", " = 1;")));
 }

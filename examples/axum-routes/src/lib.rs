@@ -1,6 +1,6 @@
-//! A service with three routes, each in a scope of its own, and a small client for it.
+//! A service with three routes, each in a separate scope, and a small client for the service.
 //!
-//! The scope follows the request: [`Scope::wrap`] enters it at each poll of the handler, on whichever worker polls.
+//! The scope follows the request: [`Scope::wrap`] enters the scope at each poll of the handler, on any worker.
 
 use std::future::poll_fn;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,7 +24,7 @@ struct LivePage;
 pub const ROUTES: [(&str, &str); 3] =
     [("/search", "GET /search"), ("/session", "GET /session"), ("/export", "GET /export")];
 
-/// Bytes that each request of `/session` leaves behind.
+/// Number of bytes that each request of `/session` leaks.
 pub const SESSION_BYTES: usize = 1000;
 
 /// Returns the service. Each handler runs in the scope of its route.
@@ -43,8 +43,8 @@ pub fn handlers() -> [MethodRouter; 3] {
     [get(search), get(session), get(export)]
 }
 
-/// Returns to the runtime a few times, so that another worker may go on with the request. Unlike `yield_now`, this
-/// leaves the runtime nothing to allocate, so that each request of a route allocates the same.
+/// Returns to the runtime a few times, so that another worker may continue the request. Unlike `yield_now`, this
+/// function needs no allocation by the runtime, so that all requests of a route allocate the same.
 async fn wander() {
     for _ in 0..4 {
         let mut has_returned = false;
@@ -72,7 +72,7 @@ async fn search() -> String {
 
 static SESSIONS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 
-/// Remembers a block for ever: the leak of this service.
+/// Allocates a block and never frees it: the leak of this service.
 #[inline(never)]
 fn remember() -> usize {
     let session: Box<[u8]> = vec![7u8; SESSION_BYTES].into_boxed_slice();
@@ -95,7 +95,7 @@ async fn export() -> Vec<u8> {
     table
 }
 
-/// Makes room for the addresses of sessions, so that no request has to.
+/// Makes room for the addresses of sessions, so that no request has to grow the list.
 pub fn reserve(sessions: usize) {
     SESSIONS.lock().expect("no handler panics").reserve(sessions);
 }

@@ -1,4 +1,4 @@
-//! Starts the service, sends it requests over loopback, and prints which route holds what.
+//! Starts the service, sends it requests over loopback, and prints the allocations and live blocks of each route.
 //!
 //! ```text
 //! cargo run --release -p axum-routes

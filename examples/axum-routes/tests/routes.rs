@@ -20,14 +20,14 @@ use heapledger_cli::analysis::Origin;
 use heapledger_cli::report::{Layout as Page, write_report};
 use heapledger_cli::symbols;
 
-/// Counts what is allocated while a route's handler is polled: blocks, bytes and reallocs.
+/// An allocator that counts the blocks, bytes and reallocs of each route while a handler of the route is polled.
 struct Counting;
 
 #[global_allocator]
 static HEAP: HeapLedger<Counting> = HeapLedger::new(Counting).dump(heapledger::DumpTarget::Off);
 
 static COUNTED: [[AtomicU64; 3]; 3] = [const { [const { AtomicU64::new(0) }; 3] }; 3];
-/// Number of polls of handlers by another worker than that of the poll before.
+/// Number of polls of a handler by another worker than at the previous poll.
 static MIGRATED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
@@ -124,7 +124,7 @@ fn main() {
     println!("test routes ... ok");
 }
 
-/// The number of requests of a route: each client asks for the routes in turn.
+/// Returns the number of requests of a route: each client asks for the routes in turn.
 fn requests_of(route: usize) -> u64 {
     let each = REQUESTS / CLIENTS;
     (CLIENTS * (each / ROUTES.len() + usize::from(route < each % ROUTES.len()))) as u64

@@ -15,11 +15,11 @@ const DIMENSIONS: usize = 256;
 /// Prefix of each word.
 const MARK: char = '\u{2581}';
 
-/// The table, and the maps from a text to its rows.
+/// The table of vectors, and the maps from a text to rows of the table.
 pub struct Embeddings {
     rows: Vec<f32>,
     tokens: HashMap<String, u32>,
-    /// Maps a pair of tokens to the rank of its merge.
+    /// Rank of the merge of each pair of tokens.
     merges: HashMap<(String, String), u32>,
 }
 
@@ -62,7 +62,7 @@ impl Embeddings {
             let ranked = pairs.filter_map(|(i, pair)| {
                 Some((self.merges.get(&(pair[0].clone(), pair[1].clone())).copied()?, i))
             });
-            // Of equal pairs the first.
+            // If several pairs have the same rank, the first pair is merged.
             let Some((_, i)) = ranked.min() else { break };
             let second = parts.remove(i + 1);
             parts[i].push_str(&second);
@@ -88,7 +88,7 @@ fn table_of(file: &[u8]) -> Option<Vec<f32>> {
     fits.then(|| data.chunks_exact(2).map(|half| widened(u16::from_le_bytes([half[0], half[1]]))).collect())
 }
 
-/// Converts a number of half precision.
+/// Converts a number of half precision to single precision.
 fn widened(half: u16) -> f32 {
     let sign = if half >> 15 == 1 { -1.0 } else { 1.0 };
     let (exponent, fraction) = (i32::from(half >> 10 & 0x1f), f32::from(half & 0x3ff));

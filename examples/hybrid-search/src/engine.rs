@@ -11,7 +11,7 @@ use tantivy::schema::{
 };
 use tantivy::{Index, IndexReader, Searcher, TantivyDocument, Term};
 
-/// Memory limit of the writer: enough for a single segment.
+/// Memory limit of the writer in bytes, which is enough for a single segment.
 const WRITER_BYTES: usize = 200 << 20;
 
 /// A tantivy index over numbered documents.

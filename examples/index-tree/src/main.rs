@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `cargo run --release --example index_tree [DIRECTORY [WORD...]]` indexes the directory (by default this repository),
-//! prints the files that contain all words, and prints the completeness of its heap's account. The dump is then in the
+//! prints the files that contain all words, and prints the completeness of the recording. The dump is then in the
 //! working directory. The answer does not depend on the speed of the threads.
 
 use std::collections::{BTreeMap, HashMap};
@@ -31,7 +31,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const TREE_BYTES_MAX: u64 = 64 << 20;
 /// Maximum length of a word, in letters; the rest of a longer word is cut off.
 const WORD_CHARS_MAX: usize = 40;
-/// Number of printed answers.
+/// Maximum number of printed answers.
 const HITS_SHOWN: usize = 5;
 /// The words that are searched if the command line names none.
 const QUESTION: [&str; 2] = ["ring", "ledger"];
@@ -76,7 +76,7 @@ fn text_files(root: &Path) -> io::Result<Vec<PathBuf>> {
             let entry = entry?;
             let (name, kind) = (entry.file_name(), entry.file_type()?);
             let name = name.to_string_lossy();
-            // Symbolic links are neither: so no directory is entered twice.
+            // Symbolic links are neither directories nor files here, so no directory is entered twice.
             if kind.is_dir() && !name.starts_with('.') && !name.starts_with("target") {
                 directories.push(entry.path());
             } else if kind.is_file() {
@@ -138,7 +138,7 @@ fn build(files: &[PathBuf]) -> Index {
     })
 }
 
-/// Reads files one after the other, each of which no other reader has taken.
+/// Reads files one after the other, except the files that another reader has taken.
 fn read_files(files: &[PathBuf], next: &AtomicUsize, sender: &SyncSender<FileWords>) {
     loop {
         let file = next.fetch_add(1, Ordering::Relaxed);

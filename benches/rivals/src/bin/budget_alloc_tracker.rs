@@ -1,4 +1,4 @@
-//! The work under `alloc_tracker`, on its own thread.
+//! The work under `alloc_tracker`, which measures the current thread.
 
 use rivals::budget::{Figures, work};
 
@@ -18,7 +18,7 @@ fn main() {
         blocks: Some(operation.total_allocations_count()),
         bytes: Some(operation.total_bytes_allocated()),
         peak_bytes: operation.peak_outstanding_bytes().map(|bytes| bytes as u64),
-        // It does not say what is live.
+        // alloc_tracker does not report live blocks.
         retained: None,
     }
     .print();

@@ -1,4 +1,4 @@
-//! The work under dhat's testing mode, alone in its process, as dhat asks for.
+//! The work under dhat's testing mode, alone in its process, as dhat requires.
 
 use rivals::budget::{Figures, work};
 

@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 struct Delayed;
 
-/// Iterations of a loop before each call: some 2 ns.
+/// Number of iterations of a loop before each call; they take some 2 ns.
 const TURNS: u32 = 10;
 
 #[inline(always)]

@@ -1,5 +1,5 @@
 //! The system allocator as an explicit `#[global_allocator]`. Calls are shorter than with the default allocator, so
-//! this is a fairer base for tight loops.
+//! this contestant is a fairer baseline for tight loops.
 
 use std::alloc::System;
 

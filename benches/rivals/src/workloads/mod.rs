@@ -1,4 +1,4 @@
-//! The kinds of work. Each makes the same allocations under every allocator, except for races between threads.
+//! The kinds of work. Each kind makes the same allocations under every allocator, except for races between threads.
 
 mod deep;
 mod index;
@@ -33,7 +33,8 @@ pub const ALL: [Workload; 13] = [
     other("replace-100k", "replacing among 100,000", |app| replace(app, 100_000)),
     other("replace-1m", "replacing among 1,000,000", |app| replace(app, 1_000_000)),
     other("json", "JSON parse and print", |app| json(app, DOCUMENTS)),
-    // What starting and ending cost, some milliseconds, is a share of the first and next to nothing of the second.
+    // The start and the end of a process take some milliseconds, a part of the first time and almost nothing of the
+    // second.
     Workload {
         sampled: true,
         ..other("json-long", "JSON parse and print, five times as long", |app| json(app, 5 * DOCUMENTS))
@@ -107,8 +108,8 @@ fn pairs(app: &AppCpu, threads: usize) {
     });
 }
 
-/// Replaces blocks at random. The population is made outside the counted time of the threads, but inside that of the
-/// process.
+/// Replaces blocks at random. The population is made outside the counted time of the threads, but inside the counted
+/// time of the process.
 fn replace(app: &AppCpu, live: usize) {
     let mut population = Population::new(&Global, live);
     app.count(|| population.replace(600_000));

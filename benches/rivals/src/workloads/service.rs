@@ -20,7 +20,7 @@ struct Request {
 
 /// Serves all clients, and counts the time of the runtime's threads.
 pub fn serve(app: &AppCpu) {
-    // The hook must live as long as the runtime's threads may: it gets a counter of its own.
+    // The hook must outlive the runtime's threads, so it has a separate counter.
     let counted = Arc::new(AppCpu::default());
     let hook = Arc::clone(&counted);
     let runtime = tokio::runtime::Builder::new_multi_thread()

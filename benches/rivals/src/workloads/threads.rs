@@ -7,7 +7,7 @@ use std::thread;
 use super::AppCpu;
 use crate::common::figures::Random;
 
-/// One thread allocates and another frees; the number of blocks between them is bounded.
+/// Runs a thread that allocates blocks and another thread that frees them. The number of blocks on the way is bounded.
 pub fn hand_over(app: &AppCpu) {
     const LOADS: usize = 4_000;
     const BLOCKS: usize = 64;
