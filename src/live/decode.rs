@@ -1,5 +1,5 @@
-//! Converts the words of a live page to plain data. No value is trusted, because anybody can have written the file of a
-//! page.
+//! Converts the words of a live page to plain data. No value is trusted, because any program may have written the file
+//! of a page.
 
 use super::model::{Live, LiveInterval, LiveQuality, LiveScope, LiveSite};
 use super::page::{
@@ -7,8 +7,8 @@ use super::page::{
 };
 use crate::profile::{Anomalies, Coverage, HeapStats, LossCounts};
 
-/// Returns the figures of a content. The name of the program and the loaded objects are not in the page, and stay
-/// empty.
+/// Returns the figures in the content of a page. The name of the program and the loaded objects are not in the page, so
+/// they stay empty.
 pub(crate) fn decode(content: &Content, writes: u64, has_ended: bool) -> Live {
     let quality = quality(&content.quality);
     let mut sites: Vec<LiveSite> = kept(&content.sites, content.site_count).iter().map(site).collect();
@@ -115,7 +115,7 @@ fn scope(words: &ScopeWords) -> LiveScope {
     LiveScope {
         number: words.number_and_parent as u32,
         parent: (words.number_and_parent >> 32) as u32,
-        // A cut name may begin within a character.
+        // A name that is too long is cut at its start, perhaps within a character.
         name: name.trim_start_matches(char::REPLACEMENT_CHARACTER).to_owned(),
         total_blocks: words.total_blocks,
         total_bytes: words.total_bytes,

@@ -8,7 +8,7 @@ use crate::profile::{Anomalies, HeapStats, LossCounts, Module, QualityIndicator}
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Live {
-    /// Process id, as the process itself knows it.
+    /// Process id that the process itself sees.
     pub pid: u32,
     /// Name of the program. Empty if it is not known.
     pub program: String,
@@ -20,19 +20,19 @@ pub struct Live {
     pub written_unix_ns: u64,
     /// Number of times that the figures were written.
     pub writes: u64,
-    /// Pause between two writes while the figures change, in nanoseconds: a quarter of a second while somebody reads,
-    /// else a second. The pause is longer if a write takes more than a hundredth of it. Unchanged figures are written
-    /// every ten seconds.
+    /// Pause between two writes while the figures change, in nanoseconds: a quarter of a second while somebody reads
+    /// the page, else a second. If a write takes more than a hundredth of the pause, the pause is longer. Unchanged
+    /// figures are written every ten seconds.
     pub interval_ns: u64,
     /// Processor time of the last write, in nanoseconds.
     pub cost_ns: u64,
-    /// Whether the recording has ended. If so, these are its last figures.
+    /// Whether the recording has ended. If so, these are the last figures of the recording.
     pub has_ended: bool,
     /// Totals of the heap, including every event that had returned when the write began.
     pub totals: HeapStats,
     /// Completeness of the figures.
     pub quality: LiveQuality,
-    /// Resident memory of the process, in bytes; `None` if the system does not tell it.
+    /// Resident memory of the process, in bytes; `None` if the system does not report it.
     pub resident_bytes: Option<u64>,
     /// Number of sites of the process. `sites` has the largest 32 of them by live bytes, and the largest 32 by growth.
     pub sites_known: u64,
@@ -41,15 +41,17 @@ pub struct Live {
     pub sites_seen: u64,
     /// Number of scopes of the process.
     pub scopes_known: u64,
-    /// Time over which growth is measured, in nanoseconds: 30 to 60 seconds, or the time since the start.
+    /// Time over which growth is measured, in nanoseconds: 30 to 60 seconds, or the time since the start if that is
+    /// shorter.
     pub growth_ns: u64,
     /// Sites, largest live bytes first.
     pub sites: Vec<LiveSite>,
     /// Scopes, largest live bytes first.
     pub scopes: Vec<LiveScope>,
-    /// Figures of the intervals between the last writes, oldest first: the last minute while somebody reads.
+    /// Figures of the intervals between the last writes, oldest first. They cover the last minute while somebody reads
+    /// the page.
     pub intervals: Vec<LiveInterval>,
-    /// Loaded objects, with which the command finds names for addresses.
+    /// Loaded objects. The command uses them to find names for addresses.
     pub modules: Vec<Module>,
 }
 
@@ -84,7 +86,7 @@ impl LiveQuality {
 /// A site of a running process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveSite {
-    /// Number of the stack. It is the same in all figures of one process.
+    /// Number of the stack, which is the same in all figures of one process.
     pub stack: u32,
     /// Number of the innermost scope of the stack; 0 for a stack outside scopes.
     pub scope: u32,
@@ -100,14 +102,14 @@ pub struct LiveSite {
     pub growth_bytes: Option<i64>,
     /// Return addresses of the stack, innermost first, without the frames of scopes. Empty if no stacks are taken.
     pub frames: Vec<u64>,
-    /// Whether the outermost frames are missing.
+    /// Whether outermost frames of the stack are missing in `frames`.
     pub is_cut: bool,
 }
 
-/// A scope of a running process, with the scopes nested in it.
+/// A scope of a running process. Its figures include the scopes nested in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveScope {
-    /// Number of the scope. It is the same in all figures of one process.
+    /// Number of the scope, which is the same in all figures of one process.
     pub number: u32,
     /// Number of the scope in which this scope is nested; 0 if it is nested in none.
     pub parent: u32,
@@ -134,15 +136,15 @@ pub struct LiveInterval {
     pub end_ns: u64,
     /// Live bytes at the end.
     pub live_bytes: u64,
-    /// Blocks allocated in the interval.
+    /// Number of blocks allocated in the interval.
     pub allocated_blocks: u64,
     /// Bytes allocated in the interval.
     pub allocated_bytes: u64,
-    /// Blocks freed in the interval.
+    /// Number of blocks freed in the interval.
     pub freed_blocks: u64,
     /// Bytes freed in the interval.
     pub freed_bytes: u64,
-    /// Events lost in the interval.
+    /// Number of events lost in the interval.
     pub lost: u64,
     /// Resident memory at the end, in bytes; `None` if it is not known.
     pub resident_bytes: Option<u64>,

@@ -1,7 +1,7 @@
 //! The live page: 64 KiB that one thread of heapledger writes and any process may read.
 //!
-//! The page begins with its magic number and the hash of its layout; then follow the sequence and the words that the
-//! sequence guards. All words are atomic, because a reader may load them during a write.
+//! The page begins with its magic number and a hash of its layout. A sequence lock and the words that it guards follow.
+//! All words are atomic, because a reader may load a word while it is written.
 //!
 //! Invariant **Y1**: `Content` consists of `u64`s and arrays of bytes whose length is a multiple of 8, without padding.
 //! So it is an array of words, and any words are a valid content.
@@ -13,20 +13,22 @@ use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Bytes of the page.
 pub(crate) const LIVE_PAGE_BYTES: usize = 64 << 10;
-/// Maximum number of sites with the largest live bytes, and of sites with the largest growth.
+/// Maximum number of sites that are in the page for their live bytes, and maximum number that are there for their
+/// growth.
 pub(crate) const LIVE_SITES_MAX: usize = 32;
-/// Maximum number of scopes with the largest live bytes, and of scopes with the largest growth.
+/// Maximum number of scopes that are in the page for their live bytes, and maximum number that are there for their
+/// growth.
 pub(crate) const LIVE_SCOPES_MAX: usize = 32;
-/// Maximum number of frames of a site's stack, the innermost ones.
+/// Maximum number of frames of a site's stack. The innermost frames are kept.
 pub(crate) const LIVE_FRAMES_MAX: usize = 48;
-/// Maximum number of intervals. Each write adds an interval; if nothing had changed for a while, it first adds an
-/// interval for this while.
+/// Maximum number of intervals. Each write adds an interval. After a time without changes, a write first adds an
+/// interval for that time.
 pub(crate) const LIVE_INTERVALS_MAX: usize = 240;
 /// Maximum length of a scope's name, in bytes.
 pub(crate) const NAME_BYTES: usize = 120;
 /// The first bytes of the page.
 pub(crate) const MAGIC: [u8; 8] = *b"HLLIVE\r\n";
-/// A figure that is not known.
+/// Value of an unknown figure.
 pub(crate) const UNKNOWN: u64 = u64::MAX;
 
 const HEADER_WORDS: usize = 5;
@@ -45,7 +47,7 @@ pub(crate) struct LivePage {
     words: [AtomicU64; WORDS],
 }
 
-/// The words that the sequence guards.
+/// The words that the sequence lock guards: the figures of one write.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Content {
@@ -55,7 +57,7 @@ pub(crate) struct Content {
     pub(crate) written_unix_ns: u64,
     pub(crate) interval_ns: u64,
     pub(crate) cost_ns: u64,
-    /// Offset of the metadata in the page's own file. If `metadata_bytes` is 0, there is none.
+    /// Offset of the metadata in the page's file. If `metadata_bytes` is 0, there is no metadata.
     pub(crate) metadata_start: u64,
     pub(crate) metadata_bytes: u64,
     /// The fields of `HeapStats` in their order, without the coverage.
@@ -71,7 +73,8 @@ pub(crate) struct Content {
     pub(crate) interval_count: u64,
     pub(crate) sites: [SiteWords; 2 * LIVE_SITES_MAX],
     pub(crate) scopes: [ScopeWords; 2 * LIVE_SCOPES_MAX],
-    /// A ring: interval `n` is at `n % LIVE_INTERVALS_MAX`. `interval_count` counts all intervals so far.
+    /// A ring buffer: interval `n` is at index `n % LIVE_INTERVALS_MAX`. `interval_count` counts all intervals since
+    /// the start.
     pub(crate) intervals: [IntervalWords; LIVE_INTERVALS_MAX],
 }
 
@@ -138,7 +141,7 @@ const CONTENT_WORDS: usize = size_of::<Content>() / 8;
 
 const _: () = assert!(size_of::<LivePage>() == LIVE_PAGE_BYTES);
 const _: () = assert!(CONTENT_WORDS <= WORDS && NAME_BYTES.is_multiple_of(8));
-// Y1: the number of fields that are words, and the sum of their sizes.
+// Y1: the size of the content is the sum of the sizes of its fields, so there is no padding.
 const _: () = assert!(
     CONTENT_WORDS
         == 8 + 10
@@ -150,7 +153,7 @@ const _: () = assert!(
         && size_of::<Quality>() / 8 == 3 + LossReason::COUNT + 7
 );
 
-/// Hash of the layout of this build.
+/// Hash of the layout that this build uses. A reader with another layout does not read the page.
 pub(crate) const LIVE_LAYOUT: u64 = {
     const REVISION: u64 = 2;
     let parts = [
@@ -173,7 +176,7 @@ pub(crate) const LIVE_LAYOUT: u64 = {
     hash
 };
 
-/// Reason why a page has no content.
+/// Reason why no content could be read from a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unread {
     /// The bytes are no live page, or a page with another layout.
@@ -184,12 +187,12 @@ pub(crate) enum Unread {
     Busy,
 }
 
-/// Maximum number of copies that a reader makes, with pauses between them, until a copy is whole: over a second. A
-/// write takes some microseconds, but its thread can lose the processor meanwhile.
+/// Maximum number of copies that a reader makes until a copy is consistent. With the pauses between them, this takes
+/// more than a second. A write takes some microseconds, but the writing thread can lose the processor during a write.
 pub(crate) const TRIES_MAX: u32 = 20_000;
 
 impl Content {
-    /// Returns a content without figures.
+    /// Returns a content whose figures are all 0.
     pub(crate) fn zeroed() -> Box<Content> {
         // SAFETY: Y1.
         unsafe { Box::new_zeroed().assume_init() }
@@ -249,17 +252,17 @@ impl LivePage {
 
     /// Counts a reading, which tells the writer that somebody reads. The page must be writable.
     pub(crate) fn note_reading(&self) {
-        // relaxed: the writer looks at the word alone, and any value is a valid one.
+        // relaxed: the writer reads only this word, and any value of it is valid.
         self.readings.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns a number that changes with [`LivePage::note_reading`].
+    /// Returns the number of readings so far, which [`LivePage::note_reading`] increases.
     pub(crate) fn readings(&self) -> u64 {
         // relaxed: as above.
         self.readings.load(Ordering::Relaxed)
     }
 
-    /// Copies the content of one write. Returns the number of writes so far.
+    /// Copies the content that one write has published. Returns the number of writes so far.
     pub(crate) fn read(&self, into: &mut Content) -> Result<u64, Unread> {
         // relaxed, both: a reader finds no content before the first write.
         if self.magic.load(Ordering::Relaxed) != u64::from_le_bytes(MAGIC)
@@ -270,7 +273,7 @@ impl LivePage {
         for round in 0..TRIES_MAX {
             let copied = self.sequence.read(|| {
                 for (to, word) in into.words_mut().iter_mut().zip(&self.words) {
-                    // relaxed: the sequence orders it.
+                    // relaxed: the sequence lock orders the load.
                     *to = word.load(Ordering::Relaxed);
                 }
             });
