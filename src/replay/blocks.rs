@@ -1,10 +1,10 @@
 //! Live blocks and waiting frees, by address.
 //!
-//! If every event has a time stamp, the order of the times is the true order, and an address has no more than one
-//! block. Otherwise a free can come too early or too late in the order of the times: before the allocation of its
-//! block, if another thread made that allocation, or after the next allocation at the address. So an address may have
-//! several blocks for a moment, and a free may wait for its block. A free ends the oldest block at its address whose
-//! size fits the free's size bits.
+//! If every event has a time stamp, the order of the times is the true order, and an address has at most one block.
+//! Otherwise the time of a free can be too early or too late. A free can come before the allocation of its block, if
+//! another thread made that allocation, and it can come after the next allocation at its address. So an address may
+//! have several blocks for a moment, and a free may wait for its block. A free ends the oldest block at its address
+//! whose size agrees with the size bits of the free.
 
 use super::numbered::Numbered;
 use super::record::{BlockKind, SizeBits};
@@ -14,19 +14,19 @@ use crate::profile::LiveBlock;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Block {
     pub(crate) size: u64,
-    /// Time of the first allocation of the block.
+    /// Time of the first allocation of the block, in nanoseconds.
     pub(crate) born_ns: u64,
-    /// Time of the allocation, or of the last realloc.
+    /// Time of the allocation, or of the last realloc, in nanoseconds.
     pub(crate) started_ns: u64,
     pub(crate) stack: u32,
     /// Row of the last thread that allocated or reallocated the block.
     pub(crate) row: u32,
-    /// Number of the block's allocation among the allocations of its thread.
+    /// Running number of the block's allocation among the allocations of its thread.
     pub(crate) number: u32,
     pub(crate) align_log2: u8,
     pub(crate) reallocs: u8,
     pub(crate) kind: BlockKind,
-    /// Whether the figures count the allocation, because it is in the replayed span.
+    /// Whether the figures count the allocation: whether it is in the replayed span.
     pub(crate) counted: bool,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct WaitingFree {
     pub(crate) at_ns: u64,
     pub(crate) row: u32,
     pub(crate) size_bits: SizeBits,
-    /// Whether the free is the old half of a realloc.
+    /// Whether a realloc freed the block. Otherwise a free did.
     pub(crate) by_realloc: bool,
 }
 
@@ -59,12 +59,13 @@ impl Blocks {
         Blocks { patience_ns, ..Blocks::default() }
     }
 
-    /// Takes the oldest block at `address` whose size fits `size_bits`. Returns `None` if there is none.
+    /// Removes and returns the oldest block at `address` whose size agrees with `size_bits`. Returns `None` if there is
+    /// no such block.
     pub(crate) fn take(&mut self, address: u64, size_bits: SizeBits) -> Option<Block> {
         self.take_where(address, |block| size_bits.agree_with(block.size))
     }
 
-    /// Takes the oldest block at `address` that `fits`.
+    /// Removes and returns the oldest block at `address` for which `fits` is true.
     pub(crate) fn take_where(&mut self, address: u64, fits: impl Fn(&Block) -> bool) -> Option<Block> {
         let first = self.first.get_mut(&address)?;
         let others = if self.more.is_empty() { None } else { self.more.get_mut(&address) };
@@ -93,12 +94,12 @@ impl Blocks {
         self.waiting.entry(address).or_default().push(free);
     }
 
-    /// Whether an equal free waits already at this address.
+    /// Whether an equal free already waits at this address.
     pub(crate) fn waits(&self, address: u64, free: &WaitingFree) -> bool {
         self.waiting.get(&address).is_some_and(|frees| frees.contains(free))
     }
 
-    /// Adds a block, unless a free waits for it. In that case returns the free and does not add the block.
+    /// Adds a block. If a free waits for the block, returns that free and does not add the block.
     pub(crate) fn put(&mut self, address: u64, block: Block) -> Option<WaitingFree> {
         if !self.waiting.is_empty()
             && let Some(free) = self.take_waiting(address, &block)
@@ -109,7 +110,7 @@ impl Blocks {
         None
     }
 
-    /// Adds a block that no free waits for.
+    /// Adds a block without looking for a waiting free.
     pub(crate) fn insert(&mut self, address: u64, block: Block) {
         let Some(first) = self.first.get_mut(&address) else {
             self.first.insert(address, block);
@@ -139,18 +140,19 @@ impl Blocks {
         Some(free)
     }
 
-    /// Returns the number of frees that found no block.
+    /// Returns the number of frees that have found no block.
     pub(crate) fn unmatched(&self) -> u64 {
         self.waiting.values().map(|frees| frees.len() as u64).sum()
     }
 
-    /// Returns the number of blocks at an address that an older live block has as well.
+    /// Returns the number of blocks at an address that also has an older block.
     pub(crate) fn overlapping(&self) -> u64 {
         self.more.values().map(|blocks| blocks.len() as u64).sum()
     }
 
-    /// Pairs the remaining frees with the remaining blocks of their addresses, whatever their times, after all events.
-    /// Two pairs may be exchanged, but the number of pairs is right, because an address has no more frees than blocks.
+    /// Pairs each remaining free with a remaining block at its address, whatever their times. Called after all events.
+    /// Two frees may get each other's blocks, but the number of pairs is right, because an address has no more frees
+    /// than blocks.
     pub(crate) fn pair_left_over(&mut self) -> Vec<(u64, Block, WaitingFree)> {
         let mut pairs = Vec::new();
         for (address, frees) in std::mem::take(&mut self.waiting) {
@@ -192,8 +194,8 @@ impl Blocks {
     }
 }
 
-/// Whether a waiting free can end a block that comes later. Free and block must be of different threads, because a
-/// thread allocates a block before it frees it.
+/// Whether a waiting free can end a block that appears later. The free and the block must belong to different threads,
+/// because the records of one thread have the allocation before the free.
 fn is_others(free: &WaitingFree, block: &Block) -> bool {
     free.size_bits.agree_with(block.size) && free.row != block.row
 }

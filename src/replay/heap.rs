@@ -5,9 +5,9 @@ use super::numbered::Numbered;
 use super::record::{BlockKind, BlockShape, Dated, Record, SizeBits};
 use crate::profile::TEMPORARY_ALLOCS;
 
-/// Maximum number of open reallocs of one thread. If there are more, some of them never ended.
+/// Maximum number of open reallocs of one thread. If there are more, the oldest is dropped, because its end is missing.
 const OPEN_REALLOCS_MAX: usize = 8;
-/// Maximum count of reallocs of one block, as in the ledger.
+/// Maximum of the count of reallocs of one block, as in the ledger.
 const REALLOCS_MAX: u8 = 31;
 
 /// The end of a block.
@@ -23,15 +23,15 @@ pub(crate) struct End {
     pub(crate) is_temporary: bool,
 }
 
-/// The figures that a replay adds to.
+/// The figures that a replay computes.
 pub(crate) trait Sums {
-    /// Counts the start of a block, by an allocation or as the new half of a realloc. May change `block.counted`.
+    /// Counts the start of a block, by an allocation or by a realloc. May change `block.counted`.
     fn started(&mut self, at_ns: u64, block: &mut Block);
 
     /// Counts the end of a block.
     fn ended(&mut self, at_ns: u64, block: &Block, end: End);
 
-    /// Counts a realloc that turned `before` into `block`. `before` is `None` if the old block was not found; `moved`
+    /// Counts a realloc that replaced `before` by `block`. `before` is `None` if the old block was not found. `moved`
     /// tells whether the address changed.
     fn reallocated(&mut self, before: Option<&Block>, block: &Block, moved: bool);
 }
@@ -52,7 +52,7 @@ struct Thread {
     open_reallocs: Vec<OpenRealloc>,
 }
 
-/// The heap that the records so far describe, and the sums over them.
+/// The heap after all records applied so far, and the sums over these records.
 #[derive(Debug)]
 pub(crate) struct Heap<S> {
     pub(crate) sums: S,
@@ -84,7 +84,7 @@ impl<S: Sums> Heap<S> {
                 Some(block) => self.end(at_ns, row, address, &block, false),
                 None => self.blocks.wait(address, WaitingFree { at_ns, row, size_bits, by_realloc: false }),
             },
-            // From this record on, another thread may be given the address.
+            // From this record on, the allocator may give the address to another thread.
             Record::ReallocBegins { address, size_bits } => {
                 let block = self.blocks.take(address, size_bits);
                 let open = &mut self.threads.entry(row).or_default().open_reallocs;
@@ -152,7 +152,7 @@ impl<S: Sums> Heap<S> {
                 }
                 open.block
             }
-            // The first half of the realloc is missing.
+            // The record with which the realloc began is missing.
             None => self.blocks.take_where(old, |_| true),
         };
         if let Some(before) = &before {
@@ -165,11 +165,11 @@ impl<S: Sums> Heap<S> {
             started_ns: at_ns,
             stack: shape.stack,
             row,
-            // A block that was not found counts as too old to be temporary.
+            // If the old block was not found, the new block counts as too old to be temporary.
             number: before.map_or(allocs.wrapping_sub(TEMPORARY_ALLOCS + 1), |before| before.number),
             align_log2: shape.align_log2(),
             reallocs: before.map_or(0, |before| before.reallocs).saturating_add(1).min(REALLOCS_MAX),
-            // A sample ends with its block: the new block is an exact block of the program.
+            // A realloc replaces a sampled block by a block that is recorded exactly.
             kind: match before.map_or(shape.kind(), |before| before.kind) {
                 BlockKind::Internal => BlockKind::Internal,
                 BlockKind::Program | BlockKind::Sampled => BlockKind::Program,
@@ -181,7 +181,7 @@ impl<S: Sums> Heap<S> {
         self.put(at_ns, address, block);
     }
 
-    /// Ends the replay: pairs the remaining frees and blocks, and puts back the blocks of open reallocs.
+    /// Ends the replay: pairs the remaining frees and blocks, and puts back the blocks of reallocs that did not end.
     pub(crate) fn finish(&mut self) {
         for (address, block, free) in self.blocks.pair_left_over() {
             self.size_mismatches += u64::from(!free.size_bits.agree_with(block.size));

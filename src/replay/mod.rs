@@ -1,8 +1,8 @@
-//! Offline replay: turns recorded events into the heap that they describe.
+//! Offline replay: computes the state of a heap from recorded events.
 //!
 //! The reader of black boxes replays the events that were still in the rings when the process ended. The reader of
-//! traces replays a whole run. Both use one [`Heap`]: it pairs frees with blocks and reports every start and end of a
-//! block to a [`Sums`]. Only the [`Sums`] differs between the two.
+//! traces replays a whole run. Both use a [`Heap`], which pairs frees with blocks and reports every start and end of a
+//! block to a [`Sums`]. The two readers differ only in their [`Sums`].
 //!
 //! ```text
 //!  records ──► Heap ──────────────► Sums

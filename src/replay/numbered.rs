@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// A multiplicative hash. No attacker chooses the keys: they come from the program that is being profiled.
+/// A multiplicative hash. It need not resist attacks, because the keys come from the program that is being profiled.
 #[derive(Default)]
 pub(crate) struct Mix(u64);
 

@@ -1,4 +1,4 @@
-//! The records that the words of a ring hold.
+//! The records of a thread, decoded from the words of its ring.
 
 use crate::ring::event::{
     self, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_THREAD, TAG_WIDE, Tag, WIDE_WORDS,
@@ -22,7 +22,7 @@ pub struct BlockShape {
     pub size: u64,
     /// Call stack, as an index into the stacks of the dump.
     pub stack: u32,
-    /// Twelve bits as in the ring: alignment, zeroed, internal to heapledger, sampling rate.
+    /// Twelve bits, encoded as in the ring: alignment, whether zeroed, whether internal to heapledger, sampling rate.
     pub(crate) traits: u16,
 }
 
@@ -59,17 +59,18 @@ impl BlockShape {
 /// Kind of a block, which decides the figures that count the block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum BlockKind {
-    /// A block of the program: counts in every figure.
+    /// A block of the program. It counts in every figure.
     #[default]
     Program,
-    /// A sample, which represents other blocks: counts in no site and in no total of exact figures.
+    /// A sampled block, which represents other blocks. It counts in no site and in no exact total.
     Sampled,
-    /// A block that heapledger allocated for itself: counts in no figure of the program.
+    /// A block that heapledger allocated for itself. It counts in no figure of the program.
     Internal,
 }
 
-/// What the record of a free or of a realloc's begin says about the size of the block. The low twelve bits are a
-/// checksum of the size. In a wide record, the bits above are the whole size plus one; in other records they are zero.
+/// The size of a block, as far as the record of a free or of the begin of a realloc states it. The low twelve bits are
+/// a checksum of the size. In a wide record, the higher bits are the whole size plus one; in other records they are
+/// zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SizeBits(pub(crate) u64);
 
@@ -102,17 +103,17 @@ pub enum Record {
     Free {
         /// Address of the block.
         address: u64,
-        /// Size of the block: the bits that the free carries.
+        /// Bits of the block's size that the record holds.
         size_bits: SizeBits,
     },
-    /// A realloc begins. From this record on, another thread may be given the address.
+    /// A realloc begins. From this record on, the allocator may give the address to another thread.
     ReallocBegins {
         /// Address of the block.
         address: u64,
-        /// Old size of the block: the bits that the record carries.
+        /// Bits of the block's old size that the record holds.
         size_bits: SizeBits,
     },
-    /// The realloc succeeded.
+    /// The realloc of the same thread succeeded.
     ReallocEnds {
         /// Address before the realloc.
         old_address: u64,
@@ -121,7 +122,7 @@ pub enum Record {
         /// Size, stack and traits after the realloc.
         shape: BlockShape,
     },
-    /// The realloc failed, and the block is unchanged.
+    /// The realloc of the same thread failed, and the block is unchanged.
     ReallocRefused {
         /// Address of the block.
         address: u64,
@@ -139,7 +140,7 @@ impl Record {
         !matches!(self, Record::ReallocBegins { .. } | Record::ThreadStarts | Record::ThreadEnds)
     }
 
-    /// Returns the length of the narrow form of the record, in words.
+    /// Returns the length of the record in words, if it is not a wide record.
     pub(crate) fn narrow_words(&self) -> u64 {
         match self {
             Record::Alloc { .. } => event::ALLOC_WORDS,
