@@ -1,7 +1,7 @@
 //! The entry of one pointer: its name, type and place, and its counts.
 //!
-//! All counts are relaxed: each is exact once its writers have ended and were joined. Name, type and place are written
-//! once, before the entry is published.
+//! All counts use relaxed atomics. A count is exact when all threads that change it have ended and were joined. Name,
+//! type and place are written once, before the entry is published.
 
 use std::panic::Location;
 
@@ -26,7 +26,7 @@ pub(super) struct Counts {
     unwrapped: AtomicU64,
     held: AtomicU64,
     strong_high: AtomicU64,
-    /// Number of a window, and the number of clones in it: 32 bits each.
+    /// Number of a window in the upper 32 bits, and number of clones in this window in the lower 32 bits.
     burst: AtomicU64,
     burst_high: AtomicU64,
     storms: AtomicU64,
@@ -50,7 +50,7 @@ impl Counts {
         }
     }
 
-    /// Publishes the entry to readers. Its texts must be written before.
+    /// Publishes the entry to readers. The texts of the entry must be written before.
     pub(super) fn publish(&self, kind: PointerKind, strong: u64) {
         // relaxed, both: published with the kind.
         self.held.store(1, Ordering::Relaxed);
@@ -68,18 +68,18 @@ impl Counts {
         }
     }
 
-    /// Counts a clone. Returns the number of holders after it.
+    /// Counts a clone. Returns the number of holders after the clone.
     pub(super) fn clone_made(&self, strong: u64) -> u64 {
         // relaxed, all: counts.
         self.clones.fetch_add(1, Ordering::Relaxed);
-        // Read first: the shared cache line is written only for a new maximum.
+        // The maximum is read first, so that the shared cache line is written only for a new maximum.
         if self.strong_high.load(Ordering::Relaxed) < strong {
             self.strong_high.fetch_max(strong, Ordering::Relaxed);
         }
         self.held.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Counts the end of a holder. Returns the number of holders after it.
+    /// Counts the end of a holder. Returns the number of remaining holders.
     pub(super) fn holder_gone(&self, event: PointerEvent) -> u64 {
         let counter = if event == PointerEvent::Unwrapped { &self.unwrapped } else { &self.drops };
         // relaxed, both: counts.

@@ -26,12 +26,13 @@
 //! * The strong count of the pointer itself after each clone. The highest of these counts is a lower bound of the true
 //!   maximum: another thread may have dropped a holder between a clone and the reading of the count.
 //! * *Clone storms*: [`STORM_CLONES`] clones or more of one pointer within [`STORM_WINDOW_EVENTS`] consecutive events
-//!   of all tracked pointers. At the end of a window each thread may count one clone in the next window.
-//! * Each of these events among the allocations and frees of its thread, with its time and its stack: in
+//!   of all tracked pointers. At the end of such a window, one clone of each thread may be counted in the next window
+//!   instead.
+//! * Each event among the allocations and frees of its thread, with its time and its stack: in
 //!   [`history`](crate::history) and the dump, as far back as they reach. This needs an installed `HeapLedger`. Events
 //!   that a mode sheds or samples out are counted ([`TrackedReport::events_unrecorded`]).
-//! * The last events of all tracked pointers in the order in which they happened, without times, with or without a
-//!   `HeapLedger`. Their number is bounded.
+//! * The last events of all tracked pointers, in the order in which they happened, without times. Their number is
+//!   bounded. This needs no `HeapLedger`.
 //!
 //! # Not recorded
 //!
@@ -44,13 +45,13 @@
 //!
 //! # Where events are recorded
 //!
-//! Events are recorded twice. First, the counts are behind one interface, `sink`: a table of fixed size in static
-//! memory. An event takes some relaxed atomic operations on the entry of its pointer, and one on a shared count of
-//! events. Second, the event itself goes into the thread's ring, as an event of the heap does
-//! (`recorder::pointer_events`): it takes two words, which are folded and overwritten like all other words. Neither
-//! recording allocates or panics. Pointers beyond [`POINTERS_LISTED`] and places beyond [`PLACES_LISTED`] do not fit
-//! and are only counted. Entries are not reused, so a listed pointer stays exact until the end. The table is 713 KiB of
-//! zeroed static memory; only its used pages are ever resident.
+//! An event is recorded in two places. First, `sink` counts the event in a table of fixed size in static memory. This
+//! takes some relaxed atomic operations on the entry of the pointer, and one on a shared count of events. Second, the
+//! event itself goes into the thread's ring, as an event of the heap does (`recorder::pointer_events`): it takes two
+//! words, which are folded and overwritten like all other words. Neither recording allocates or panics. If there are
+//! more than [`POINTERS_LISTED`] pointers or [`PLACES_LISTED`] places, the others are only counted. Entries are not
+//! reused, so a listed pointer stays exact until the end. The table is 713 KiB of zeroed static memory; only its used
+//! pages are ever resident.
 //!
 //! A `Tracked<Arc<T>>` can be sent to another thread if the `Arc<T>` can. A `Tracked<Rc<T>>` cannot be sent:
 //!

@@ -1,15 +1,15 @@
 //! The places where holders were made: a hash table of pairs of pointer and place, with counts of the holders made and
 //! ended.
 //!
-//! A row is claimed by one exchange and never released. A holder stores its row, so its end is one addition. A holder
-//! whose pair finds no row within [`PROBES`] steps is only counted.
+//! A row is claimed by one exchange and never released. A holder stores the number of its row, so its end is counted by
+//! one addition. If a search finds no row within [`PROBES`] steps, the holder is only counted.
 
 use std::panic::Location;
 
 use super::statics::{Owner, Pair};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Maximum number of steps of a search.
+/// Maximum number of rows that a search looks at.
 const PROBES: u64 = 16;
 
 /// A row: the holders of one pointer that were made at one place.
@@ -39,7 +39,7 @@ impl<const ROWS: usize> Places<ROWS> {
         Places { rows: [const { Row::empty() }; ROWS], unplaced: AtomicU64::new(0) }
     }
 
-    /// Counts a holder that is made at `place`, and returns its row, if it has one.
+    /// Counts a holder that is made at `place`. Returns the row of the holder, or `None` if the table has no room.
     pub(super) fn enter(&self, pointer: u32, place: &'static Location<'static>) -> Option<u32> {
         let row = self.row(pointer, place);
         // relaxed, both: counts, exact once their writers have ended.
@@ -73,7 +73,8 @@ impl<const ROWS: usize> Places<ROWS> {
     pub(super) fn all(&self) -> impl Iterator<Item = (u32, &'static Location<'static>, u64, u64)> + '_ {
         self.rows.iter().filter_map(|row| {
             let (pointer, place) = row.owner.get()?;
-            // relaxed, both: counts. Ends first: each of them has a start that was counted before.
+            // relaxed, both: counts. Ends are read first, because each holder that has ended was counted as made
+            // before.
             let gone = row.gone.load(Ordering::Relaxed);
             let made = row.made.load(Ordering::Relaxed);
             Some((pointer, place, made, made.saturating_sub(gone)))

@@ -47,8 +47,8 @@ impl<T: ?Sized> Counted for Rc<T> {
     }
 }
 
-/// An `Arc` or `Rc` whose clones and drops are counted. It derefs to the pointer inside, and compares, hashes and
-/// prints as that pointer does. See [`heapledger::tracked`](crate::tracked()) for the figures.
+/// An `Arc` or `Rc` whose clones and drops are counted. A `Tracked` value dereferences to the pointer inside, and
+/// compares, hashes and prints as that pointer does. See [`heapledger::tracked`](crate::tracked()) for the figures.
 pub struct Tracked<P: Counted> {
     guard: Guard,
     pointer: P,
@@ -82,7 +82,7 @@ impl<P: Counted> Tracked<P> {
         Tracked { guard: Guard { ticket }, pointer }
     }
 
-    /// Returns the pointer, which is no longer counted. The result is still a holder of the value, but no tracked one.
+    /// Returns the pointer inside. It still holds the value, but is no longer counted.
     pub fn into_inner(self) -> P {
         let Tracked { guard, pointer } = self;
         sink::unwrapped(&guard.ticket);

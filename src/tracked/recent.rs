@@ -1,9 +1,9 @@
 //! The last events of all listed pointers. Each event is one word, so a reader never sees half an event.
 //!
 //! A word holds the low bits of the event's number, the kind of event, the pointer, and the number of holders after the
-//! event. A reader keeps only words whose numbers are among the last [`EVENTS_KEPT`](super::limits::EVENTS_KEPT): a
-//! writer that was delayed for a whole lap of the ring overwrites a newer event with an older one, and readers then
-//! skip that word.
+//! event. A reader uses only words whose numbers are among the last [`EVENTS_KEPT`](super::limits::EVENTS_KEPT).
+//! Another word was written by a thread that was delayed while other threads filled the whole ring: the thread has
+//! overwritten a newer event with its older one. Readers skip such a word.
 
 use crate::profile::tracked::{PointerEvent, TrackedEvent};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -28,9 +28,9 @@ impl<const EVENTS: usize> Recent<EVENTS> {
         Recent { words: [const { AtomicU64::new(0) }; EVENTS], next: AtomicU64::new(0) }
     }
 
-    /// Keeps an event. Returns its number.
+    /// Keeps an event among the last events. Returns the number of the event.
     pub(super) fn push(&self, pointer: u32, event: PointerEvent, held: u64) -> u64 {
-        // relaxed, both: the number is unique, and the word is whole by itself.
+        // relaxed, both: the number is unique, and one word holds the whole event.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let held = held.min((1 << HELD_BITS) - 1);
         let word = number << (64 - NUMBER_BITS)
@@ -53,7 +53,7 @@ impl<const EVENTS: usize> Recent<EVENTS> {
         let mut events: Vec<TrackedEvent> = self.words[..kept as usize]
             .iter()
             .filter_map(|word| {
-                // relaxed: the word is whole by itself.
+                // relaxed: one word holds the whole event.
                 let word = word.load(Ordering::Relaxed);
                 let age = next.wrapping_sub(word >> (64 - NUMBER_BITS)) & ((1 << NUMBER_BITS) - 1);
                 let bits = |from: u32, count: u32| (word >> from & ((1 << count) - 1)) as u32;

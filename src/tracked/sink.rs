@@ -1,8 +1,8 @@
-//! The table of tracked pointers. It takes events and returns the report.
+//! The table of tracked pointers, which counts their events and gives the report.
 //!
-//! The table has a fixed size and lies in static memory. Each event has constant cost: the entry of the pointer and the
-//! row of the holder are found by their numbers, and the event takes one word. A forked child keeps the table, because
-//! it has the same pointers.
+//! The table has a fixed size and lies in static memory. Each event has constant cost: a holder stores the numbers of
+//! its pointer's entry and of its row, and the event itself takes one word. A forked child keeps the table, because it
+//! has the same pointers.
 
 use std::panic::Location;
 
@@ -14,12 +14,12 @@ use crate::profile::tracked::{Holder, PointerEvent, PointerKind, TrackedReport, 
 use crate::recorder::pointer_events;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Number of a pointer or place outside the table.
+/// The number stored for a pointer or place that the table has no room for.
 const NONE: u32 = u32::MAX;
 
 static TABLE: Table<POINTERS_LISTED, PLACES_LISTED, EVENTS_KEPT> = Table::empty();
 
-/// The numbers that a holder stores: the entry of its pointer, and its row.
+/// The numbers that a holder stores: that of its pointer's entry, and that of its row in the table of places.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pointer: u32,
@@ -67,7 +67,7 @@ pub(super) struct Table<const POINTERS: usize, const ROWS: usize, const EVENTS: 
     entries: [Counts; POINTERS],
     places: Places<ROWS>,
     recent: Recent<EVENTS>,
-    /// Number of events that are in no ring.
+    /// Number of events that are in the ring of no thread.
     unrecorded: AtomicU64,
     unlisted_clones: AtomicU64,
     unlisted_drops: AtomicU64,
@@ -139,9 +139,10 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
         }
     }
 
-    /// Keeps an event, here and in the thread's ring. Returns the number of the event.
+    /// Records an event among the last events and in the thread's ring. Returns the number of the event.
     fn note(&self, pointer: u32, event: PointerEvent, held: u64) -> u64 {
-        // The number is taken first, so recorded and unrecorded events never exceed all events.
+        // The event gets its number first, so the sum of recorded and unrecorded events never exceeds the number of all
+        // events.
         let number = self.recent.push(pointer, event, held);
         if !pointer_events::record(event, pointer, held) {
             // relaxed: a count.
@@ -160,7 +161,8 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
         let mut pointers: Vec<_> = numbered.filter_map(|(id, entry)| entry.read(id)).collect();
         let places = (entered > 0).then(|| self.places.all());
         for (id, place, made, held) in places.into_iter().flatten() {
-            // Entries are read in the order of their numbers. An entry may not have been published when it was read.
+            // The entries are in the order of their numbers. An entry is missing if it was not published yet when it
+            // was read.
             if let Ok(at) = pointers.binary_search_by_key(&id, |pointer| pointer.id) {
                 pointers[at].holders.push(Holder { place: place.to_string(), made, held });
             }
@@ -174,7 +176,7 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
             pointers,
             events,
             events_total: self.recent.total(),
-            // The caller knows this figure from the rings' counters.
+            // The caller sets this figure, from the counters of the rings.
             events_recorded: 0,
             events_unrecorded: read(&self.unrecorded),
             unlisted: Unlisted {

@@ -5,7 +5,7 @@ use std::ptr::with_exposed_provenance;
 
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// A static text. Zero means that there is none.
+/// A static text, as its address and length. The address 0 means that there is no text.
 #[derive(Debug)]
 pub(super) struct Text {
     address: AtomicU64,
@@ -32,7 +32,8 @@ impl Text {
         if address == 0 {
             return "";
         }
-        // SAFETY: only `set` writes the two, once, from a `&'static str`; the caller has seen both.
+        // SAFETY: only `set` writes the address and the length, once, from a `&'static str`, and the caller has seen
+        // both.
         unsafe {
             let bytes = std::slice::from_raw_parts(with_exposed_provenance(address), length);
             std::str::from_utf8_unchecked(bytes)
@@ -40,16 +41,17 @@ impl Text {
     }
 }
 
-/// Number of low bits of an [`Owner`]'s word that hold the address of the place. No known system gives programs
-/// addresses with more bits; a place at such an address would not fit.
+/// Number of low bits of a [`Pair`] that hold the address of the place. No known system gives programs addresses with
+/// more bits. A place with a longer address cannot be stored.
 const ADDRESS_BITS: u32 = 48;
 
-/// The pair of a pointer's number and a place, as one word. Zero means that there is none.
+/// The owner of a row in the table of places: an atomic word that holds a [`Pair`]. Zero means that the row has no
+/// owner.
 #[derive(Debug)]
 pub(super) struct Owner(AtomicU64);
 
-/// The word that an [`Owner`] with a pair holds: the number of a tracked pointer plus one, above the address of a place
-/// in the source.
+/// A tracked pointer and a place in the source where its holders were made, as one word. The upper 16 bits are the
+/// number of the pointer plus one; the lower 48 bits are the address of the place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair(u64);
 
@@ -72,9 +74,9 @@ impl Owner {
         Owner(AtomicU64::new(0))
     }
 
-    /// Whether the word holds `pair`. An empty word takes `pair` first.
+    /// Whether the word holds `pair`. If the word is empty, `pair` is stored first.
     pub(super) fn is_or_becomes(&self, pair: Pair) -> bool {
-        // relaxed, both: nothing else is published with the word; it refers to constant data of the program.
+        // relaxed, both: no other data is published with the word, which refers to constant data of the program.
         match self.0.load(Ordering::Relaxed) {
             0 => {
                 let taken = self.0.compare_exchange(0, pair.0, Ordering::Relaxed, Ordering::Relaxed);
@@ -84,15 +86,15 @@ impl Owner {
         }
     }
 
-    /// Returns the pointer and the place, if there are any.
+    /// Returns the pointer and the place, or `None` if the word is empty.
     pub(super) fn get(&self) -> Option<(u32, &'static Location<'static>)> {
-        // relaxed: nothing else is published with the word.
+        // relaxed: no other data is published with the word.
         let word = self.0.load(Ordering::Relaxed);
         if word == 0 {
             return None;
         }
         let address = (word & ((1 << ADDRESS_BITS) - 1)) as usize;
-        // SAFETY: the only words ever written are zero and those of a `Pair`, which has a static reference inside.
+        // SAFETY: every word except zero is that of a `Pair`, whose address comes from a static reference.
         let place = unsafe { &*with_exposed_provenance::<Location<'static>>(address) };
         Some(((word >> ADDRESS_BITS) as u32 - 1, place))
     }

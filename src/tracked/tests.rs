@@ -1,4 +1,5 @@
-//! Tests of exact counts, with and without threads, of existing holders, and of events without room.
+//! Tests that counts are exact, with and without threads, that existing holders are listed, and that events beyond the
+//! table are counted.
 
 use std::panic::Location;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use std::thread;
 use super::sink::Table;
 use super::*;
 
-/// Returns the entry of this name. Tests run at the same time over one table, so each test has different names.
+/// Returns the entry with this name. Tests run at the same time and share one table, so each test uses different names.
 fn named(name: &str) -> TrackedPointer {
     report().pointers.into_iter().find(|pointer| pointer.name == name).expect("it is listed")
 }
@@ -71,7 +72,7 @@ fn what_is_still_held_is_listed_with_where_it_was_cloned() {
     assert!(super::report().still_held().iter().all(|pointer| pointer.name != "held on"));
 }
 
-/// Returns the place of the caller's caller, as wrappers see it.
+/// Returns the place in the source where this function is called.
 #[track_caller]
 fn here() -> &'static Location<'static> {
     Location::caller()
@@ -124,7 +125,7 @@ fn a_storm_is_a_window_with_many_clones_of_one_pointer() {
         (0..busy).for_each(|_| clone_and_drop(&stormy));
         let quiet: Vec<_> = (0..60).map(|_| table.clone_made(&calm, 2, here())).collect();
         quiet.iter().for_each(|ticket| table.holder_gone(ticket, PointerEvent::Dropped));
-        // This loop goes on to the next window, with events of other pointers.
+        // Fills the rest of the window with events of another pointer.
         let other = table.list(("other", "b"), PointerKind::Arc, 1, here());
         while !table.report().events_total.is_multiple_of(STORM_WINDOW_EVENTS) {
             table.holder_gone(&other, PointerEvent::Dropped);
