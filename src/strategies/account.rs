@@ -1,4 +1,4 @@
-//! The counters of a collector, and the laws they must satisfy.
+//! The counters of a collector, and the laws that the counters must satisfy.
 
 use std::fmt;
 
@@ -54,7 +54,7 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// Returns the first broken law, with both of its sides.
+    /// Returns the first broken law, with the values of both of its sides.
     pub fn check(&self) -> Result<(), Broken> {
         let accounted = self.recorded + self.lost.total() + self.in_flight;
         if self.attempted != accounted {
@@ -70,7 +70,7 @@ impl Account {
         Ok(())
     }
 
-    /// Returns the completeness in thousandths of a percent, rounded down: 100,000 only if no event is missing.
+    /// Returns the completeness in thousandths of a percent, rounded down. So 100,000 means that no event is missing.
     pub fn completeness_floor(&self) -> u64 {
         if self.attempted == 0 {
             return 100_000;

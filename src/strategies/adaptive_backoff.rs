@@ -2,16 +2,16 @@
 //!
 //! # Order
 //!
-//! An event in the overflow buffer is older than all later events of its producer. The owner of the lock therefore
-//! books the buffer before its current event. A producer finds its earlier pushes in the buffer, and
-//! [`ArrayQueue::pop`] waits for a push in progress before it reports an empty buffer.
+//! An event in the overflow buffer is older than all later events of its producer. So the owner of the lock books the
+//! buffer before its current event. The owner finds all its earlier events in the buffer, because [`ArrayQueue::pop`]
+//! waits for a push in progress before it reports an empty buffer.
 //!
 //! # Delays
 //!
 //! A delay is `base_delay_ns`, doubled with each retry, plus an eighth of `base_delay_ns` times the producer's number
-//! modulo 8. The delays of producers that collided thus differ, without a random number. The end of a delay is read
-//! from the monotonic clock in each iteration, because the time of an iteration differs tenfold between processors. A
-//! delay exceeds its length by no more than one iteration and one clock read, unless the thread is descheduled.
+//! modulo 8. So producers that collided get different delays, without a random number. Each iteration of the wait reads
+//! the monotonic clock, because the time of an iteration differs tenfold between processors. A delay exceeds its length
+//! by no more than one iteration and one clock read, unless the thread is descheduled.
 
 use std::hint::spin_loop;
 
@@ -26,7 +26,7 @@ use crate::sys::clock::monotonic_ns;
 
 /// Maximum delay between two attempts, in nanoseconds.
 const DELAY_NS_LIMIT: u64 = 100_000;
-/// Number of different delays among producers.
+/// Number of different delays that producers get after the same number of retries.
 const PHASES: u64 = 8;
 
 /// A collector that retries the shared lock with growing delays, then uses a bounded overflow buffer, then drops the
@@ -65,7 +65,7 @@ impl AdaptiveBackoff {
     }
 
     fn book_overflow(&self, history: &mut BoundedHistory) {
-        // The capacity bounds the loop: producers that keep pushing must not block the producer that books.
+        // The capacity limits the number of iterations, so that producers that keep pushing cannot block this producer.
         for _ in 0..self.overflow.capacity() {
             match self.overflow.pop() {
                 Some(event) => history.book(event),
@@ -126,8 +126,8 @@ impl Collector for AdaptiveBackoff {
     }
 }
 
-/// Spins until `delay_ns` have passed on `clock`. No iteration takes less than a nanosecond, so `delay_ns` bounds their
-/// number even if the clock does not advance.
+/// Spins until `delay_ns` have passed on `clock`. An iteration takes at least a nanosecond, so the loop makes at most
+/// `delay_ns` iterations, even if the clock does not advance.
 fn pause(delay_ns: u64, mut clock: impl FnMut() -> u64) {
     let deadline_ns = clock().saturating_add(delay_ns);
     for _ in 0..delay_ns {
@@ -142,7 +142,7 @@ fn pause(delay_ns: u64, mut clock: impl FnMut() -> u64) {
 mod tests {
     use super::*;
 
-    /// Returns the length of a pause whose iterations take `step_ns`, clock reads included.
+    /// Returns the length of a pause whose iterations take `step_ns` each, including the read of the clock.
     fn lasts_ns(delay_ns: u64, step_ns: u64) -> u64 {
         let mut reads = 0;
         pause(delay_ns, || {

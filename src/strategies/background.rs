@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// A background thread that drains queues at an interval, and on request ([`call`](Self::call)). Dropping the value
+/// A background thread that drains queues at an interval, and on request ([`call`](Self::call)). Dropping this value
 /// ends the thread.
 ///
 /// The background thread of a recorded program is [`heapledger::BackgroundAggregator`](crate::BackgroundAggregator).
@@ -68,7 +68,7 @@ impl BackgroundAggregator {
         self.call();
         let join = self.join.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(join) = join {
-            // If the thread has panicked, its events stay in flight, and are counted as in flight.
+            // If the thread has panicked, its events stay in flight and are counted so.
             let _ = join.join();
         }
     }

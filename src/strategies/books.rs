@@ -10,7 +10,7 @@ use super::event::{Event, LossCause, Losses};
 use super::limits::Limits;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// The place of a producer in a collector. The handle has one owner, and may move between threads.
+/// The registration of a producer at a collector. A handle belongs to one producer, which may move between threads.
 #[derive(Debug)]
 pub struct Handle {
     index: usize,
@@ -75,7 +75,7 @@ impl Books {
         (index < self.lines.len()).then_some(Handle { index })
     }
 
-    /// Counts an attempt, and returns the event with its producer and sequence number.
+    /// Counts an attempt. Returns the event with its producer and sequence number set.
     #[inline]
     pub fn attempt(&self, handle: &mut Handle, event: Event) -> Event {
         let line = &self.lines[handle.index];
@@ -101,7 +101,8 @@ impl Books {
 
     /// Locks the history.
     pub(super) fn open(&self) -> MutexGuard<'_, BoundedHistory> {
-        // No code panics while the lock is held; the counters would still be complete.
+        // A poisoned lock is used all the same: no code panics while it holds the lock, and the counters would be
+        // complete.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -134,7 +135,7 @@ impl Books {
         self.open().recorded
     }
 
-    /// Returns the counters of the history; the other counters are 0.
+    /// Returns an account with the counters of the history. All other counters are 0.
     pub(super) fn booked(&self) -> Account {
         let history = self.open();
         let retained = history.retained().count() as u64;
@@ -147,7 +148,7 @@ impl Books {
         }
     }
 
-    /// Calls `read` with the history, which is locked meanwhile.
+    /// Calls `read` with the history. The history is locked during the call.
     ///
     /// ```
     /// use heapledger::strategies::{Collector, Event, Limits, SharedLock};
@@ -205,7 +206,7 @@ impl BoundedHistory {
 /// Increments a counter and returns the new count.
 #[inline]
 fn step(counter: &AtomicU64) -> u64 {
-    // relaxed: the only writer is the owner of the handle; a plain load and store, no shared read-modify-write.
+    // relaxed: only the owner of the handle writes the counter, so a load and a store suffice.
     let count = counter.load(Ordering::Relaxed) + 1;
     counter.store(count, Ordering::Relaxed);
     count

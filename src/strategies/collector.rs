@@ -18,11 +18,11 @@ pub trait Collector: Sync {
     /// Returns the number of accepted events that are not booked yet. Exact while no producer records.
     fn in_flight(&self) -> u64;
 
-    /// Ends background work and books the events in flight. Call it once all producers have finished.
+    /// Ends background work and books the events in flight. Must be called after all producers have finished.
     fn finish(&self);
 
-    /// Registers a producer; returns `None` beyond [`Limits::producers`](super::Limits::producers). Places are never
-    /// freed.
+    /// Registers a producer. Returns `None` beyond [`Limits::producers`](super::Limits::producers). A registration is
+    /// never freed.
     fn register(&self) -> Option<Handle> {
         self.books().register()
     }

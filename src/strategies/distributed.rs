@@ -3,17 +3,17 @@
 //! # The selector
 //!
 //! A round-robin counter that all producers advance would be the most contended cache line, and would reorder the
-//! events of a producer. Here the producer's number and the kind of the event select the queue of an event. The
-//! selection costs nothing and keeps the order. The round-robin counter, `queue_selector`, is on the side of the
-//! consumer: it selects the queues with which a round begins, so that no producer is always the last one whose queues
-//! are drained.
+//! events of a producer. Here the producer's number and the kind of an event select its queue, which costs nothing and
+//! keeps the order. The round-robin counter, `queue_selector`, belongs to the consumer. It selects the producer whose
+//! queues a round drains first, so that no producer is always the last one.
 //!
 //! # Order across two queues
 //!
-//! An event of one kind must not overtake an older event of the other kind. Reading both heads is not enough: between
-//! the two reads the producer may push to the first queue, then to the second. The producer therefore publishes one
-//! count for both queues, [`Admitted`], after each push. The consumer reads the count first; all events up to the count
-//! are then visible at the fronts of the two queues. A merge by sequence number takes exactly these events, in order.
+//! An event of one kind must not overtake an older event of the other kind. It is not enough to read the heads of both
+//! queues: between the two reads the producer may push to the first queue, then to the second. So the producer
+//! publishes one count for both queues, [`Admitted`], after each push. The consumer reads this count first. All events
+//! up to the count are then visible at the fronts of the two queues, and a merge by sequence number takes exactly these
+//! events, in order.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ struct Queues {
     allocation_queues: Box<[Queue]>,
     smart_pointer_queues: Box<[Queue]>,
     sides: Box<[Side]>,
-    /// Number of rounds so far. The remainder by the number of producers is the producer whose queues the next round
+    /// Number of rounds so far. This number modulo the number of producers is the producer whose queues the next round
     /// drains first.
     queue_selector: AtomicU64,
 }
@@ -45,8 +45,9 @@ struct Side {
     taken: AtomicU64,
 }
 
-/// A collector with a queue per kind and producer. A background thread drains the queues when one is half full. A full
-/// queue drops its events, so that a burst of one kind cannot displace the other kind.
+/// A collector with two queues per producer, one for each kind of event. A background thread drains the queues when one
+/// of them is half full. A full queue drops new events, so a burst of one kind cannot displace events of the other
+/// kind.
 #[derive(Debug)]
 pub struct DistributedCollector {
     queues: Arc<Queues>,
@@ -68,8 +69,8 @@ impl Queues {
                 (None, Some(_)) => pointers,
                 _ => allocations,
             };
-            // The queues are never empty here, because `admitted` events are visible. If they were, the counters would
-            // show it.
+            // The queues are never empty here, because all admitted events are visible. Otherwise the counters would
+            // show the missing events.
             let Some(event) = queue.first() else { break };
             history.book(event);
             queue.skip();
@@ -79,7 +80,7 @@ impl Queues {
 
     fn drain_all(&self) {
         let producers = self.sides.len();
-        // relaxed: rounds may overlap at the end; any producer is a valid first one.
+        // relaxed: rounds may overlap at the end, and may begin with any producer.
         let first = self.queue_selector.fetch_add(1, Ordering::Relaxed) as usize;
         for producer in (0..producers).map(|n| first.wrapping_add(n) % producers) {
             if self.allocation_queues[producer].len() + self.smart_pointer_queues[producer].len() > 0 {
@@ -111,7 +112,7 @@ impl DistributedCollector {
         rounds % self.queues.sides.len().max(1)
     }
 
-    /// Makes a round of the background thread in the calling thread.
+    /// Makes one round of the background thread, but in the calling thread.
     #[cfg(test)]
     pub(super) fn drain_now(&self) {
         self.queues.drain_all();

@@ -1,4 +1,4 @@
-//! Events of 32 bytes, and their outcomes.
+//! Events of 32 bytes, and the outcomes of recording them.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,12 +49,12 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// An event about a block: [`EventKind::Alloc`] or [`EventKind::Free`]. A recorded program has
+/// An event of a block: [`EventKind::Alloc`] or [`EventKind::Free`]. The events of a recorded program are
 /// [`profile::Event`](crate::profile::Event).
 pub type AllocationInfo = Event;
 
-/// An event about a smart pointer: [`EventKind::PointerCloned`] or [`EventKind::PointerDropped`]. A recorded program
-/// has [`Tracked`](crate::Tracked).
+/// An event of a smart pointer: [`EventKind::PointerCloned`] or [`EventKind::PointerDropped`]. In a recorded program,
+/// [`Tracked`](crate::Tracked) makes such events.
 pub type SmartPointerInfo = Event;
 
 /// Number of words of an event in a queue.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::profile::ConcurrencyConfig;
 
-/// The limits of a collector, which allocates all its memory when it is created.
+/// The limits of a collector. A collector allocates all its memory when it is created.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// Maximum number of producers that can register. Default 64.
@@ -17,8 +17,8 @@ pub struct Limits {
     pub overflow_events: usize,
     /// Interval between the rounds of a background thread. Default 100 ms.
     pub interval: Duration,
-    /// Number of retries, first delay, and whether there is an overflow buffer, for
-    /// [`AdaptiveBackoff`](super::AdaptiveBackoff).
+    /// Settings of [`AdaptiveBackoff`](super::AdaptiveBackoff): number of retries, first delay, and whether there is an
+    /// overflow buffer.
     pub concurrency: ConcurrencyConfig,
 }
 

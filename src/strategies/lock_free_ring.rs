@@ -1,7 +1,7 @@
-//! A ring per producer, drained by a background thread that a half-full ring wakes.
+//! A ring per producer. A background thread drains the rings; a half-full ring wakes it.
 //!
-//! Waking adapts to the rate of events better than an interval. The strategy still depends on when the background
-//! thread gets a processor, which is too late if there are as many busy producers as processors.
+//! Waking adapts to the rate of events better than an interval does. The strategy still depends on the time at which
+//! the background thread gets a processor. If there are as many busy producers as processors, this is too late.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ pub struct LockFreeRing {
     aggregator: BackgroundAggregator,
 }
 
-/// Another name of [`LockFreeRing`]. The ring stands before the [`BoundedHistory`](super::BoundedHistory), so only the
-/// background thread takes the lock of the history.
+/// Another name of [`LockFreeRing`]. Producers write to the ring only, so only the background thread takes the lock of
+/// the [`BoundedHistory`](super::BoundedHistory).
 pub type LockFreeRingBuffer = LockFreeRing;
 
 impl LockFreeRing {
@@ -44,7 +44,7 @@ impl Collector for LockFreeRing {
 
     fn record(&self, handle: &mut Handle, event: Event) -> Outcome {
         let outcome = self.buffered.push_or_lose(handle, event);
-        // A dropped event does not wake the thread, because an earlier event has done so.
+        // A dropped event does not wake the thread, because an earlier event has already done so.
         if outcome == Outcome::InFlight && self.buffered.queues[handle.index()].should_wake() {
             self.aggregator.call();
         }

@@ -1,10 +1,10 @@
-//! Strategies for collecting events from many threads, to be compared on one workload.
+//! Strategies for collecting events from many threads, for comparison on the same workload.
 //!
-//! The strategies are for comparison. A [`HeapLedger`](crate::HeapLedger) uses none of them. The ring of its recorder
-//! works as [`RingWithHelp`] does, because only the completeness of that strategy does not depend on rate, capacity or
-//! the scheduling of another thread. `docs/QUALITY.md` has a sweep that shows the limits of the other strategies. Each
-//! strategy is reduced to its mechanism behind one trait, with the same events, the same bounded history and the same
-//! counters. `benches/strategies.rs` measures the strategies, at full speed and over rate and capacity.
+//! A [`HeapLedger`](crate::HeapLedger) uses none of these strategies. The ring of its recorder works as
+//! [`RingWithHelp`] does, the only strategy whose completeness does not depend on the rate of events, on the capacity
+//! of queues or on the scheduling of another thread. Each strategy is reduced to its mechanism behind one trait, with
+//! the same events, the same bounded history and the same counters. `benches/strategies.rs` measures the strategies, at
+//! full speed and over rate and capacity. `docs/QUALITY.md` shows the measured limits of the other strategies.
 //!
 //! ```text
 //!  producer ── record ──► strategy ──► books: bounded history, count, order check
@@ -73,7 +73,7 @@ pub use ring_with_help::RingWithHelp;
 pub use shared_lock::SharedLock;
 pub use thread_local_buffers::ThreadLocalBuffers;
 
-/// Returns one collector per strategy, from the simplest strategy to the mechanism of the default.
+/// Returns one collector per strategy, from the simplest strategy to the mechanism that the recorder uses by default.
 pub fn all(limits: &Limits) -> Vec<Box<dyn Collector>> {
     vec![
         Box::new(SharedLock::new(limits)),

@@ -1,19 +1,20 @@
 //! A bounded queue of events with one producer and one consumer at a time.
 //!
-//! Slots are atomic words with relaxed accesses, which are plain moves on common processors; no reader sees half a
-//! word. The two cursors give the order:
+//! Slots are atomic words with relaxed accesses, which are plain moves on common processors, so no reader sees half a
+//! word. The two cursors, head and tail, give the order:
 //!
 //! | access | by | pairs with | guarantees |
 //! | --- | --- | --- | --- |
 //! | `Cursor::publish` of the head | producer | `Cursor::observe`, consumer | the slots below it are visible |
 //! | `Cursor::publish` of the tail | consumer | `Cursor::observe`, producer | the slots below it may be reused |
 //!
-//! The producer caches the last tail it read, so that it reads the consumer's cache line once per lap.
+//! The producer caches the last tail that it read, so it reads the consumer's cache line only once per pass through the
+//! queue.
 
 use super::event::{EVENT_WORDS, Event};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// A count that one side writes and the other side reads. The writer is its owner.
+/// A count that one side of the queue, its owner, writes and the other side reads.
 #[repr(align(128))]
 #[derive(Debug, Default)]
 struct Cursor {
@@ -104,7 +105,7 @@ impl Queue {
         true
     }
 
-    /// Whether to wake a consumer: `true` once per quarter of the queue, if at least half of the queue is used. Called
+    /// Whether to wake a consumer: `true` once per quarter of the queue if at least half of the queue is used. Called
     /// by the producer.
     #[inline]
     pub(super) fn should_wake(&self) -> bool {
@@ -142,7 +143,7 @@ impl Queue {
     }
 }
 
-/// The count of events in several queues, which their producer publishes for all of them together.
+/// The number of events that a producer has pushed to several queues, published as one count.
 #[derive(Debug, Default)]
 pub(super) struct Admitted(Cursor);
 
@@ -153,7 +154,7 @@ impl Admitted {
         self.0.publish(self.0.own() + 1);
     }
 
-    /// Returns the number of events that were pushed to the queues and are visible to the consumer, which calls this.
+    /// Returns the number of pushed events that are visible to the consumer. Called by the consumer.
     #[inline]
     pub(super) fn observe(&self) -> u64 {
         self.0.observe()

@@ -1,8 +1,9 @@
-//! A ring per producer, which the producer drains itself when the ring is full. This is the mechanism of the default.
+//! A ring per producer, which the producer drains itself when the ring is full. By default, the recorder works in this
+//! way.
 //!
-//! The strategy has no background thread, to show that completeness does not depend on one. Each producer books its
-//! events once per ring, while their words are still in the cache of its processor. Every other producer holds the lock
-//! for at most one full ring, which bounds the wait for the lock.
+//! The strategy has no background thread, to show that completeness does not depend on one. A producer books the events
+//! of a full ring at once, while their words are still in the cache of its processor. A producer holds the lock only to
+//! book one full ring, which bounds the wait of other producers for the lock.
 
 use super::books::{Books, Handle};
 use super::collector::Collector;

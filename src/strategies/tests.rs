@@ -1,4 +1,4 @@
-//! Tests of conservation and order for every strategy, and of planted faults that the checks must find.
+//! Tests of conservation and order for every strategy, and of faulty collectors that the checks must find.
 
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ fn event(number: u64) -> Event {
     }
 }
 
-/// Runs `threads` producers, and returns two sums of their outcomes: recorded or in flight, and lost.
+/// Runs `threads` producers of `events` events each. Returns the number of events recorded or in flight, and the number
+/// of lost events.
 fn drive(collector: &dyn Collector, threads: usize, events: u64) -> (u64, u64) {
     let produce = || {
         let mut handle = collector.register().expect("a place");
@@ -196,7 +197,8 @@ fn completeness_is_never_rounded_up() {
     assert_eq!(account(0, 0).completeness_floor(), 100_000);
 }
 
-/// With a fixed order the last producer's queues are always drained last.
+/// Checks that each round begins with another producer. With a fixed order, the queues of the last producer would
+/// always be drained last.
 #[test]
 fn rounds_of_the_distributed_collector_begin_with_each_producer_in_turn() {
     let limits = Limits { producers: 3, interval: Duration::from_secs(3_600), ..limits() };
@@ -219,7 +221,7 @@ fn rounds_of_the_distributed_collector_begin_with_each_producer_in_turn() {
     assert_eq!(collector.account().check(), Ok(()));
 }
 
-/// `true` means that the event is in the history, `false` that it is in the overflow buffer or lost. Each is counted.
+/// `true` means that the event is in the history. `false` means that it is in the overflow buffer or lost.
 #[test]
 fn tracking_with_backoff_says_whether_the_event_is_in_the_history() {
     let concurrency = ConcurrencyConfig { max_retries: 1, ..ConcurrencyConfig::DEFAULT };

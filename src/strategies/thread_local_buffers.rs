@@ -1,6 +1,6 @@
 //! A buffer per producer, drained by a background thread at an interval.
 //!
-//! Recording has no contention. Completeness depends on the size of the buffer relative to the rate of events times the
+//! Recording has no contention. Events are lost if a buffer has room for fewer events than its producer makes in an
 //! interval, because the interval does not adapt to the rate.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::event::{Event, LossCause, Outcome};
 use super::limits::Limits;
 use super::queue::Queue;
 
-/// A history with a queue per producer. Some strategies share it with their background thread.
+/// A history with a queue per producer. Some strategies share this value with their background thread.
 #[derive(Debug)]
 pub(super) struct Buffered {
     pub(super) books: Books,
