@@ -1,4 +1,4 @@
-//! The encoding of protocol buffers, limited to these messages, and gzip without compression.
+//! Encodes the messages as protocol buffers, and bytes as gzip without compression.
 
 use super::message::{Function, Label, Line, Location, Mapping, Message, Sample, ValueType};
 
@@ -20,12 +20,12 @@ pub fn encode(message: &Message) -> Vec<u8> {
     out.0
 }
 
-/// Returns bytes in the format of gzip, without compression. Readers of pprof expect gzip, and compression would take
+/// Returns `bytes` in the format of gzip, without compression. Readers of pprof expect gzip, but compression would take
 /// processor time from the program.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     const BLOCK_BYTES: usize = u16::MAX as usize;
     let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 8_000 + 64);
-    // Deflate, no flags, no time, unknown system.
+    // The gzip header: deflate, no flags, no time, unknown system.
     out.extend_from_slice(&[0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255]);
     let blocks = bytes.chunks(BLOCK_BYTES).count().max(1);
     for block in 0..blocks {
@@ -90,7 +90,7 @@ fn function(out: &mut Out, function: &Function) {
     (1..).zip(numbers).for_each(|(field, number)| out.int(field, number));
 }
 
-/// Wire types.
+/// Wire types of protocol buffers.
 const VARINT: u64 = 0;
 const LENGTH: u64 = 2;
 
@@ -105,7 +105,7 @@ impl Out {
         self.0.push(number as u8);
     }
 
-    /// Writes a number. 0 is the default of a field, and is omitted.
+    /// Writes a number. 0 is the default of every field, so it is omitted.
     fn int(&mut self, field: u64, number: u64) {
         if number != 0 {
             self.varint(field << 3 | VARINT);

@@ -1,4 +1,4 @@
-//! Makes a message of a profile in the recorded process: addresses without names.
+//! Makes a message from a profile, in the recorded process. The message has addresses without names.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ impl Kind {
 
 /// Returns the sites of a profile as a message, with `comments`. Each sample has four values: `alloc_objects`,
 /// `alloc_space`, `inuse_objects`, `inuse_space`. If `before` is an earlier profile of the same process, the values are
-/// the changes since then, so live figures can be negative.
+/// the changes since `before`, so live figures can be negative.
 pub fn of(profile: &Profile, before: Option<&Profile>, kind: Kind, comments: &[String]) -> Message {
     let mut builder = Builder::new(profile);
     let sample_type = [
@@ -78,9 +78,9 @@ struct Builder<'a> {
     mappings: Vec<Mapping>,
     locations: Vec<Location>,
     functions: Vec<Function>,
-    /// Ids of locations by their return addresses. A missing stack has address 0.
+    /// Maps each return address to the id of its location. A missing stack has the address 0.
     ids: HashMap<u64, u64>,
-    /// Objects by lowest address, with the ids of their mappings.
+    /// Loaded objects in ascending order: start, end (exclusive) and id of the mapping.
     objects: Vec<(u64, u64, u64)>,
 }
 
@@ -142,7 +142,7 @@ impl<'a> Builder<'a> {
         let after = self.objects.partition_point(|(start, ..)| *start <= call);
         let object = self.objects[..after].last().filter(|(_, end, _)| call < *end && name.is_none());
         let mapping_id = object.map_or(self.mappings.len() as u64, |(.., id)| *id);
-        // A location outside all objects has its address as its name, because readers look up no name for it.
+        // A location outside all objects is named by its address, because readers look up no name for it.
         let name = name.or_else(|| object.is_none().then(|| format!("{call:#x}")));
         let line = name.map(|name| Line { function_id: self.function(&name), line: 0 });
         let address = if scope_of_address(frame).is_some() { 0 } else { call };

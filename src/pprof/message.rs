@@ -1,27 +1,28 @@
-//! The messages of `profile.proto` that heapledger writes.
+//! The messages of `profile.proto` that heapledger writes. In the fields, a *text* is an index into
+//! [`Message::string_table`].
 
 /// Name of the mapping of locations that lie in no loaded object.
 pub const NO_OBJECT: &str = "[heapledger]";
 /// Name of the function in place of an unknown stack.
 pub const NO_STACK: &str = "(no stack)";
 
-/// Returns a figure as a value of a sample; figures above the maximum are clamped.
+/// Returns a figure as a value of a sample. Figures above the maximum are clamped to it.
 pub fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Profile: samples, each with a list of values, and the tables that samples refer to.
+/// A profile: samples, each with a list of values, and the tables that the samples refer to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
     /// Types of the values of each sample.
     pub sample_type: Vec<ValueType>,
-    /// Samples.
+    /// The samples, one for each stack.
     pub sample: Vec<Sample>,
-    /// Loaded objects, the program first.
+    /// The loaded objects, the program first.
     pub mapping: Vec<Mapping>,
-    /// Locations.
+    /// The locations in the stacks of the samples.
     pub location: Vec<Location>,
-    /// Functions.
+    /// The functions at the locations.
     pub function: Vec<Function>,
     /// Texts; the first is empty.
     pub string_table: Vec<String>,
@@ -48,18 +49,18 @@ pub struct ValueType {
     pub unit: i64,
 }
 
-/// Sample: a stack, innermost location first, and a value for each type.
+/// A sample: a stack, innermost location first, and one value for each type of value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sample {
     /// Ids of the locations.
     pub location_id: Vec<u64>,
-    /// Values.
+    /// Values, in the order of [`Message::sample_type`].
     pub value: Vec<i64>,
-    /// Labels.
+    /// Labels, such as the scope of the sample.
     pub label: Vec<Label>,
 }
 
-/// Label of a sample.
+/// A label of a sample: a key and a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Label {
     /// Text: key.
@@ -68,16 +69,16 @@ pub struct Label {
     pub str: i64,
 }
 
-/// Loaded object.
+/// A loaded object and the addresses at which it is mapped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mapping {
-    /// Id.
+    /// Id of the mapping, from 1.
     pub id: u64,
-    /// Lowest address.
+    /// Lowest address of the object.
     pub memory_start: u64,
-    /// End (exclusive).
+    /// End of the object's addresses (exclusive).
     pub memory_limit: u64,
-    /// Offset in the file of the lowest address.
+    /// Offset in the file of the byte at the lowest address.
     pub file_offset: u64,
     /// Text: path.
     pub filename: i64,
@@ -93,20 +94,21 @@ pub struct Mapping {
     pub has_inline_frames: bool,
 }
 
-/// Address, and the functions at that address, innermost first: several if calls were inlined.
+/// An address in the code, with the functions at this address, innermost first. There are several functions if calls
+/// were inlined.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Location {
-    /// Id.
+    /// Id of the location, from 1.
     pub id: u64,
     /// Id of the mapping.
     pub mapping_id: u64,
     /// Address of the call.
     pub address: u64,
-    /// Functions.
+    /// Functions at the address, each with its line.
     pub line: Vec<Line>,
 }
 
-/// Line of a function.
+/// A function at a location, with the line in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Line {
     /// Id of the function.
@@ -115,10 +117,10 @@ pub struct Line {
     pub line: i64,
 }
 
-/// Function, with its name and file.
+/// A function, with its name and file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Function {
-    /// Id.
+    /// Id of the function, from 1.
     pub id: u64,
     /// Text: name.
     pub name: i64,

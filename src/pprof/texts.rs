@@ -1,10 +1,10 @@
-//! The string table.
+//! The string table of a message.
 
 use std::collections::HashMap;
 
 use super::message::ValueType;
 
-/// String table; number 0 is the empty text.
+/// A string table under construction, which gives each text a number. Number 0 is the empty text.
 #[derive(Debug, Clone)]
 pub struct Texts {
     numbers: HashMap<String, i64>,
@@ -12,7 +12,7 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Returns a table with the empty text.
+    /// Returns a table that holds only the empty text.
     #[allow(clippy::new_without_default, reason = "a table is never empty")]
     pub fn new() -> Texts {
         let mut texts = Texts { numbers: HashMap::new(), texts: Vec::new() };
@@ -20,7 +20,7 @@ impl Texts {
         texts
     }
 
-    /// Returns the number of a text.
+    /// Returns the number of a text. Adds the text if it is new.
     pub fn number(&mut self, text: &str) -> i64 {
         if let Some(number) = self.numbers.get(text) {
             return *number;
@@ -31,7 +31,7 @@ impl Texts {
         number
     }
 
-    /// Returns a type of values.
+    /// Returns a type of values with this kind and unit.
     pub fn value_type(&mut self, kind: &str, unit: &str) -> ValueType {
         ValueType { kind: self.number(kind), unit: self.number(unit) }
     }
