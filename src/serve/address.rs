@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) enum Address {
     Tcp {
         at: SocketAddr,
-        /// Whether other machines may ask. If they may, a request may name any host.
+        /// Whether other machines may send requests. If so, the header `Host` of a request may name any host.
         is_public: bool,
     },
     /// Path of a socket file.
@@ -20,7 +20,7 @@ pub(crate) enum Address {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AddressError {
     Unreadable,
-    /// Other machines could reach the address, and it has no prefix `public:`.
+    /// Other machines could reach the address, but it has no prefix `public:`.
     Public(SocketAddr),
 }
 
@@ -48,11 +48,11 @@ impl Address {
         Ok(Address::Tcp { at, is_public })
     }
 
-    /// Whether a request may name this host. A web page can make its own host name lead to this machine; the requests
-    /// of the page then name that host, and are refused.
+    /// Whether a request with this header `Host` is accepted. A web page can let its host name resolve to this machine
+    /// (DNS rebinding). Requests of the page then name that host, and are refused.
     pub(crate) fn accepts(&self, host: Option<&str>) -> bool {
         let Address::Tcp { is_public: false, .. } = self else { return true };
-        // A request of HTTP/1.0 need not name a host. Browsers always name it.
+        // HTTP/1.0 does not require the header. Browsers always send it.
         let Some(host) = host else { return true };
         let (name, port) = match host.rsplit_once(':') {
             Some((name, port)) if !port.contains(']') => (name, port),

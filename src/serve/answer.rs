@@ -10,12 +10,13 @@ use crate::pprof::{self, Kind, encode, gzip};
 use crate::profile::{LossReason, Profile, Site};
 use crate::text::escape::escaped;
 
-/// Maximum length of a difference, in seconds.
+/// Maximum of the parameter `seconds`: the time over which a *difference*, the change of the figures between two
+/// moments, is measured.
 pub(crate) const DIFFERENCE_SECONDS_MAX: u64 = 600;
-/// Time for which one profile of sites serves further requests, so that a scraper of two paths costs one snapshot.
+/// Time for which one profile of sites is used for further requests, so that a scraper of two paths costs one snapshot.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
-/// Answers requests about one heap. It keeps the last profile of sites for a second.
+/// Answers requests about one heap. Keeps the last profile of sites for a second.
 pub(crate) struct Answers<'a> {
     heap: &'a dyn Heap,
     sites: Option<(Instant, Profile)>,
@@ -26,11 +27,11 @@ pub(crate) struct Answers<'a> {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Now(Response),
-    /// A difference. [`Answers::difference`] answers it once its time has passed.
+    /// A difference. [`Answers::difference`] makes the response when the time of the difference has passed.
     Later(Pending),
 }
 
-/// A difference that has begun.
+/// A difference whose measurement has begun.
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) seconds: u64,
@@ -75,8 +76,9 @@ impl<'a> Answers<'a> {
         })
     }
 
-    /// Answers as Go's handler does. The request is a list of addresses such as `0x1+0x2`. The first line of the answer
-    /// is a number, which is 0 only if no names are looked up. Then follows a line for each address that has a name.
+    /// Answers a request for names of functions, in the format of Go's handler. The request is a list of addresses such
+    /// as `0x1+0x2`. The first line of the answer is a number, which is 0 only if no names are looked up. Then follows
+    /// a line for each address that has a name.
     fn symbols(&self, asked: &[u8]) -> Response {
         let address = |text: &str| u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok();
         let asked = String::from_utf8_lossy(asked);
@@ -130,7 +132,7 @@ impl<'a> Answers<'a> {
             }
         };
         if seconds > 0 {
-            // A difference begins now, so it does not use the profile that served earlier requests.
+            // A difference begins now, so it cannot use a profile that was made for an earlier request.
             return match self.heap.sites() {
                 Some(before) => Answer::Later(Pending { seconds, kind, before: Box::new(before) }),
                 None => Answer::Now(Answers::none()),
@@ -140,7 +142,7 @@ impl<'a> Answers<'a> {
         Answer::Now(if is_text { text(profile, kind) } else { message(profile, None, kind) })
     }
 
-    /// Answers a difference once its time has passed.
+    /// Makes the response of a difference whose time has passed.
     pub(crate) fn difference(&mut self, pending: &Pending) -> Response {
         match self.heap.sites() {
             Some(now) => message(&now, Some(&pending.before), pending.kind),

@@ -10,7 +10,7 @@ use crate::sys::sockets::{Interest, Stream};
 
 /// Time within which the whole request must arrive.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
-/// Time within which the client must have taken the response.
+/// Time within which the client must have taken the whole response.
 const RESPONSE_TIME: Duration = Duration::from_secs(30);
 /// Number of bytes that are read at a time.
 const READ_BYTES: usize = 4_096;
@@ -20,16 +20,16 @@ const READ_BYTES: usize = 4_096;
 pub(super) struct Connection {
     stream: Stream,
     state: State,
-    /// Time at which the connection is closed, whatever its state.
+    /// Time at which the connection is closed in any state.
     until: Instant,
-    /// Time at which the connection was accepted. Once it has an answer: time at which the client last took a part of
-    /// the answer.
+    /// Time at which the client last took a part of the answer, or before there is an answer, time at which the
+    /// connection was accepted.
     since: Instant,
 }
 
 #[derive(Debug)]
 enum State {
-    /// The request arrives.
+    /// The request is being received.
     Reading(Vec<u8>),
     /// A difference is being measured.
     Waiting {
@@ -44,11 +44,11 @@ enum State {
     Over,
 }
 
-/// The next need of a connection.
+/// The next work of the server for a connection.
 #[derive(Debug)]
 pub(super) enum Need {
     Nothing,
-    /// An answer to this request, with its body.
+    /// The server must answer this request, which has this body.
     Answer(Request, Vec<u8>),
 }
 
@@ -73,9 +73,10 @@ impl Connection {
         matches!(self.state, State::Over) || now >= self.until
     }
 
-    /// Returns the rank of a connection that waits for its client; `None` for other connections. If there are too many
-    /// connections, the connection with the lowest rank is closed: first a connection without a whole request, then a
-    /// connection whose client does not take its answer; among equal connections, the one that waits longest.
+    /// Returns the rank of a connection that waits for its client, and `None` for other connections. If there are too
+    /// many connections, the server closes the connection with the lowest rank: first a connection without a whole
+    /// request, then a connection whose client does not take its answer. Among equal connections, it closes the one
+    /// that has waited longest.
     pub(super) fn rank(&self) -> Option<(bool, Instant)> {
         match self.state {
             State::Reading(_) | State::Writing { .. } => Some((self.unsent_bytes() > 0, self.since)),
@@ -99,7 +100,7 @@ impl Connection {
         matches!(self.state, State::Waiting { .. })
     }
 
-    /// Returns the time at which a difference is due; `None` for a connection without a difference.
+    /// Returns the time at which a difference is due, or `None` if the connection waits for no difference.
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {
             State::Waiting { due, .. } => Some(*due),
@@ -149,7 +150,7 @@ impl Connection {
         Need::Nothing
     }
 
-    /// Begins to send a response.
+    /// Begins to send a response. Without `with_body`, sends only its head.
     pub(super) fn respond(&mut self, response: &Response, with_body: bool) {
         self.state = State::Writing { bytes: response.to_bytes(with_body), sent: 0 };
         self.since = Instant::now();
@@ -157,7 +158,7 @@ impl Connection {
         self.write();
     }
 
-    /// Begins to wait for a difference.
+    /// Begins to wait until a difference is due.
     pub(super) fn wait_for(&mut self, pending: Pending, now: Instant) {
         let due = now + Duration::from_secs(pending.seconds);
         self.until = due + RESPONSE_TIME;

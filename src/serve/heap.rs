@@ -1,11 +1,12 @@
-//! The figures of the process, as the endpoint asks for them.
+//! The interface by which the endpoint reads the figures of the process.
 
 use crate::live::Live;
 use crate::profile::{HeapStats, Profile, QualityIndicator, Scope};
 
 /// The heap behind an endpoint. Two threads never call its methods at the same time.
 pub(crate) trait Heap {
-    /// Books what was recorded, and returns the current totals and the quality; with `with_scopes`, also the scopes.
+    /// Books all recorded events, and returns the current totals and the quality. With `with_scopes`, also returns the
+    /// scopes.
     fn figures(&self, with_scopes: bool) -> Option<Figures>;
 
     /// Returns the current profile, without live blocks, history and timeline.
@@ -17,15 +18,15 @@ pub(crate) trait Heap {
     /// Returns the figures of the live page.
     fn live(&self) -> Option<Live>;
 
-    /// Returns the name of the function at each address; empty for an address without a name. Returns `None` if names
-    /// are not looked up.
+    /// Returns the name of the function at each address, or an empty text for an address without a name. Returns `None`
+    /// if names are not looked up.
     fn names(&self, addresses: &[u64]) -> Option<Vec<String>>;
 
     /// Returns the arguments of the process.
     fn command_line(&self) -> Vec<Vec<u8>>;
 }
 
-/// Figures for counters.
+/// Figures for the counters of `/metrics`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Figures {
     pub(crate) stats: HeapStats,

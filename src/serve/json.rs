@@ -1,5 +1,5 @@
-//! The live page as JSON, with the names of its fields as keys. Written by hand, so that the program links no library
-//! for it.
+//! The live page as JSON, with the names of its fields as keys. The code is written by hand, so that the recorded
+//! program links no JSON library.
 
 use crate::live::{Live, LiveInterval, LiveQuality, LiveScope, LiveSite};
 use crate::profile::{Anomalies, Coverage, HeapStats, LossCounts, LossReason, Module};
@@ -16,7 +16,7 @@ trait Json {
     fn write(&self, out: &mut String);
 }
 
-/// Implements [`Json`] for a struct: an object with these fields.
+/// Implements [`Json`] for a struct: an object with the listed fields.
 macro_rules! object {
     ($type:ty { $first:ident $(, $field:ident)* $(,)? }) => {
         impl Json for $type {

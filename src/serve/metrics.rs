@@ -7,8 +7,8 @@ use crate::profile::LossReason;
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Returns all counters. Those of scopes are included only with `with_scopes`, because their number grows with the
-/// number of scopes.
+/// Returns all counters in the text format. The counters of scopes are included only with `with_scopes`, because their
+/// number grows with the number of scopes.
 pub(super) fn metrics(figures: &Figures, with_scopes: bool) -> String {
     let (stats, quality) = (&figures.stats, &figures.quality);
     let mut text = String::new();
@@ -66,7 +66,7 @@ pub(super) fn metrics(figures: &Figures, with_scopes: bool) -> String {
     text
 }
 
-/// Returns the completeness. It is below 1 if any event was lost, whatever the rounding.
+/// Returns the completeness. It is below 1 if any event was lost, even if the quotient rounds to 1.
 fn ratio(recorded: u64, lost: u64) -> f64 {
     let ratio = crate::profile::QualityIndicator::completeness_of(recorded, lost);
     if lost > 0 { ratio.min(1.0f64.next_down()) } else { ratio }
@@ -83,8 +83,8 @@ fn scopes(out: &mut String, figures: &Figures) {
             scope.peak_bytes
         }),
     ];
-    // Two scopes with the same name inside other scopes have two rows, and a metric must have one sample for each
-    // label.
+    // A metric must have one sample for each label. Scopes of the same name can be nested in different scopes, so a
+    // label is the path of a scope.
     let mut names: Vec<String> = Vec::new();
     for number in 1..=figures.scopes.len() {
         names.push(path_of(figures, number));
@@ -104,7 +104,7 @@ fn path_of(figures: &Figures, number: usize) -> String {
     let mut at = number;
     while let Some(scope) = at.checked_sub(1).and_then(|at| figures.scopes.get(at)) {
         path = if path.is_empty() { scope.name.clone() } else { format!("{}/{path}", scope.name) };
-        // The parent of a scope is an older scope.
+        // The parent of a scope is an older scope. Another number comes from damage, and ends the path.
         at = if (scope.parent as usize) < at { scope.parent as usize } else { 0 };
     }
     let key = |scope: &crate::profile::Scope| (scope.name.clone(), scope.parent);

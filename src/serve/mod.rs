@@ -1,7 +1,7 @@
 //! The endpoint: answers to HTTP requests, and a server for them.
 //!
 //! The paths are those of Go's `net/http/pprof`, so that `go tool pprof`, Alloy, Pyroscope and Parca find them, and
-//! Prometheus's `/metrics`. The figures come from a [`Heap`]; this layer does not depend on their origin.
+//! Prometheus's `/metrics`. All figures come from a [`Heap`](heap::Heap), an interface to the recorded process.
 //!
 //! ```text
 //!  socket ─► server ─► request ─► answer ─► Heap

@@ -1,4 +1,4 @@
-//! The head of a request. Nothing in it is trusted.
+//! Parses the head of a request. No part of the head is trusted.
 
 use super::response::Response;
 
@@ -20,7 +20,7 @@ pub(crate) struct Request {
     pub(crate) body_bytes: usize,
 }
 
-/// Returns the request at the start of `bytes`; `None` if its head is not complete.
+/// Returns the request at the start of `bytes`, or `None` if its head is not complete.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Request>, Response> {
     let head_bytes =
         bytes.windows(4).take(HEAD_BYTES_MAX).position(|end| end == b"\r\n\r\n").map(|at| at + 4);
@@ -55,7 +55,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Request>, Response> {
         let (name, value) = line.split_once(':').ok_or_else(bad)?;
         let value = value.trim();
         if name.eq_ignore_ascii_case("host") {
-            // Servers and proxies disagree on a request with two hosts.
+            // A request with two hosts is refused, because servers and proxies disagree about its meaning.
             if request.host.replace(value.to_owned()).is_some() {
                 return Err(bad());
             }
@@ -71,7 +71,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Request>, Response> {
     Ok(Some(request))
 }
 
-/// Refuses bytes that cannot become a request as soon as they arrive.
+/// Refuses bytes as soon as they cannot become a request.
 fn early(bytes: &[u8]) -> Result<Option<Request>, Response> {
     let methods: [&[u8]; 3] = [b"GET ", b"HEAD ", b"POST "];
     let may_become = methods.iter().any(|method| {
@@ -85,13 +85,13 @@ fn bad() -> Response {
     Response::refusal(400, "this is no request of HTTP/1.1")
 }
 
-/// Returns the value of a parameter in the query of a target.
+/// Returns the value of a parameter in the query of a request's target.
 pub(crate) fn parameter<'a>(target: &'a str, name: &str) -> Option<&'a str> {
     let (_, query) = target.split_once('?')?;
     query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// Returns the path of a target.
+/// Returns the path in a request's target.
 pub(crate) fn path(target: &str) -> &str {
     target.split('?').next().unwrap_or_default()
 }

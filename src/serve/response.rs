@@ -1,6 +1,6 @@
 //! A response of the endpoint.
 
-/// A response of the endpoint, for the program's own server.
+/// A response of the endpoint, which a program can also send from its HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Response {
@@ -23,7 +23,7 @@ impl Response {
         Response::new("text/plain; charset=utf-8", body)
     }
 
-    /// Returns a response that refuses the request. Its body says why, and what to do.
+    /// Returns a response that refuses the request. The body gives the reason and the remedy.
     pub(crate) fn refusal(status: u16, why: &str) -> Response {
         Response { status, ..Response::text(format!("{why}\n")) }
     }
@@ -33,7 +33,7 @@ impl Response {
         self
     }
 
-    /// Returns the response as bytes of HTTP/1.1, with which the connection ends.
+    /// Returns the response in the format of HTTP/1.1. The connection ends after this response.
     pub(crate) fn to_bytes(&self, with_body: bool) -> Vec<u8> {
         let reason = match self.status {
             200 => "OK",

@@ -1,11 +1,11 @@
-//! The server: one thread, which never waits for one client.
+//! The server: one thread that serves all clients and never waits for a single client.
 //!
-//! A client that sends its request at once is answered at once. A slow client does not send its request, or does not
+//! A request that arrives at once is answered at once. A slow client is one that does not send its request, or does not
 //! take its answer. When [`CONNECTIONS_MAX`] connections are open, the server closes the connection of a slow client
-//! for each new connection, so slow clients keep nobody out. The server does not close a connection in the round that
-//! accepts it, nor in the next round, so a request that arrives a moment later is answered. All work together takes at
-//! most one part in [`CPU_SHARE`] of a processor, over some seconds; beyond that the server rests, and further
-//! connections wait in the system.
+//! for each new connection, so slow clients cannot exclude others. The server does not close a connection in the round
+//! that accepts it, nor in the next round, so a request that arrives a moment later is answered. All work together
+//! takes at most one part in [`CPU_SHARE`] of a processor, averaged over some seconds. If the work takes more, the
+//! server rests, and further connections wait in the system.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -21,20 +21,22 @@ use crate::sys::sockets::{Interest, Listener, wait};
 
 /// Maximum number of open connections.
 pub(crate) const CONNECTIONS_MAX: usize = 64;
-/// Maximum number of differences that are measured at one time. Each holds a profile of sites from its beginning.
+/// Maximum number of differences that are measured at one time. Each difference keeps a profile of sites from its
+/// beginning.
 pub(crate) const DIFFERENCES_MAX: usize = 4;
-/// Maximum number of bytes of answers that clients have not taken yet. The newest answer does not count. Above the
-/// maximum, the server closes connections whose clients have not taken their answers: first the one whose
-/// client has taken nothing for the longest time.
+/// Maximum number of bytes of answers that clients have not taken yet, without the newest answer. Above this number,
+/// the server closes connections with untaken answers, beginning with the connection whose client has taken nothing for
+/// the longest time.
 pub(crate) const UNSENT_BYTES_MAX: usize = 16 << 20;
-/// Maximum number of connections that are accepted in one round: half of the open connections. So the server waits for
-/// a new connection at least once before enough newer connections have come to displace it.
+/// Maximum number of connections that are accepted in one round: half of the maximum of open connections. So the server
+/// waits for the request of a new connection at least once before newer connections can displace the connection.
 pub(crate) const ACCEPTED_AT_ONCE: usize = CONNECTIONS_MAX / 2;
 /// Maximum pause between two checks for the end of the program.
 const TURN: Duration = Duration::from_millis(250);
-/// Divisor of the processor time: the share of one processor that the server may use.
+/// Divisor for the processor time of the server: the server may use one part in this number of one processor.
 const CPU_SHARE: u64 = 50;
-/// Processor time that the server may use without a rest, in nanoseconds; also the maximum that it may owe.
+/// Processor time that the server may use without a rest, in nanoseconds. `CPU_DEBT_NS` is the maximum by which it may
+/// exceed its share.
 const CPU_CREDIT_NS: u64 = 500_000_000;
 const CPU_DEBT_NS: u64 = 100_000_000;
 
@@ -68,7 +70,8 @@ impl<'a> Server<'a> {
         true
     }
 
-    /// Waits for sockets, and serves those that are ready. Returns `false` if the program has closed the listener.
+    /// Waits for sockets, and serves the sockets that are ready. Returns `false` if the program has closed the
+    /// listener.
     pub(super) fn turn(&mut self) -> bool {
         if let Some(rest) = self.credit.rest() {
             platform::sleep_ns(rest.min(TURN).as_nanos() as u64);
@@ -84,8 +87,8 @@ impl<'a> Server<'a> {
         }
         self.answer_differences(now);
         let is_open = !ready.first().is_some_and(|ready| *ready) || self.accept(now);
-        // A client that reads to the end of its answer waits until the connection is closed. This includes a connection
-        // that was accepted and answered just now.
+        // Closes connections that are over, because a client that reads to the end of its answer waits for the close. A
+        // connection that was accepted and answered in this round can be over too.
         self.connections.retain(|connection| !connection.is_over(now));
         self.answers.forget();
         self.credit.spend(platform::thread_cpu_ns().saturating_sub(began_ns));
@@ -113,7 +116,7 @@ impl<'a> Server<'a> {
         true
     }
 
-    /// Takes a new connection. If its request has already arrived, the request is answered before the connection can be
+    /// Adds a new connection. If its request has already arrived, the request is answered before the connection can be
     /// closed for a newer connection.
     fn admit(&mut self, mut connection: Connection, now: Instant) {
         let need = connection.proceed();
@@ -126,8 +129,8 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Closes a connection of a slow client if there are too many. Checks the client once more before that, because it
-    /// may have sent or taken bytes since.
+    /// Closes connections of slow clients while there are too many connections. Before that, reads from or writes to
+    /// the connection once more, because its client may have sent or taken bytes in the meantime.
     fn make_room(&mut self, now: Instant) {
         self.connections.retain(|connection| !connection.is_over(now));
         while self.connections.len() >= CONNECTIONS_MAX
@@ -149,7 +152,7 @@ impl<'a> Server<'a> {
     }
 
     /// Closes connections whose clients do not take their answers, so that the answers do not fill the memory. The
-    /// answer at `newest` may have any length.
+    /// answer at index `newest` may have any length.
     fn bound_unsent(&mut self, newest: usize) {
         loop {
             let others = self.connections.iter().enumerate().filter(|(at, _)| *at != newest);
@@ -199,13 +202,13 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Closes the listener, unless the program has put another file under its descriptor.
+    /// Closes the listener, unless its descriptor now belongs to another file of the program.
     pub(crate) fn close(self) {
         self.listener.close();
     }
 }
 
-/// Processor time that the server may still use.
+/// Processor time that the server may still use. Below zero, the server must rest.
 struct Credit {
     ns: i64,
     at: Instant,
@@ -225,7 +228,7 @@ impl Credit {
         self.ns = after.max(-(CPU_DEBT_NS as i64));
     }
 
-    /// Returns how long the server must rest.
+    /// Returns the time for which the server must rest, or `None` if it need not rest.
     fn rest(&mut self) -> Option<Duration> {
         self.spend(0);
         (self.ns < 0).then(|| Duration::from_nanos(self.ns.unsigned_abs() * CPU_SHARE))

@@ -1,4 +1,4 @@
-//! The endpoint with a heap of literals: requests as bytes, over real sockets.
+//! Tests of the endpoint with requests over real sockets, and a heap whose figures are constants.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -65,12 +65,13 @@ impl Heap for Growing {
     }
 }
 
-/// Runs `work` beside a server.
+/// Runs `work` while a server runs in another thread.
 fn serving(work: impl FnOnce(SocketAddr)) {
     serving_arguments(0, work);
 }
 
-/// Runs `work` beside a server whose process has an extra command-line argument of this many bytes; 0 adds none.
+/// Runs `work` while a server runs in another thread. The process has an extra command-line argument of this many
+/// bytes; 0 adds none.
 fn serving_arguments(argument_bytes: usize, work: impl FnOnce(SocketAddr)) {
     let address = Address::parse("127.0.0.1:0").unwrap();
     let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -157,7 +158,7 @@ fn names_are_answered_as_by_go() {
         assert_eq!(get(at, "/debug/pprof/symbol").2, b"num_symbols: 1\n");
         assert_eq!(post("0x11+0x12+nonsense+11"), "num_symbols: 1\n0x11 a::b\\u{a}\n0x11 a::b\\u{a}\n");
         assert_eq!(get(at, "/debug/pprof/symbol?0x11").2, b"num_symbols: 1\n0x11 a::b\\u{a}\n");
-        // This heap has no names after its first snapshot.
+        // The test heap has no names after its first snapshot.
         get(at, "/debug/pprof/heap");
         assert_eq!(post("0x11"), "num_symbols: 0\n");
     });
@@ -172,7 +173,7 @@ fn two_scrapes_share_a_snapshot_and_a_difference_takes_two_of_its_own() {
         let began = Instant::now();
         let (status, _, text) = get(at, "/debug/pprof/allocs?seconds=1");
         assert!(status == 200 && began.elapsed() >= Duration::from_secs(1));
-        // Each sample has ten more bytes, which are live: field 2, packed.
+        // The sample has ten more bytes, which are allocated and live: the values are field 2, packed.
         assert!(text.windows(6).any(|bytes| bytes == [0x12, 4, 0, 10, 0, 10]), "{text:?}");
     });
 }
@@ -245,7 +246,7 @@ fn a_request_that_is_there_when_its_client_is_accepted_is_answered_to_the_end() 
     for _ in 0..10 {
         let mut client = connected(at);
         client.write_all(METRICS).unwrap();
-        // The connection ends in the round that answers, not in a later round.
+        // The connection ends in the same round in which the request is answered.
         turn_until_answered(&mut server, &client);
         assert!(whole_answer(&mut client).starts_with("HTTP/1.1 200"));
     }
@@ -257,7 +258,7 @@ fn a_request_that_comes_after_a_flood_of_silent_clients_is_answered() {
     let (mut server, at) = by_turns(&heap);
     let mut polite = connected(at);
     let silent: Vec<TcpStream> = (0..CONNECTIONS_MAX + 10).map(|_| connected(at)).collect();
-    // The listener is ready: the round accepts its share of the flood.
+    // This round accepts as many connections of the flood as one round may accept.
     assert!(server.turn());
     polite.write_all(METRICS).unwrap();
     turn_until_answered(&mut server, &polite);
@@ -283,7 +284,7 @@ fn turn_until_answered(server: &mut Server<'_>, client: &TcpStream) {
     client.set_nonblocking(false).unwrap();
 }
 
-/// Reads to the end of the connection, which the server has ended already.
+/// Reads to the end of the connection, which the server has already ended.
 fn whole_answer(client: &mut TcpStream) -> String {
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut answer = String::new();
