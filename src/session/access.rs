@@ -1,4 +1,4 @@
-//! The way from a public function to the ledger.
+//! Access to the ledger, for the public functions.
 
 use crate::aggregator::snapshot::Snapshot;
 use crate::aggregator::{counters, snapshot};
@@ -9,15 +9,15 @@ use crate::recorder::{background_thread, state};
 use crate::tracked::{self, TrackedReport};
 
 /// Runs `work` in an internal scope, for a public function. Starts the background thread if an event has noted a reason
-/// to start it. Returns `None` if there is no ledger.
+/// for it. Returns `None` if there is no ledger.
 pub(super) fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &InternalScope) -> T) -> Option<T> {
     background_thread::start_if_due();
     background_thread::request();
     internally(work)
 }
 
-/// Runs `work` in an internal scope. Called within an event, in a thread of heapledger, or at the end of the process,
-/// where no thread may be started. Returns `None` if there is no ledger.
+/// Runs `work` in an internal scope, without starting a thread. Called within an event, in a thread of heapledger, or
+/// at the end of the process. Returns `None` if there is no ledger.
 pub(super) fn internally<T>(work: impl FnOnce(&'static Ledger, &InternalScope) -> T) -> Option<T> {
     let ledger = state::ledger()?;
     let scope = InternalScope::enter();

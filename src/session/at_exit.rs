@@ -8,10 +8,10 @@ use crate::dump;
 use crate::recorder::{black_box, state};
 use crate::sys::platform;
 
-/// Writes the dump, and ends the trace. Each failure is one line on standard error. The exit code of the program does
-/// not change.
+/// Writes the dump, and ends the trace. Reports each failure in one line on standard error. The exit code of the
+/// program does not change.
 pub(super) fn dump_at_exit() {
-    // `None` if a dump in progress does not end in time. Then both dumps are written at the same time.
+    // If a dump in progress does not end in time, this is `None`, and both dumps are written at the same time.
     let _no_other = dump_thread::pause();
     if state::options().warn {
         let quality = queries::quality();

@@ -11,11 +11,11 @@ use crate::recorder::background_thread;
 use crate::recorder::internal::InternalScope;
 use crate::recorder::options::{INTERVAL_NS_MAX, INTERVAL_NS_MIN};
 
-/// The thread that aggregates in the background: it books the rings of idle threads, advances the clock's epoch, and
-/// runs tuner, triggers and callback.
+/// The background thread of heapledger. It books the rings of idle threads, advances the clock's epoch, and runs tuner,
+/// triggers and callback.
 ///
-/// The thread starts by itself when it is needed ([`HeapLedger::background`](crate::HeapLedger::background)), so a
-/// program need not spawn it. Without the thread no event is lost.
+/// heapledger starts the thread when it is needed ([`HeapLedger::background`](crate::HeapLedger::background)), so a
+/// program need not spawn it. No event is lost without the thread.
 ///
 /// # Examples
 /// ```
@@ -64,7 +64,7 @@ pub fn set_interval(interval: Duration) -> Result<(), InvalidSetting> {
     Ok(())
 }
 
-/// Returns `value` if it is an interval that the background thread can have, otherwise an error.
+/// Returns `value` if the background thread can have this interval, otherwise an error.
 pub(super) fn checked_interval_ns(value: u64) -> Result<u64, InvalidSetting> {
     let (setting, least, most) = ("interval in ns", INTERVAL_NS_MIN, INTERVAL_NS_MAX);
     if (least..=most).contains(&value) {
@@ -96,8 +96,9 @@ pub fn set_auto_tune(goal: Option<TuningGoal>) -> Result<(), InvalidSetting> {
 }
 
 /// Sets a closure that is called when the completeness of the last second crosses the target. The closure replaces the
-/// function of [`HeapLedger::on_quality`](crate::HeapLedger::on_quality), which describes the calls and their thread. A
-/// `static` cannot hold a closure; this function can be called in `main`.
+/// function of [`HeapLedger::on_quality`](crate::HeapLedger::on_quality), whose documentation describes the calls and
+/// their thread. A `static` can hold a function but no closure, so this function is called at run time, for example in
+/// `main`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -119,7 +120,7 @@ pub fn on_quality(callback: impl FnMut(&QualityIndicator) + Send + 'static) {
     background_thread::start_on_request();
 }
 
-/// Leaves a request for the background thread, if there is a ledger.
+/// Leaves a request for the background thread. Does nothing if there is no ledger.
 fn leave(request: impl FnOnce(&mut Requests)) {
     with_ledger(|_, _| background::leave_request(request));
 }

@@ -22,7 +22,7 @@ const HOOKS: Hooks = Hooks {
     serve: None,
 };
 
-/// Resets the state of the upper layers in a forked child.
+/// Resets the aggregator, the dump thread and the endpoint in a forked child.
 fn reset_after_fork() {
     aggregator::reset_after_fork();
     dump_thread::reset_after_fork();

@@ -1,8 +1,8 @@
 //! Dumps while the process runs: on a signal, or on a trigger.
 //!
-//! A thread of heapledger writes these dumps; it exists only if the settings ask for such dumps. The dump thread waits
-//! in `sys::signals::wait`. So the thread that a signal interrupts, and the background thread that detects a trigger,
-//! continue at once.
+//! A thread of heapledger, the *dump thread*, writes these dumps. The thread exists only if the settings ask for such
+//! dumps. It waits in `sys::signals::wait`, so the thread that a signal interrupts and the background thread that
+//! detects a trigger continue at once.
 //!
 //! ```text
 //!  signal handler ─────┐
@@ -10,8 +10,8 @@
 //!  background thread ──┘
 //! ```
 //!
-//! A dump for a signal that ends the process has the name of the dump at exit, because the dump at exit will not be
-//! written. All other dumps are numbered: `heapledger.app.77.1.hl`, `heapledger.app.77.2.hl`, …. Only the last few
+//! A signal that ends the process prevents the dump at exit, so the dump for the signal has the name of the dump at
+//! exit. All other dumps are numbered: `heapledger.app.77.1.hl`, `heapledger.app.77.2.hl`, …. Only the last few
 //! numbered dumps are kept.
 
 use std::collections::VecDeque;
@@ -34,19 +34,19 @@ const PAUSE_ROUNDS_MAX: u32 = 200_000;
 /// The latch that is held while a dump is written.
 static WORK: Latch = Latch::new();
 
-/// Waits for a dump in progress, and keeps further dumps from starting while the result lives. Returns `None` if the
-/// dump does not end in time.
+/// Waits for a dump in progress, and prevents further dumps until the result is dropped. Returns `None` if the dump
+/// does not end in time.
 pub(super) fn pause() -> Option<Taken<'static>> {
     WORK.take_in_rounds(PAUSE_ROUNDS_MAX)
 }
 
-/// Resets the state in a forked child, where the thread does not exist.
+/// Resets the state in a forked child, where the dump thread does not exist.
 pub(super) fn reset_after_fork() {
     WORK.open();
     statics::reset_after_fork();
 }
 
-/// The body of the thread.
+/// The main function of the dump thread.
 pub(super) fn run() {
     own_threads::name(c"heapledger-dump");
     if !background_thread::wait_for_ledger() {
@@ -118,7 +118,7 @@ impl Kept {
         self.paths.push_back(path);
         while self.paths.len() > state::options().triggers.keep as usize {
             if let Some(oldest) = self.paths.pop_front() {
-                // The program's user may have moved the file.
+                // A failure is ignored, because the user may have moved the file.
                 let _ = std::fs::remove_file(oldest);
             }
         }

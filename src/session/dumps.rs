@@ -12,8 +12,7 @@ use crate::profile::DumpTarget;
 use crate::recorder::state;
 use crate::sys::platform;
 
-/// Maximum number of times that the metadata is written again, because objects were loaded or unloaded during the
-/// writing.
+/// Maximum number of times that the metadata is written, because objects may be loaded or unloaded during the writing.
 const METADATA_TRIES: usize = 8;
 
 /// Writes a dump of the current state. A relative `path` starts from the working directory at the call.
@@ -38,7 +37,7 @@ pub(super) fn write_dump(path: &Path, reason: &str) -> Result<Written, DumpError
     .unwrap_or(Err(DumpError::NotInstalled))
 }
 
-/// Reason why there is no dump.
+/// Reason why no dump was written.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DumpError {
@@ -71,7 +70,7 @@ impl std::error::Error for DumpError {
     }
 }
 
-/// Prints the name of a dump if it differs from the name in the settings.
+/// Prints the path of a dump if it differs from the path in the settings.
 pub(super) fn tell_other_name(path: &Path, written: &Written) {
     if written.path != path {
         let (asked, actual) = (path.display(), written.path.display());
@@ -79,7 +78,7 @@ pub(super) fn tell_other_name(path: &Path, written: &Written) {
     }
 }
 
-/// Returns the reason why there is no dump at a path of the settings.
+/// Returns the message for a dump that could not be written to a path of the settings.
 pub(super) fn explain(error: &DumpError) -> String {
     let gone = match error {
         DumpError::Write(WriteError::Io { path, source, .. }) if source.kind() == ErrorKind::NotFound => {
@@ -90,8 +89,8 @@ pub(super) fn explain(error: &DumpError) -> String {
     gone.map_or_else(|| error.to_string(), |gone| format!("no dump: {gone}"))
 }
 
-/// Writes the metadata of the black box: a dump with only the process, its settings and its loaded objects. The ledger
-/// does not hold these.
+/// Writes the metadata of the black box: a dump with the data that the ledger does not hold, namely the process, its
+/// settings and its loaded objects.
 pub(super) fn write_metadata() {
     internally(|ledger, _| {
         for _ in 0..METADATA_TRIES {
@@ -117,8 +116,8 @@ pub(super) fn exit_path() -> Option<PathBuf> {
     }
 }
 
-/// Returns the path, with its placeholders, of the dumps that heapledger writes by itself. Returns `None` if no dump is
-/// allowed: a set-user-id program must not write to a path that its caller chooses.
+/// Returns the path, with its placeholders, of the dumps that heapledger writes without a call of the program. Returns
+/// `None` if no dump is allowed: a set-user-id program must not write to a path that its caller chooses.
 pub(super) fn dump_pattern() -> Option<&'static [u8]> {
     let options = state::options();
     let pattern = match (options.dump_override.get(), options.dump) {

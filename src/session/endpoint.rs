@@ -23,13 +23,13 @@ use crate::sys::{own_threads, path_pattern, platform};
 static ENDPOINT: Endpoint = Endpoint { listener: AtomicU64::new(0), answering: Latch::new() };
 
 struct Endpoint {
-    /// The descriptor of the listener, plus one; 0 while there is none.
+    /// Descriptor of the listener, plus one; 0 while there is no listener.
     listener: AtomicU64,
-    /// Latch of [`respond`]: one answer is made at a time.
+    /// Latch that is held while [`respond`] makes an answer, so that answers are made one after the other.
     answering: Latch,
 }
 
-/// The heap of this process.
+/// The heap of this process, as a source of figures for the endpoint.
 struct ThisProcess;
 
 impl Heap for ThisProcess {
@@ -42,7 +42,7 @@ impl Heap for ThisProcess {
             };
             Figures {
                 stats,
-                // The number of events in the history is no counter, so the history is not read.
+                // No counter shows the number of events in the history, so the history is not read.
                 quality: monitor::indicator(counters, 0, ledger.clock.now_ns()),
                 resident_bytes: platform::resident_bytes(),
                 scopes: if with_scopes { scopes::now(ledger, scope) } else { Vec::new() },
@@ -81,15 +81,15 @@ impl Heap for ThisProcess {
     }
 }
 
-/// Answers a request about the heap of this process, for the program's own server.
+/// Answers a request about the heap of this process, for a program with an HTTP server.
 ///
 /// `method` is `GET`, `HEAD` or `POST`; `target` is the path with its parameters, such as
 /// `/debug/pprof/heap?seconds=5`. The paths are those of the endpoint: see `docs/LIVE.md`. The caller decides who may
-/// ask. The answers reveal the allocations of the program, its arguments, and the paths of its files.
+/// send requests. The answers reveal the allocations of the program, its arguments, and the paths of its files.
 ///
 /// The call takes a snapshot. With `seconds=N` it also waits for *N* seconds, so an async program must call it as
-/// blocking work. Calls of several threads are answered one after the other, but their waits overlap. What the call
-/// allocates is internal, and counts in no total of the program.
+/// blocking work. Calls of several threads are answered one after the other, but their waits overlap. The memory that a
+/// call allocates is internal, and counts in no total of the program.
 ///
 /// ```
 /// let response = heapledger::http::respond("GET", "/metrics", b"");
@@ -114,7 +114,7 @@ pub fn respond(method: &str, target: &str, body: &[u8]) -> Response {
     }
 }
 
-/// The body of the endpoint's thread.
+/// The main function of the endpoint's thread.
 pub(super) fn run() {
     own_threads::name(c"heapledger-http");
     if !background_thread::wait_for_ledger() {
@@ -144,7 +144,7 @@ pub(super) fn run() {
     if state::options().warn || matches!(&address, Address::Tcp { at, .. } if at.port() == 0) {
         diagnostic::print(format_args!("the endpoint is at {place}"));
     }
-    // relaxed: a forked child has this thread's last store, or none.
+    // relaxed: a forked child sees the last value that this thread stored, or 0.
     ENDPOINT.listener.store(listener.descriptor() as u64 + 1, Ordering::Relaxed);
     let mut server = Server::new(listener, address, &ThisProcess);
     let goes_on = || state::current().records() && !background_thread::is_program_over();
@@ -168,7 +168,7 @@ fn listen(pattern: &[u8]) -> Result<(Address, Listener), String> {
     Ok((address, listener.map_err(|error| error.to_string())?))
 }
 
-/// Removes the socket file at the end of the process.
+/// Removes the socket file of the endpoint at the end of the process.
 pub(super) fn end() {
     // relaxed: see `run`.
     let is_open = ENDPOINT.listener.load(Ordering::Relaxed) != 0;
@@ -178,8 +178,8 @@ pub(super) fn end() {
     }
 }
 
-/// Closes the parent's listener in a forked child. An open copy would keep the address in use as long as the child
-/// lives.
+/// Closes the copy of the parent's listener in a forked child. An open copy would keep the address in use as long as
+/// the child lives.
 pub(super) fn reset_after_fork() {
     let Endpoint { listener, answering } = &ENDPOINT;
     answering.open();

@@ -1,7 +1,7 @@
 //! The public functions, and the work at the end of the process.
 //!
 //! The functions of this module may allocate. They run in an *internal scope*: their events are recorded as events of
-//! heapledger, and no total of the program counts them.
+//! heapledger, and no total of the program counts these events.
 //!
 //! | file | what it holds |
 //! | --- | --- |

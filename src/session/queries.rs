@@ -9,7 +9,7 @@ use crate::recorder::internal::RecordingPaused;
 use crate::recorder::{background_thread, state, thread};
 use crate::tracked::{self, TrackedReport};
 
-/// Whether a [`HeapLedger`](crate::HeapLedger) is the global allocator of this process, and has recorded an event.
+/// Whether a [`HeapLedger`](crate::HeapLedger) is the global allocator of this process and has recorded an event.
 ///
 /// Also returns `false` if `HEAPLEDGER=off` disabled the recording. Then all figures of every query are zero, and
 /// [`QualityIndicator::installed`] is `false`.
@@ -19,8 +19,8 @@ pub fn is_installed() -> bool {
 
 /// Books all events that any thread recorded before the call.
 ///
-/// After this call, queries include every event that had returned before the call. Other threads are not stopped.
-/// Threads that call `flush` at the same time share the work.
+/// After this call, queries include every event that had returned before the call. Other threads are not stopped. If
+/// several threads call `flush` at the same time, they share the work.
 pub fn flush() {
     with_ledger(background::flush);
 }
@@ -40,8 +40,7 @@ pub fn quality() -> QualityIndicator {
         monitor::indicator(counters, aggregator::history::retained(ledger, scope), ledger.clock.now_ns())
     });
     quality.unwrap_or_else(|| {
-        // No ledger could be opened, or this is a forked child without a ledger. If there were events, all of them are
-        // lost.
+        // No ledger could be opened, or this is a forked child without a ledger. All events of such a process are lost.
         let lost = state::lost_without_lane();
         let attempted = lost.total();
         QualityIndicator {
@@ -57,7 +56,7 @@ pub fn quality() -> QualityIndicator {
 /// Returns the totals of the heap as of the last booking. The totals are exact after [`flush`], while no other thread
 /// allocates.
 ///
-/// After lost events the totals are lower bounds. [`HeapStats::coverage`] has the number of lost events, and the
+/// If events were lost, the totals are lower bounds. [`HeapStats::coverage`] has the number of lost events, and the
 /// `Display` of the totals states it.
 ///
 /// All totals are zero if no [`HeapLedger`](crate::HeapLedger) is installed (see [`is_installed`]).
@@ -73,10 +72,10 @@ pub fn stats() -> HeapStats {
     .unwrap_or_default()
 }
 
-/// Names the calling thread in dumps and reports. Keeps the first 47 bytes of the name.
+/// Sets the name of the calling thread in dumps and reports. Keeps the first 47 bytes of the name.
 ///
-/// Without this call, a thread has the name that the system keeps, which is cut to 15 bytes. A thread can pass its
-/// whole name at its start; thread pools have a hook for this:
+/// Without this call, a thread has the name that the system keeps, which is cut to 15 bytes. A thread can give its
+/// whole name when it starts; thread pools have a hook for this:
 ///
 /// ```
 /// std::thread::Builder::new().name("connection-acceptor-1".into()).spawn(|| {
@@ -92,13 +91,14 @@ pub fn name_thread(name: &str) {
     });
 }
 
-/// Returns estimates for all blocks from the samples of a sampling mode, with their standard errors. While every block
-/// is recorded and no event is lost, the figures are exact and their errors are zero. After lost events the totals are
-/// lower bounds, and the errors do not cover the lost events ([`profile::Estimates::coverage`]). All figures are zero
-/// if no [`HeapLedger`](crate::HeapLedger) is installed.
+/// Returns estimates for all blocks, computed from the samples of a sampling mode, with standard errors. While every
+/// block is recorded and no event is lost, the figures are exact and their errors are zero. If events were lost, the
+/// totals are lower bounds, and the errors do not cover the lost events ([`profile::Estimates::coverage`]). All figures
+/// are zero if no [`HeapLedger`](crate::HeapLedger) is installed.
 ///
 /// The totals of [`stats`] are exact in every mode, because events that are sampled out are counted with their size.
-/// Estimates serve questions that need the sample itself. A comparison with the totals shows how good the sample is.
+/// Estimates are for questions that need the sampled blocks themselves. A comparison with the totals shows how good the
+/// sample is.
 pub fn estimates() -> profile::Estimates {
     with_ledger(|ledger, scope| {
         let _paused = RecordingPaused::enter(scope);
@@ -122,14 +122,14 @@ pub fn set_mode(mode: DataQualityMode) {
 /// next event on; the stack of that event may still be taken by the previous level. Every later snapshot and dump lists
 /// the change, with its time.
 ///
-/// Omitted events are counted with their size, so [`stats`] stays exact at every level. Only recorded events have a
-/// stack and a time.
+/// Events that are not recorded are counted with their size, so [`stats`] stays exact at every level. Only recorded
+/// events have a stack and a time.
 pub fn set_degradation(degradation: Degradation) {
     change_recording(|| state::set_level(tuning::level_of(degradation)));
 }
 
-/// Changes a setting by which events are recorded or sampled out. Then books what was recorded before, so that the
-/// transition ends at once if no other thread records.
+/// Changes a setting by which events are recorded or sampled out. Then books all earlier events, so that the transition
+/// ends at once if no other thread records.
 fn change_recording(change: impl FnOnce()) {
     with_ledger(|ledger, scope| {
         {
@@ -143,8 +143,8 @@ fn change_recording(change: impl FnOnce()) {
     background_thread::start_if_needed();
 }
 
-/// Changes the mean distance between two samples while blocks are sampled. `bytes` is rounded up to a power of two from
-/// 1 KiB to 16 MiB. Blocks that were sampled before keep their weight.
+/// Changes the mean number of bytes between two sampled blocks. `bytes` is rounded up to a power of two from 1 KiB to
+/// 16 MiB. Blocks that are already sampled keep their weight.
 pub fn set_sampling_bytes(bytes: u64) {
     with_ledger(|_, scope| {
         let _paused = RecordingPaused::enter(scope);
@@ -173,8 +173,8 @@ impl WorkloadCharacteristics {
 
 /// Returns all figures of the heap at one moment, or `None` if no [`HeapLedger`](crate::HeapLedger) is installed.
 ///
-/// The ledger is frozen while its figures are copied. Other threads continue to record. Threads that call `snapshot` at
-/// the same time get copies of one snapshot, which began after all of these calls.
+/// The ledger is frozen while its figures are copied. Other threads continue to record. If several threads call
+/// `snapshot` at the same time, they get copies of one snapshot, which began after all these calls.
 pub fn snapshot() -> Option<Profile> {
     with_ledger(|ledger, scope| background::snapshot(|| whole_profile(ledger, scope, "request")))
 }
