@@ -1,4 +1,4 @@
-//! Makes names from the program safe to print.
+//! Makes names from the recorded program safe to print.
 //!
 //! A thread or program can have any name. A name with escape sequences could repaint a terminal, a name with a line
 //! break could forge a line of the report, and a name with a direction mark could reverse a line. Such characters are

@@ -1,4 +1,4 @@
-//! Numbers and names as text for people. The library's messages and the command's reports use the same rules.
+//! Numbers and names as text for users. The library's messages and the command's reports use the same rules.
 //!
 //! [`units`] formats counts, bytes, durations, rates and shares. [`escape`] makes names from a program safe to print.
 //! [`STYLES`] are the style sheets that all pages for a browser share.

@@ -1,4 +1,4 @@
-//! Numbers as text for people, with one rule for each kind of number.
+//! Numbers as text for users, with one rule for each kind of number.
 //!
 //! | kind | rule | example |
 //! | --- | --- | --- |
@@ -37,7 +37,7 @@ pub(crate) fn grouped(count: impl Into<u128>) -> String {
     text
 }
 
-/// Writes a count as [`count`] does, for sums that need more than 64 bits.
+/// Writes a count as [`count`] does, but also counts of more than 64 bits.
 pub fn wide_count(value: u128) -> String {
     grouped(value)
 }
@@ -67,8 +67,8 @@ fn rounded_tenths(value: u64, shift: u32) -> u128 {
     (u128::from(value) * 10 + (1 << (shift - 1))) >> shift
 }
 
-/// Writes bytes in a binary unit, followed by the exact number of bytes. Below 1 KiB the first figure is already exact
-/// and stays alone.
+/// Writes bytes in a binary unit, followed by the exact number of bytes. Below 1 KiB the first figure is already exact,
+/// so nothing follows.
 pub fn bytes_exact(value: u64) -> String {
     if value < 1024 { bytes(value) } else { format!("{} ({} B)", bytes(value), count(value)) }
 }
@@ -93,7 +93,7 @@ pub fn duration(ns: u64) -> String {
     }
 }
 
-/// Writes a duration, rounded down to one decimal, so that it never reaches the next unit.
+/// Writes a duration with one decimal, rounded down, so that the figure never reaches the next unit.
 fn tenths(ns: u64, unit: u64, name: &str) -> String {
     format!("{}.{} {name}", ns / unit, ns % unit * 10 / unit)
 }
