@@ -105,9 +105,9 @@ impl Store {
         unsafe { &*pages.at(page).cast::<Store>() }
     }
 
-    /// Returns the number of a stack, and numbers a new stack. `frames` and `scopes` begin with the innermost frame;
-    /// all of `scopes` lie outside of `frames`. Returns `Some(None)` if there is no room, and `None` if the latch did
-    /// not open in time.
+    /// Returns the number of a stack; assigns the next number to a new stack. `frames` and `scopes` begin with the
+    /// innermost frame, and all of `scopes` are outside of `frames`. Returns `Some(None)` if there is no room, and
+    /// `None` if the latch did not open within `patience`.
     pub(crate) fn intern(
         &self,
         pages: &Pages,
@@ -152,7 +152,7 @@ impl Store {
     /// Returns the node of an address below its caller's node `parent`; makes the node if there is none.
     fn child(&self, pages: &Pages, parent: u32, address: u64) -> Option<u32> {
         let hash = hash_of(parent, address);
-        // relaxed, all of this function: the latch orders it.
+        // relaxed, all: the latch orders them.
         let tables = self.tables.iter().take_while(|page| page.load(Ordering::Relaxed) != 0).count();
         for table in (0..tables).rev() {
             let mut slot = hash;

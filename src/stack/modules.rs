@@ -60,8 +60,8 @@ pub(crate) struct Module {
     pub(crate) end: u64,
     /// The difference between an address in memory and the corresponding address in the file.
     pub(crate) bias: u64,
-    /// 0 for an object that was loaded from the start. Any other object has a number, which its addresses in stacks
-    /// carry in their upper 16 bits, because another object may have the same addresses at another time.
+    /// Number of an object that was loaded later; 0 for an object that was loaded from the start. Addresses in stacks
+    /// carry this number in their upper 16 bits, because another object may have the same addresses at another time.
     pub(crate) number: u16,
     /// Time at which the object was first seen, in nanoseconds; 0 if it was there from the start.
     pub(crate) since_ns: u64,

@@ -44,8 +44,9 @@ pub(crate) const REPLAY_WORDS_MAX: usize = 232;
 const STEPS: usize = 128;
 /// Number of walks that are not kept after a walk that was too deep.
 const REST: u32 = 64;
-/// Places of near rules, with [`NEAR_WAYS`] rules each. With one rule per place, two addresses of one place would
-/// replace each other at every walk, and the system's choice of load addresses decides which addresses share a place.
+/// Number of places of near rules, with [`NEAR_WAYS`] rules each. The system's choice of load addresses decides which
+/// addresses share a place. With only one rule per place, two addresses of the same place could replace each other at
+/// every walk.
 const NEAR_PLACES: usize = 128;
 const NEAR_WAYS: usize = 2;
 /// Maximum number of steps of a walk by near rules.

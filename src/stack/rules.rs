@@ -193,7 +193,7 @@ impl Rules {
 pub(crate) enum Stop {
     /// The rule of the address: every walk ends at this address.
     ByRule(End),
-    /// A word on the stack.
+    /// A word on the stack: only walks with such a word end there.
     ByStack(End),
 }
 

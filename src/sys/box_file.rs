@@ -1,25 +1,26 @@
-//! The file under a region, made at its full length and mapped shared: all that is written to the region is in the file
-//! after the process ends. This module does not allocate.
+//! The file of a black box. It is made at its full length and mapped shared, so that everything written to the region
+//! is in the file after the process ends. This module does not allocate.
 //!
-//! All blocks of the file are allocated before the file is mapped, so a full disk is an error at creation and raises no
-//! signal later.
+//! All blocks of the file are allocated before the file is mapped. So a full disk is an error at creation, and raises
+//! no signal later.
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 pub(crate) use real::BoxFile;
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 pub(crate) use twin::BoxFile;
 
-/// First bytes of a black-box file, by which a reader recognises it. The file of a live page has other first bytes.
+/// First bytes of a black-box file, by which a reader recognises the file. The file of a live page begins with other
+/// bytes.
 pub(crate) const MAGIC: [u8; 8] = *b"HLBOX\r\n\x1a";
 
-/// Whether the process that writes the file still lives, and so holds the file's lock.
+/// Returns whether the process that writes the file is alive, so that it holds the file's lock.
 #[cfg(any(test, feature = "read"))]
 pub(crate) fn is_locked(file: &std::fs::File) -> bool {
     #[cfg(all(target_os = "linux", not(heapledger_portable)))]
     {
         use std::os::fd::AsRawFd;
-        // SAFETY: no memory is involved. The lock is given back at once; a process that makes a black box at this path in
-        // the same instant takes another name.
+        // SAFETY: no memory is involved. The lock is released at once; a process that makes a black box at this path at
+        // the same moment chooses another name.
         unsafe {
             let is_free = libc::flock(file.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) == 0;
             if is_free {
@@ -35,13 +36,13 @@ pub(crate) fn is_locked(file: &std::fs::File) -> bool {
     }
 }
 
-/// Reason why there is no file to map.
+/// The reason why the file cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code, reason = "the twin has but one of them, and what is real all the others")]
 pub(crate) enum BoxError {
-    /// The path leads to something that is not a black box.
+    /// There is a file at the path that is not a black box.
     Occupied,
-    /// The path leads to a black box that a living process writes.
+    /// There is a black box at the path that a living process writes.
     InUse,
     /// The file cannot be made; holds the system's error number.
     Create(i32),
@@ -77,10 +78,10 @@ mod real {
     }
 
     impl BoxFile {
-        /// Makes a file that begins with `magic`. The file has the name `part` until it is complete, and then `path`.
-        /// A black box at `path` that no process writes is first renamed to `older`, where it may replace an earlier
-        /// one. Returns the file, and whether there was such a black box. Anything else at one of the three paths is
-        /// an error.
+        /// Makes a file that begins with `magic`. The file has the name `part` until it is complete, and then `path`. A
+        /// black box at `path` that no process writes is first renamed to `older`, where it may replace an earlier
+        /// black box. Returns the file, and whether there was such a black box. Any other file at one of the three
+        /// paths is an error.
         pub(crate) fn create(
             path: &CStr,
             part: &CStr,
@@ -88,7 +89,7 @@ mod real {
             bytes: usize,
             magic: &[u8; 8],
         ) -> Result<(BoxFile, bool), BoxError> {
-            // Removes the file of a process that was killed before its file was complete.
+            // Removes the file of a process that was killed before the file was complete.
             remove_older(part, magic)?;
             let is_there = is_left_box(path, magic)?;
             is_left_box(older, magic)?;
@@ -98,9 +99,9 @@ mod real {
             if descriptor < 0 {
                 return Err(BoxError::Create(error_number()));
             }
-            // SAFETY: the descriptor was just opened, and nobody else has it.
+            // SAFETY: the descriptor was just opened, and no other code has it.
             let file = BoxFile { file: OwnFile::new(unsafe { File::from_raw_fd(descriptor) }), bytes };
-            // SAFETY: no memory is involved. The lock says that somebody writes here, as long as the process lives.
+            // SAFETY: no memory is involved. The lock shows, as long as the process lives, that it writes the file.
             unsafe { libc::flock(file.descriptor(), libc::LOCK_EX | libc::LOCK_NB) };
             // SAFETY: both paths end with zero bytes.
             let keep = || !is_there || unsafe { libc::rename(path.as_ptr(), older.as_ptr()) } == 0;
@@ -116,7 +117,7 @@ mod real {
             }
         }
 
-        /// Returns the number of the descriptor, or -1 once the program has closed it or put another file under it.
+        /// Returns the number of the descriptor, or -1 if the program has closed it or reused it for another file.
         fn descriptor(&self) -> libc::c_int {
             self.file.get().map_or(-1, AsRawFd::as_raw_fd)
         }
@@ -125,7 +126,7 @@ mod real {
         fn fill(&self, magic: &[u8; 8]) -> Result<(), BoxError> {
             let length = libc::off_t::try_from(self.bytes).map_err(|_| BoxError::NoSpace(libc::EFBIG))?;
             let descriptor = self.descriptor();
-            // SAFETY: the bytes are as many as are said.
+            // SAFETY: the length passed is the length of the slice.
             unsafe {
                 let written = libc::pwrite(descriptor, magic.as_ptr().cast(), magic.len(), 0);
                 if written != magic.len() as isize {
@@ -146,27 +147,27 @@ mod real {
         /// Maps the whole file, zeroed and writable.
         pub(crate) fn map(&self) -> Option<NonNull<u8>> {
             let protection = libc::PROT_READ | libc::PROT_WRITE;
-            // SAFETY: a fresh mapping touches no memory of anyone.
+            // SAFETY: a fresh mapping overlaps no other memory.
             let start = unsafe {
                 libc::mmap(null_mut(), self.bytes, protection, libc::MAP_SHARED, self.descriptor(), 0)
             };
             if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
         }
 
-        /// Replaces the mapped region of a forked child by a private copy, because the child must not write into its
-        /// parent's file. Returns false, and changes nothing, if that fails.
+        /// Replaces the mapped region by a private copy in a forked child, because the child must not write into its
+        /// parent's file. If this fails, returns false and changes nothing.
         pub(crate) fn leave_to_others(&self, start: NonNull<u8>) -> bool {
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;
-            // SAFETY: the range is the mapping of this file; the pages that take its place have the same content. The
-            // system refuses the descriptor -1, and then changes nothing.
+            // SAFETY: the range is the mapping of this file, and the new pages have the same content. The system
+            // refuses the descriptor -1, and then changes nothing.
             let again = unsafe {
                 libc::mmap(start.as_ptr().cast(), self.bytes, protection, flags, self.descriptor(), 0)
             };
             again != libc::MAP_FAILED
         }
 
-        /// Closes the file, unless the program has put another file under the descriptor. The mapping stays.
+        /// Closes the file, unless the program has reused the descriptor for another file. The mapping stays.
         pub(crate) fn close(&self) {
             self.file.close();
         }
@@ -179,8 +180,8 @@ mod real {
         }
     }
 
-    /// Returns `true` if the path leads to a black box of this user that no process writes, and `false` if nothing is
-    /// there. Anything else is an error.
+    /// Returns `true` if there is a black box of this user at the path that no process writes, and `false` if there is
+    /// no file. Anything else is an error.
     fn is_left_box(path: &CStr, magic: &[u8; 8]) -> Result<bool, BoxError> {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
         // SAFETY: the path ends with a zero byte; a zeroed `stat` is valid; the buffer has as many bytes as are asked
@@ -211,7 +212,7 @@ mod real {
         }
     }
 
-    /// Removes the file `part` of an earlier process: an empty file, or a black box that no process writes.
+    /// Removes the file `part` that an earlier process left: an empty file, or a black box that no process writes.
     fn remove_older(part: &CStr, magic: &[u8; 8]) -> Result<(), BoxError> {
         // SAFETY: a zeroed `stat` is valid, and the path ends with a zero byte.
         let is_empty = unsafe {
@@ -223,13 +224,13 @@ mod real {
         if !is_empty {
             is_left_box(part, magic)?;
         }
-        // SAFETY: as above.
+        // SAFETY: the path ends with a zero byte.
         unsafe { libc::unlink(part.as_ptr()) };
         Ok(())
     }
 }
 
-/// Twin for systems that cannot map files.
+/// The implementation for systems on which the crate maps no files.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod twin {
     use std::ffi::CStr;

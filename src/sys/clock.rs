@@ -1,27 +1,29 @@
-//! The clock: raw ticks on the hot path, and nanoseconds since the opening of the ledger in all other places.
+//! The clock: raw ticks on the hot path, and nanoseconds since the opening of the ledger everywhere else.
 //!
-//! The clock has two sources. The processor's time-stamp counter costs a fifth of a system clock call. It is used only
-//! when the processor promises a constant rate through all power states *and* the system trusts the counter (Linux:
-//! `tsc` is the current clock source). Otherwise the system's monotonic clock is used. Every dump contains the chosen
-//! source and the reason.
+//! The clock has two sources. Reading the processor's time-stamp counter costs a fifth of a call of the system's clock.
+//! The counter is used only under two conditions: the processor promises a constant rate through all power states,
+//! *and* the system trusts the counter (Linux: `tsc` is the current clock source). Otherwise the system's monotonic
+//! clock is used. Every dump contains the chosen source and the reason.
 //!
 //! The rate of the counter is measured against the monotonic clock for [`CALIBRATION_NS`] when the ledger is opened,
-//! which bounds its error to about a hundredth of a percent. The rate is not corrected later, so time never jumps. Both
-//! clocks are read several times at either end, and the tightest reading counts: an interruption between the two clocks
-//! would make the rate wrong for good.
+//! which bounds the error of the rate to about a hundredth of a percent. The rate is not corrected later, so time never
+//! jumps. At the start and at the end of this comparison, both clocks are read several times, and the reading with the
+//! smallest uncertainty is used. Otherwise an interruption between the two clocks would make the rate wrong for the
+//! whole run.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Nanoseconds for which the counter is compared with the monotonic clock. At 20 ns a reading, 200 µs leave an error of
-/// about 10⁻⁴; a longer comparison would noticeably delay the start of the program.
+/// Time for which the counter is compared with the monotonic clock, in nanoseconds. With readings that are exact to 20
+/// ns, 200 µs leave an error of about 10⁻⁴. A longer comparison would noticeably delay the start of the program.
 const CALIBRATION_NS: u64 = 200_000;
-/// Readings of both clocks at either end of the comparison, of which the tightest counts.
+/// Number of readings of both clocks at either end of the comparison. The reading with the smallest uncertainty is
+/// used.
 const READINGS: usize = 8;
 
 /// Fractional bits of the factor from ticks to nanoseconds.
 const FACTOR_BITS: u32 = 32;
 
-/// The reason for the clock source in use, which also names the source.
+/// The reason for the choice of the clock source. It implies the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Choice {
@@ -63,7 +65,7 @@ impl Choice {
     }
 }
 
-/// A clock that can lie in zeroed pages. It is written once, before the ledger is published.
+/// A clock, which can lie in zeroed pages. It is written once, before the ledger is published.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -71,14 +73,14 @@ pub(crate) struct Clock {
     start_ticks: AtomicU64,
     /// Nanoseconds per tick, with [`FACTOR_BITS`] fractional bits.
     factor: AtomicU64,
-    /// The time that a test has set; 0 before the first set.
+    /// The time that a test has set, in nanoseconds; 0 while the test has set none.
     #[cfg(test)]
     by_hand_ns: AtomicU64,
 }
 
 #[cfg(test)]
 impl Clock {
-    /// Sets the time, which does not advance until the next call. `ns` is not 0.
+    /// Sets the time, which then stays constant until the next call. `ns` is not 0.
     pub(crate) fn set_by_hand(&self, ns: u64) {
         self.by_hand_ns.store(ns, Ordering::Relaxed);
     }
@@ -100,7 +102,8 @@ impl Clock {
         Choice::from_raw(self.choice.load(Ordering::Relaxed))
     }
 
-    /// Returns the nanoseconds since the ledger was opened. The reading may be some hundred cycles early or late.
+    /// Returns the time since the ledger was opened, in nanoseconds. The reading may be some hundred cycles early or
+    /// late.
     #[inline]
     pub(crate) fn now_ns(&self) -> u64 {
         #[cfg(test)]
@@ -110,9 +113,8 @@ impl Clock {
         self.since_start(self.ticks())
     }
 
-    /// Returns the time as [`Clock::now_ns`] does, but no earlier than the loads before the call. This time is the
-    /// stamp of an allocation, because the stamp must not precede the stamp of the free that made the address
-    /// available.
+    /// Returns the time like [`Clock::now_ns`], but read only after the loads before this call are complete. This time
+    /// is the stamp of an allocation: it must not precede the stamp of the free that made the address available.
     #[inline]
     pub(crate) fn now_after_loads_ns(&self) -> u64 {
         counter::finish_loads();
@@ -129,7 +131,7 @@ impl Clock {
         // relaxed: written before the ledger was published.
         let start = self.start_ticks.load(Ordering::Relaxed);
         let factor = self.factor.load(Ordering::Relaxed);
-        // Right after the start, another core's counter may lag by a few ticks.
+        // Directly after the start, the counter of another core may lag by a few ticks.
         let elapsed = ticks.saturating_sub(start);
         ((u128::from(elapsed) * u128::from(factor)) >> FACTOR_BITS) as u64
     }
@@ -185,7 +187,7 @@ fn factor(began: Reading, ended: Reading) -> u64 {
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 pub(crate) fn monotonic_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid for writes; this clock exists on every system we build for.
+    // SAFETY: `time` is valid for writes; this clock exists on every supported system.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
@@ -195,10 +197,10 @@ pub(crate) fn monotonic_ns() -> u64 {
 pub(crate) fn monotonic_ns() -> u64 {
     use std::alloc::{GlobalAlloc, Layout, System};
     use std::time::Instant;
-    // `Instant` has no origin to subtract, so the first reading is the origin. It lies for good in memory of the
-    // system's allocator, because this call may come from inside the global allocator.
+    // `Instant` has no origin, so the first reading is the origin. It lies in memory of the system's allocator that is
+    // never freed, because this call may come from inside the global allocator.
     let first = super::statics::STATICS.os.first_instant.get_or_try_init(|| {
-        // SAFETY: the layout is not empty; a block that is not null is ours, and fits an `Instant`.
+        // SAFETY: the layout is not empty; a block that is not null is fresh, and has the layout of an `Instant`.
         unsafe {
             let first = System.alloc(Layout::new::<Instant>()).cast::<Instant>();
             if !first.is_null() {
@@ -221,15 +223,15 @@ mod counter {
         unsafe { _rdtsc() }
     }
 
-    /// Waits for earlier loads to complete, which `rdtsc` alone does not (Intel SDM, volume 2B, RDTSC).
+    /// Waits until earlier loads are complete. `rdtsc` alone does not wait (Intel SDM, volume 2B, RDTSC).
     #[inline(always)]
     pub(super) fn finish_loads() {
-        // SAFETY: part of SSE2, which x86-64 always has.
+        // SAFETY: the instruction is part of SSE2, which every x86-64 processor has.
         unsafe { _mm_lfence() };
     }
 
-    /// Chooses the counter if it is invariant and trusted. Leaf 8000_0007h, EDX bit 8, promises an "invariant TSC"
-    /// (Intel SDM, volume 3B, 19.17.1).
+    /// Chooses the counter if it is invariant and trusted. CPUID leaf 8000_0007h, EDX bit 8, promises an "invariant
+    /// TSC" (Intel SDM, volume 3B, 19.17.1).
     pub(super) fn judge() -> Choice {
         let highest = __cpuid(0x8000_0000).eax;
         if highest < 0x8000_0007 || __cpuid(0x8000_0007).edx & (1 << 8) == 0 {
@@ -241,8 +243,8 @@ mod counter {
     fn system_trusts_it() -> bool {
         let mut text = [0u8; 16];
         let path = c"/sys/devices/system/clocksource/clocksource0/current_clocksource";
-        // kvm-clock is computed from the counter with a factor of the host, so the counter itself is reliable under
-        // kvm-clock.
+        // kvm-clock is computed from the counter with a factor of the host. So under kvm-clock the counter itself is
+        // reliable.
         match super::super::platform::read_small_file(path, &mut text) {
             Some(length) => matches!(text[..length].trim_ascii(), b"tsc" | b"kvm-clock"),
             None => false,
@@ -295,8 +297,8 @@ mod tests {
 
     #[test]
     fn an_interruption_while_the_clocks_are_read_does_not_spoil_the_rate() {
-        // The clock has three ticks per nanosecond. All but one of the readings at either end are interrupted, half
-        // of them before and half of them after the system's clock is read.
+        // The clock has three ticks per nanosecond. All readings but one at either end are interrupted: half of them
+        // before, and half of them after the system's clock is read.
         let reading = |at_ns: u64, lucky: usize| {
             move |number: usize| {
                 let ns = at_ns + number as u64 * 1_000_000;

@@ -1,13 +1,14 @@
-//! Detection of several copies of this crate in one process: the first copy records, the others do not.
+//! Detection of several copies of this crate in one process: only the first copy records.
 //!
-//! A plugin that is loaded at run time can bring a global allocator, and with it a copy of this crate, maybe of another
-//! version. Both copies would write their dump under one name without knowing of each other. So a copy that opens a
-//! ledger leaves a mark in the process: an empty mapping, whose name contains the time. Names of mappings are in
-//! `/proc/self/maps`, which is read without a lock of the loader and lists all copies, whatever symbols they export. Of
-//! two copies that open at the same time, each sees the other's mark, and both agree which mark is the earlier.
+//! A plugin that is loaded at run time can contain a global allocator, and with it a copy of this crate, maybe of
+//! another version. Both copies would write their dumps under the same name without knowing of each other. So a copy
+//! that opens a ledger leaves a *mark* in the process: an empty mapping whose name contains the time. Names of mappings
+//! are in `/proc/self/maps`. This list is read without a lock of the loader, and shows the marks of all copies,
+//! whatever symbols the copies export. Of two copies that open a ledger at the same time, each sees the other's mark,
+//! and both agree which mark is the earlier one.
 //!
-//! The same list shows whether this code is in the program itself or in a library. A library is kept loaded for good,
-//! because heapledger's threads and handlers still run its code.
+//! The same list shows whether this code is in the program itself or in a library. Such a library is kept loaded until
+//! the process ends, because heapledger's threads and handlers still run its code.
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
@@ -17,17 +18,16 @@ mod os {
     use super::super::clock::monotonic_ns;
     use super::super::statics::STATICS;
 
-    /// Start of the name of a mark, as `/proc/self/maps` shows it.
+    /// Start of the name of a mark, as shown in `/proc/self/maps`.
     const SHOWN: &[u8] = b"/memfd:heapledger:";
     /// Hexadecimal digits of the time in the name of a mark.
     const DIGITS: usize = 16;
-    /// Maximum length of a line of the list of mappings, in bytes. A longer line, which has a very long path, is
+    /// Maximum length of a line of the list of mappings, in bytes. Longer lines, which have a very long path, are
     /// skipped.
     const LINE_BYTES_MAX: usize = 2048;
 
     /// Returns whether this copy is the first in this process to open a ledger. Called once, by the thread that opens
-    /// the ledger. A forked child inherits its parent's mark. Where no mark can be made, every copy counts as the
-    /// first.
+    /// the ledger. A forked child inherits its parent's mark. If no mark can be made, every copy counts as the first.
     pub(crate) fn claim() -> bool {
         if STATICS.os.mark.get().is_some() {
             return true;
@@ -37,13 +37,13 @@ mod os {
         let mut scan = Scan { own: (time, at), is_first: true, code: Path::NONE, program: Path::NONE };
         each_mapping(|line| scan.look(line));
         if !scan.is_first {
-            // SAFETY: this copy's mark, which is never read.
+            // SAFETY: the mapping is this copy's mark, which is never read.
             unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(at as usize), 1) };
             return false;
         }
         if scan.code.length > 0 && scan.program.length > 0 && scan.code.bytes != scan.program.bytes {
-            // SAFETY: the path is terminated. The library is loaded already, and only gets another flag; this takes a
-            // lock of the loader, but only in a program that loads libraries.
+            // SAFETY: the path is terminated. The library is already loaded, and only gets another flag. The call takes
+            // a lock of the loader, but only in a program that loads libraries.
             unsafe {
                 libc::dlopen(
                     scan.code.bytes.as_ptr().cast(),
@@ -51,12 +51,12 @@ mod os {
                 )
             };
         }
-        // Does not fail: only the thread that opens the ledger sets the mark.
+        // Cannot fail, because only the thread that opens the ledger sets the mark.
         let _ = NonZeroUsize::new(at as usize).map(|at| STATICS.os.mark.set(at));
         true
     }
 
-    /// Makes a mark with this time, and returns its address.
+    /// Makes a mark with this time. Returns the address of the mark.
     fn leave_mark(time: u64) -> Option<u64> {
         const PREFIX: &[u8] = b"heapledger:";
         let mut name = [0u8; PREFIX.len() + DIGITS + 1];
@@ -98,7 +98,7 @@ mod os {
         /// Time and address of this copy's mark.
         own: (u64, u64),
         is_first: bool,
-        /// Paths of the object that holds this code, and of the program itself.
+        /// Paths of the object that contains this code (`code`), and of the program itself.
         code: Path,
         program: Path,
     }
@@ -125,7 +125,8 @@ mod os {
     fn each_mapping(mut look: impl FnMut(&[u8])) {
         let mut text = [0u8; LINE_BYTES_MAX];
         let (mut held, mut is_cut) = (0, false);
-        // SAFETY: the path is terminated, the buffer is valid for the bytes asked for, the descriptor is ours to close.
+        // SAFETY: the path is terminated, the buffer is valid for the requested bytes, and this function owns the
+        // descriptor.
         unsafe {
             let file = libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
             if file < 0 {
@@ -151,7 +152,7 @@ mod os {
         }
     }
 
-    /// Returns the start, the end and the path of a mapping, if the mapping has a path.
+    /// Returns the start, the end and the path of a mapping; `None` if the mapping has no path.
     fn mapping(line: &[u8]) -> Option<(u64, u64, &[u8])> {
         let dash = line.iter().position(|byte| *byte == b'-')?;
         let space = line.iter().position(|byte| *byte == b' ')?;
@@ -198,7 +199,7 @@ mod os {
             each_mapping(|line| scan.look(line));
             assert!(!scan.is_first, "a mark that is earlier");
             assert!(scan.code.length > 0 && scan.code.bytes == scan.program.bytes);
-            // SAFETY: the mark of this test.
+            // SAFETY: the mapping is the mark of this test.
             unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(at as usize), 1) };
         }
     }

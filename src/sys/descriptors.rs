@@ -1,6 +1,6 @@
-//! Descriptors that outlive a call. A program may close any descriptor, also one of heapledger, and the next file that
-//! it opens gets the same number. So the holder of a descriptor compares device and inode before each use, and uses or
-//! closes the descriptor only if they match the file that it opened.
+//! File descriptors that outlive a call. A program may close any descriptor, including those of heapledger, and the
+//! next file that it opens then gets the same number. So the owner of a descriptor compares device and inode before
+//! each use. It uses or closes the descriptor only if they match the file that it opened.
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 pub(crate) use os::Identity;
@@ -15,8 +15,8 @@ mod os {
     use std::mem::ManuallyDrop;
     use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 
-    /// Lowest number of a descriptor of heapledger. Programs expect to get lower numbers, and a daemon closes the lower
-    /// numbers one by one.
+    /// Lowest number of a descriptor of heapledger. Programs expect to receive lower numbers, and a daemon closes the
+    /// lower numbers one by one.
     const LOWEST: u64 = 512;
 
     /// Identity of the file behind a descriptor.
@@ -27,7 +27,7 @@ mod os {
     }
 
     impl Identity {
-        /// Returns the identity of the file behind `descriptor`; `None` if the descriptor is closed.
+        /// Returns the identity of the file behind `descriptor`, or `None` if the descriptor is closed.
         pub(crate) fn of(descriptor: c_int) -> Option<Identity> {
             // SAFETY: a zeroed `stat` is valid, and valid for writes.
             unsafe {
@@ -43,32 +43,33 @@ mod os {
         }
     }
 
-    /// A file that is used and closed only while its descriptor is heapledger's.
+    /// An open file of heapledger. It is used and closed only while the program has not taken over its descriptor.
     #[derive(Debug)]
     pub(crate) struct OwnFile {
         file: ManuallyDrop<File>,
-        /// The file that was opened. The program may since have put another file under the descriptor.
+        /// Identity of the file when it was opened. The program may have reused the descriptor for another file since
+        /// then.
         identity: Option<Identity>,
     }
 
     impl OwnFile {
-        /// Takes over an open file, and moves its descriptor to a number that programs do not reach.
+        /// Takes over an open file, and moves its descriptor to a number that programs do not use.
         pub(crate) fn new(file: File) -> OwnFile {
             let descriptor = move_up(file.into_raw_fd());
-            // SAFETY: the descriptor was taken from its owner, and nobody else has it.
+            // SAFETY: the descriptor was taken from its owner, and no other code has it.
             let file = unsafe { File::from_raw_fd(descriptor) };
             OwnFile { file: ManuallyDrop::new(file), identity: Identity::of(descriptor) }
         }
 
-        /// Returns the file; `None` once the program has closed the descriptor or put another file under it.
+        /// Returns the file, or `None` if the program has closed the descriptor or reused it for another file.
         pub(crate) fn get(&self) -> Option<&File> {
             self.identity.filter(|identity| identity.is_behind(self.file.as_raw_fd())).map(|_| &*self.file)
         }
 
-        /// Closes the descriptor, if it is heapledger's. The file cannot be used afterwards.
+        /// Closes the descriptor if it still refers to the file. The file cannot be used afterwards.
         pub(crate) fn close(&self) {
             if let Some(file) = self.get() {
-                // SAFETY: the descriptor is ours, and `get` refuses it from now on.
+                // SAFETY: the descriptor is heapledger's, and `get` returns `None` from now on.
                 unsafe { libc::close(file.as_raw_fd()) };
             }
         }
@@ -80,16 +81,16 @@ mod os {
         }
     }
 
-    /// Moves a descriptor to a number that programs do not reach.
+    /// Moves a descriptor to a number that programs do not use.
     #[cfg(feature = "serve")]
     pub(crate) fn raised(descriptor: std::os::fd::OwnedFd) -> std::os::fd::OwnedFd {
-        // SAFETY: the descriptor was taken from its owner, and nobody else has it.
+        // SAFETY: the descriptor was taken from its owner, and no other code has it.
         unsafe { std::os::fd::OwnedFd::from_raw_fd(move_up(descriptor.into_raw_fd())) }
     }
 
-    /// Moves a descriptor to a high number and returns that number; returns `descriptor` itself if the system refuses.
+    /// Moves a descriptor to a high number and returns this number. Returns `descriptor` itself if the system refuses.
     fn move_up(descriptor: c_int) -> c_int {
-        // SAFETY: a zeroed limit is valid, and valid for writes; the descriptor is the caller's to close.
+        // SAFETY: a zeroed limit is valid, and valid for writes; the caller owns the descriptor.
         unsafe {
             let mut limit: libc::rlimit = std::mem::zeroed();
             libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
@@ -104,7 +105,7 @@ mod os {
     }
 }
 
-/// The portable twin, which does not look behind descriptors.
+/// The portable implementation, which does not compare files.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod os {
     use std::fs::File;
@@ -138,12 +139,12 @@ mod tests {
         let number = own.get().unwrap().as_raw_fd();
         assert!(number >= 200);
         let other = open("second");
-        // SAFETY: both descriptors are this test's own.
+        // SAFETY: this test owns both descriptors.
         unsafe { libc::dup2(other.as_raw_fd(), number) };
         assert!(own.get().is_none());
         drop(own);
         assert_eq!(Identity::of(number), Identity::of(other.as_raw_fd()), "the program's file is still open");
-        // SAFETY: as above.
+        // SAFETY: this test owns the descriptor.
         unsafe { libc::close(number) };
     }
 

@@ -4,29 +4,32 @@
 //!
 //! # Bounds
 //!
-//! The C library knows where a thread's stack lies, but a query takes the thread's lock and allocates: a signal
-//! handler that interrupts such a call would wait for its own thread. So the bounds are found without the C library:
+//! The C library knows where a thread's stack lies. But a query takes the thread's lock and allocates, so a signal
+//! handler that interrupts such a query would wait for its own thread. So the bounds are found without the C library:
 //!
 //! * **The upper bound** lies below everything that was on the stack before the thread's first function. glibc and musl
-//!   put a thread's control block, to which the thread pointer points, at the top of its stack. On the main thread's
-//!   stack the system puts 16 random bytes (`AT_RANDOM`) above the first frame.
-//! * **The lower bound** is the lowest page known to belong to the stack. At first that is the page of the upper bound.
-//!   When the stack pointer lies below, the pages from the bound down to it are read, one system call each
-//!   ([`extend`]). If all are readable, the bound moves down; an unreadable page is the stack's guard, and the bound
-//!   is final. The main thread's stack ends at its limit, because a read below would extend it.
+//!   put a thread's control block, to which the thread pointer points, at the top of the thread's stack. On the main
+//!   thread's stack, the system puts 16 random bytes (`AT_RANDOM`) above the first frame.
+//! * **The lower bound** is the lowest page that is known to belong to the stack; at first, the page of the upper
+//!   bound. If the stack pointer lies below the bound, the pages from the bound down to the stack pointer are read,
+//!   with one system call each ([`extend`]). If all are readable, the bound moves down. An unreadable page is the
+//!   stack's guard, and the bound is final. The main thread's stack ends at its limit, because a read below the bound
+//!   would extend the stack.
 //!
-//! So each page of a stack is read once, and a stack pointer beyond the guard, such as that of a signal handler with an
-//! alternate stack, costs two comparisons. Nothing is locked, allocated, or read from a file. A page is read with
-//! `rt_sigprocmask`, whose operation is invalid: it returns `EFAULT` if the page is unreadable, and changes nothing.
+//! So each page of a stack is read once. A stack pointer beyond the guard, such as that of a signal handler with an
+//! alternate stack, costs two comparisons. No lock is taken, no memory is allocated, and no file is read. A page is
+//! read by a call of `rt_sigprocmask` with an invalid operation, which changes nothing and returns `EFAULT` if the page
+//! is unreadable.
 //!
-//! Invariant **K1**: an address from the stack pointer up to the end of the thread's stack is mapped and readable while
-//! the calling function runs, if the stack pointer lies within the bounds. It holds where every page in between was
-//! readable, as long as the program unmaps no memory between two stacks that it placed side by side without a guard.
+//! Invariant **K1**: if the stack pointer lies within the bounds, every address from the stack pointer up to the end of
+//! the thread's stack is mapped and readable while the calling function runs. It holds where every page in between was
+//! readable. It assumes that the program unmaps no memory between two stacks that it placed side by side without a
+//! guard.
 
 /// Whether stacks can be walked on this target.
 pub(crate) const SUPPORTED: bool = os::SUPPORTED;
 
-/// Maximum number of pages by which one event moves the lower bound of its thread's stack.
+/// Maximum number of pages by which one call of [`extend`] moves the lower bound of the thread's stack.
 const EXTENSION_PAGES_MAX: u64 = 256;
 /// Bytes of a page; the system's pages may be larger.
 const PAGE_BYTES: u64 = super::pages::PAGE_BYTES as u64;
@@ -42,7 +45,8 @@ pub(crate) struct Registers {
     pub(crate) bp: u64,
 }
 
-/// The address range of a thread's stack: the lowest address that can belong to it, and the first address above it.
+/// The address range of a thread's stack: `low` is the lowest address that can belong to it, `high` the first address
+/// above it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) low: u64,
@@ -62,7 +66,7 @@ pub(crate) fn registers() -> Registers {
 /// thread's stack.
 #[inline(always)]
 pub(crate) unsafe fn read(address: u64) -> u64 {
-    // SAFETY: K1, the caller's promise.
+    // SAFETY: K1, the caller upholds the contract.
     unsafe { std::ptr::with_exposed_provenance::<u64>(address as usize).read_volatile() }
 }
 
@@ -70,31 +74,31 @@ pub(crate) unsafe fn read(address: u64) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) bounds: Bounds,
-    /// Lowest address that the stack can reach.
+    /// Lowest address to which the stack can grow.
     pub(crate) floor: u64,
 }
 
 impl Known {
-    /// Whether `sp` lies in the known part.
+    /// Returns whether `sp` lies in the known part.
     pub(crate) fn holds(&self, sp: u64) -> bool {
         (self.bounds.low..self.bounds.high).contains(&sp)
     }
 
-    /// Whether `sp` lies in the known part, or can lie in the rest of the stack.
+    /// Returns whether `sp` lies in the known part, or can lie in the unknown part of the stack.
     pub(crate) fn may_hold(&self, sp: u64) -> bool {
         (self.floor..self.bounds.high).contains(&sp)
     }
 }
 
-/// Returns the known part of the calling thread's stack. Returns `None` in the main thread, or the only thread of a
-/// forked child, if the stack pointer lies on a stack that the program made. Calls the system, so the hot path does
-/// not use it.
+/// Returns the known part of the calling thread's stack. Returns `None` if the thread is the main thread, or the only
+/// thread of a forked child, and runs on a stack that the program made. Calls the system, so the hot path does not use
+/// it.
 pub(crate) fn known() -> Option<Known> {
     os::known()
 }
 
-/// Moves the lower bound of the known part down to the page of the stack pointer `sp`, by [`EXTENSION_PAGES_MAX`] pages
-/// at most. Sets the floor if the stack ends before that.
+/// Moves the lower bound of the known part down to the page of the stack pointer `sp`, by at most
+/// [`EXTENSION_PAGES_MAX`] pages. If the stack ends before that page, sets the floor.
 pub(crate) fn extend(mut known: Known, sp: u64) -> Known {
     for _ in 0..EXTENSION_PAGES_MAX {
         let page = known.bounds.low.saturating_sub(PAGE_BYTES);
@@ -110,8 +114,8 @@ pub(crate) fn extend(mut known: Known, sp: u64) -> Known {
     known
 }
 
-/// Whether the calling thread has `bytes` bytes of stack below the stack pointer, on whatever stack it runs. Calls the
-/// system, and reads one word of each page.
+/// Returns whether the calling thread has `bytes` bytes of stack below the stack pointer, on whatever stack it runs.
+/// Calls the system, and reads one word of each page.
 #[inline(never)]
 pub(crate) fn has_room(bytes: u64) -> bool {
     os::has_room(bytes)
@@ -125,15 +129,15 @@ mod os {
     use crate::sys::platform;
 
     pub(super) const SUPPORTED: bool = true;
-    /// Assumed maximum size of a main thread's stack without a limit, in bytes.
+    /// Assumed maximum size of a main thread's stack without a size limit, in bytes.
     const UNLIMITED_BYTES: u64 = 1 << 30;
-    /// An address at which nothing is mapped. It is not null, because null means no argument to the system.
+    /// An address at which nothing is mapped. It is not null, because the system takes null as a missing argument.
     const UNMAPPED: u64 = 8;
 
     #[inline(always)]
     pub(super) fn registers() -> Registers {
         let (ip, sp, bp): (u64, u64, u64);
-        // SAFETY: reads three registers and touches nothing else.
+        // SAFETY: the code reads three registers and accesses nothing else.
         unsafe {
             std::arch::asm!(
                 "lea {ip}, [rip]",
@@ -150,21 +154,20 @@ mod os {
 
     pub(super) fn known() -> Option<Known> {
         if is_readable(UNMAPPED) {
-            // On this system the call does not tell readable pages from others.
+            // On this system the call cannot distinguish readable pages from others.
             return None;
         }
         let (sp, pointer) = (registers().sp, thread_pointer());
         if platform::thread_id() != u64::from(platform::process_id()) {
             return below(pointer, 0);
         }
-        // The main thread; or in a forked child the thread that forked.
-        // SAFETY: no memory is involved.
+        // This is the main thread, or in a forked child the thread that forked. SAFETY: no memory is involved.
         let top = unsafe { libc::getauxval(libc::AT_RANDOM) };
         let main = below(top, top.saturating_sub(main_bytes())).filter(|main| main.may_hold(sp));
         main.or_else(|| below(pointer, 0).map(|known| extend(known, sp)).filter(|known| known.holds(sp)))
     }
 
-    /// Returns the page that ends at `high`, or contains it, as the known part of a stack.
+    /// Returns the page that contains the last word below `high` as the known part of a stack.
     fn below(high: u64, floor: u64) -> Option<Known> {
         let high = high & !7;
         let low = high.checked_sub(8)? & !(PAGE_BYTES - 1);
@@ -182,7 +185,7 @@ mod os {
     /// Returns the address of the thread's control block. The first word of the block holds this address.
     fn thread_pointer() -> u64 {
         let pointer: u64;
-        // SAFETY: the ABI of x86-64 has this word in every thread.
+        // SAFETY: the ABI of x86-64 guarantees this word in every thread.
         unsafe {
             std::arch::asm!(
                 "mov {}, qword ptr fs:[0]",
@@ -196,13 +199,13 @@ mod os {
     pub(super) fn has_room(bytes: u64) -> bool {
         let (sp, mut alternate) = (registers().sp, MaybeUninit::<libc::stack_t>::uninit());
         let low = sp.saturating_sub(bytes);
-        // SAFETY: the system writes the whole description; only a successful call's is read.
+        // SAFETY: the system fills in the whole description; it is read only after a successful call.
         let alternate = unsafe {
             let failed = libc::sigaltstack(std::ptr::null(), alternate.as_mut_ptr()) != 0;
             (!failed).then(|| alternate.assume_init())
         };
         if let Some(alternate) = alternate.filter(|stack| stack.ss_flags & libc::SS_ONSTACK != 0) {
-            // Below an alternate stack without a guard lies other memory, which is readable.
+            // Memory below an alternate stack without a guard is readable, but does not belong to the stack.
             return low >= alternate.ss_sp.addr() as u64;
         }
         let mut page = sp & !(PAGE_BYTES - 1);
@@ -219,7 +222,8 @@ mod os {
     pub(super) fn is_readable(address: u64) -> bool {
         const NO_OPERATION: libc::c_int = -1;
         let (no_set, set_bytes) = (std::ptr::null::<u64>(), 8usize);
-        // SAFETY: the system reads the address and fails if it cannot. The operation is invalid, so it writes nothing.
+        // SAFETY: the system reads the address, and fails if it cannot. The operation is invalid, so the call writes
+        // nothing.
         let failed =
             unsafe { libc::syscall(libc::SYS_rt_sigprocmask, NO_OPERATION, address, no_set, set_bytes) };
         // SAFETY: the address of the thread's error number is valid.
@@ -254,8 +258,8 @@ mod os {
 mod tests {
     use super::*;
 
-    /// Asserts that a local variable lies in the calling thread's stack, `depth` kilobytes below its caller's, that the
-    /// bound is not extended beyond it, and that nothing is known of what lies beyond the guard.
+    /// Asserts three facts at a depth of `depth` kilobytes: a local variable lies in the known part of the calling
+    /// thread's stack, the bound is not extended beyond it, and its value can be read.
     fn assert_is_known(depth: usize) {
         let known = known().unwrap();
         deeper(depth, &mut || {
@@ -264,12 +268,12 @@ mod tests {
             let extended = (0..64).fold(known, |known, _| extend(known, sp));
             assert!(extended.holds(address) && extended.holds(sp), "{extended:x?} {sp:x}");
             assert!(extended.bounds.low + PAGE_BYTES > sp, "{extended:x?} {sp:x}");
-            // SAFETY: K1, as just seen.
+            // SAFETY: K1, the assertions above have checked the bounds.
             assert_eq!(unsafe { read(address) }, local);
         });
     }
 
-    /// Calls `work` with a kilobyte more of stack in use, `depth` times.
+    /// Calls `work` after `depth` nested calls, each of which uses a further kilobyte of stack.
     fn deeper(depth: usize, work: &mut dyn FnMut()) {
         let filled = std::hint::black_box([1u8; 1024]);
         if depth == 0 {
@@ -299,7 +303,7 @@ mod tests {
             }
             assert!(known.holds(sp) && !known.may_hold(sp - (64 << 20)), "{known:x?} {sp:x}");
             assert_eq!(known.floor, known.bounds.low);
-            // The whole stack, and nothing below it.
+            // The known part is the whole stack, and nothing below it.
             assert!((128..600).contains(&((known.bounds.high - known.bounds.low) >> 10)), "{known:x?}");
             known.bounds.low - 8
         });
@@ -308,13 +312,13 @@ mod tests {
 
     #[test]
     fn the_thread_that_forked_knows_its_stack_in_the_child() {
-        // SAFETY: the child calls only what a forked child may, and ends.
+        // SAFETY: the child calls only functions that a forked child may call, and then ends.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            // The only thread of a child: the one that forked, on a stack that glibc made.
+            // The child has only the thread that forked, on a stack that glibc made.
             let sp = registers().sp;
             let holds = known().is_some_and(|known| known.holds(sp));
-            // SAFETY: as above.
+            // SAFETY: a forked child may call `_exit`.
             unsafe { libc::_exit(i32::from(!holds)) };
         }
         let mut status = -1;

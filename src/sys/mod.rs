@@ -1,38 +1,38 @@
-//! The platform layer, below the allocator, so that all other rooms can use it.
+//! The platform layer, below the allocator, so that all other modules can use it.
 //!
-//! No code in this room allocates on the Rust heap, takes a lock that the program could hold, or panics.
+//! No code in this layer allocates on the Rust heap, takes a lock that the program could hold, or panics.
 //!
 //! | file | holds | must not |
 //! | --- | --- | --- |
 //! | `sync` | atomics, from std or loom | contain an algorithm |
-//! | `latch` | the one lock of the crate | be taken by a signal handler's event |
-//! | `seqlock` | many words that are written at once, for readers in other processes | be written by two threads at a time |
+//! | `latch` | the only lock of the crate | be taken by a signal handler's event |
+//! | `seqlock` | words that are written at once, for readers in other processes | be written by two threads at a time |
 //! | `clock` | ticks on the hot path, nanoseconds off it | be used for calendar time |
 //! | `pages` | zeroed memory by page number | know what is stored in it |
 //! | `address_space` | memory from the system, for `pages` | know of runs |
 //! | `sparse` | which pages of large tables are committed, for `pages` | know of tables |
 //! | `box_file` | the file of a black box | know what is stored in it |
-//! | `mapped_file` | a file as memory, for readers | be read without atomics while the file is being written |
-//! | `descriptors` | descriptors that outlive a call | use or close one that the program has taken over |
-//! | `errno` | the protection of the program's error number | be omitted where the recording path calls the system |
+//! | `mapped_file` | a file as memory, for readers | be read without atomics while the file is written |
+//! | `descriptors` | file descriptors that outlive a call | use or close a descriptor that the program has taken over |
+//! | `errno` | protection of the program's error number | be omitted where the recording path calls the system |
 //! | `prefetch` | hints at the next reads | be relied on |
 //! | `signal_safe_counter` | counters that no signal handler can corrupt | be written by several threads |
-//! | `compiler_barrier` | the order of stores that outlive the process | be used to order threads |
-//! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
+//! | `compiler_barrier` | order of stores that outlive the process | be used to order threads |
+//! | `tls` | the thread's slot and its exit hook | allocate or panic, at the first access or after destruction |
 //! | `platform` | process, threads, files, hooks | be called from the hot path |
-//! | `process_memory` | resident memory, and the figures of the C library's allocator | be called from an event |
-//! | `own_threads` | heapledger's threads: start, number, whether they are alone | start one from an event |
+//! | `process_memory` | resident memory; figures of the C library's allocator | be called from an event |
+//! | `own_threads` | heapledger's threads: start, number, end | start a thread from an event |
 //! | `program_name` | the program's name | allocate |
 //! | `path_pattern` | `%e`, `%p` and `%t` in paths | allocate |
 //! | `copies` | other copies of this crate in the process | be used except when a ledger is opened |
 //! | `sockets` | sockets of the endpoint | block, except in a wait of bounded time |
-//! | `statics` | all state of the room that lies in statics, and its reset in a forked child | have a second static |
+//! | `statics` | all statics of this layer, and their reset in a forked child | have a second static |
 //! | `signals` | handlers that request a dump, and the wait for requests | write a dump |
 //!
-//! `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `process_memory`, `own_threads`,
-//! `program_name`, `copies` and `signals` have two implementations each: one for Linux, through libc, and a portable
-//! one for all other systems, which uses only std. `--cfg heapledger_portable` selects the portable one under Linux,
-//! where it is tested.
+//! Twelve files have two implementations: `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`,
+//! `process_memory`, `own_threads`, `program_name`, `copies` and `signals`. One implementation is for Linux, through
+//! libc. The portable one, for all other systems, uses only std. `--cfg heapledger_portable` selects the portable
+//! implementation under Linux, where it is tested.
 
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "asks the system for memory")]
