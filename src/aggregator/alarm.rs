@@ -1,8 +1,8 @@
 //! Notifies the program, or its user, when the completeness crosses its target.
 //!
 //! Only the background thread calls the program's callback. Allocations of the callback are recorded as heapledger's,
-//! because the whole life of that thread is an internal scope. A panic must not leave the thread, which has no Rust
-//! frame below it: the panic is caught, and the callback is not called again.
+//! because the background thread always works for heapledger. A panic of the callback is caught, because it must not
+//! unwind out of the thread, whose caller is not Rust code. After a panic, the callback is not called again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,7 +13,7 @@ use crate::profile::QualityIndicator;
 use crate::quality::{QualityView, Threshold, ThresholdCrossing, ThresholdWatch};
 use crate::recorder::state;
 
-/// Observes the windows of the monitor.
+/// Observes the completeness in the monitor's spans of time (windows).
 pub(super) struct Alarm {
     watch: ThresholdWatch,
     callback: Option<Callback>,

@@ -1,5 +1,5 @@
-//! The figures that are sums over the lanes, read while all threads continue: totals, peak, estimates, quality
-//! counters.
+//! The figures that are sums over the lanes: totals, peak, estimates and quality counters. They are read while all
+//! threads continue.
 
 use super::background;
 use crate::ledger::Ledger;
@@ -15,14 +15,14 @@ use crate::ring::lane::Lane;
 use crate::sys::sync::{AtomicU64, Ordering};
 
 fn read(figure: &AtomicU64) -> u64 {
-    // relaxed: each is a counter with one writer, and a sum of them is a figure for people.
+    // relaxed: every such counter has one writer, and a sum of counters is a figure for people.
     figure.load(Ordering::Relaxed)
 }
 
 /// Returns the totals as of the last folds. The totals are exact after a flush, while no thread allocates.
 pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
     let mut stats = HeapStats { failed: state::failed_without_lane(), ..HeapStats::default() };
-    // The restored blocks are read first, because they are in both sums.
+    // The restored blocks are read first, because they are in the sums of allocations and of frees.
     let restored = restored(ledger);
     for lane in ledger.lanes() {
         let counters = lane_counters_of(lane);
@@ -63,7 +63,7 @@ fn coverage(ledger: &Ledger) -> Coverage {
     })
 }
 
-/// Subtracts the [`restored`] blocks and bytes from the totals, and computes the live blocks and bytes.
+/// Subtracts the [`restored`] blocks and bytes from the totals, and then computes the live blocks and bytes.
 pub(crate) fn finish_totals(stats: &mut HeapStats, (restored_blocks, restored_bytes): (u64, u64)) {
     for (sum, restored) in [
         (&mut stats.total_blocks, restored_blocks),
@@ -71,7 +71,7 @@ pub(crate) fn finish_totals(stats: &mut HeapStats, (restored_blocks, restored_by
         (&mut stats.total_bytes, restored_bytes),
         (&mut stats.freed_bytes, restored_bytes),
     ] {
-        // A block that was lost is in neither sum.
+        // Saturating, because a lost block is in neither sum.
         *sum = sum.saturating_sub(restored);
     }
     // Frees of blocks whose allocation was lost can outnumber the allocations. The live figures are never negative.
@@ -81,32 +81,32 @@ pub(crate) fn finish_totals(stats: &mut HeapStats, (restored_blocks, restored_by
     stats.live_bytes = stats.total_bytes - stats.freed_bytes;
 }
 
-/// Returns the restored blocks and bytes: those whose realloc failed while events were sampled out. Both totals include
-/// them, although the program neither freed nor allocated them.
+/// Returns the number and the bytes of the restored blocks, whose realloc failed while events were sampled out. The
+/// totals contain a free and an allocation of each restored block, although the program neither freed nor allocated it.
 fn restored(ledger: &Ledger) -> (u64, u64) {
     ledger.lanes().map(|lane| &lane.cold.sampled_out.restored).fold((0, 0), |(blocks, bytes), restored| {
         (blocks + read(&restored.events), bytes + read(&restored.bytes))
     })
 }
 
-/// Returns the bytes allocated on a lane that are in the totals but in no peak: bytes of samples, and bytes that were
-/// sampled out.
+/// Returns the bytes allocated on a lane that are in the totals but in no peak: bytes of sampled and of sampled-out
+/// blocks.
 pub(crate) fn bytes_in_no_peak(lane: &Lane) -> u64 {
     lane_counters_of(lane).sampled.read().raw_bytes.saturating_add(read(&lane.cold.sampled_out.allocs.bytes))
 }
 
-/// Returns the peak, and the bytes by which the true peak can exceed it.
+/// Returns the peak, and the bytes by which the true peak can exceed the peak.
 pub(super) fn peak(ledger: &Ledger) -> Peak {
     let (bytes, blocks, at_ns) = ledger.peak.get();
-    // The live bytes of each lane can have risen above the booked ones by up to `high_water_bytes`. If there is only
-    // one lane, it is booked in its order, and the peak is exact. A lane with frees alone counts as well, because these
-    // frees may be booked late.
+    // While other lanes were booked, the live bytes of a lane can have been higher than booked by up to
+    // `high_water_bytes`. If only one lane has events, the peak is exact, because the events are booked in their order.
+    // A lane that has only frees counts as well, because its frees may be booked late.
     let counters = ledger.lanes().map(lane_counters_of);
     let took_part =
         counters.filter(|counters| read(&counters.total_blocks) | read(&counters.freed_blocks) != 0);
     let rises = took_part.map(|counters| read(&counters.high_water_bytes));
     let (lanes, sum) = rises.fold((0, 0u64), |(lanes, sum), rise| (lanes + 1, sum + rise));
-    // All blocks that are in no peak may have been live at one time.
+    // All blocks that are in no peak may have been live at the same time.
     let in_no_peak: u64 = ledger.lanes().map(bytes_in_no_peak).sum();
     Peak { bytes, blocks, at_ns, uncertainty_bytes: in_no_peak + if lanes > 1 { sum } else { 0 } }
 }
@@ -125,7 +125,7 @@ pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
     }
     let of = |value: f64| Estimate { value, standard_error: 0.0 };
     let exact = |value: u64| of(value as f64);
-    // Each restored block was sampled again.
+    // For the estimates, each restored block was sampled again.
     let (restored_blocks, restored_bytes) = restored(ledger);
     let is_sampled = state::level() == Level::Sampled;
     Estimates {
@@ -139,12 +139,12 @@ pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
     }
 }
 
-/// Ends each part of sampling that no live block needs any more. Without live sampled-out blocks, threads return to
-/// the short path. Without live blocks from before sampling, threads no longer search for them.
+/// Ends each part of sampling that no live block needs any more. When no sampled-out block is live, threads return to
+/// the short path. When no block from before sampling is live, threads no longer search for such blocks.
 ///
-/// Must be called after a flush, with the marks from before the flush and the marks that the previous call returned.
-/// Returns the marks if a part may be over. That part ends at the next call, because a thread that was inside an event
-/// at the first call may not have counted the event yet.
+/// Must be called after a flush, with the marks from before the flush and the marks that the previous call returned. If
+/// a part may be over, returns the marks, and the part ends at the next call. The delay is needed because a thread that
+/// was inside an event at the first call may not have counted the event yet.
 pub(super) fn end_sampling_if_over(ledger: &Ledger, marks: Marks, previous: Option<Marks>) -> Option<Marks> {
     if !ledger.is_sampling_used() {
         return None;

@@ -1,4 +1,4 @@
-//! The parts of a snapshot that describe the process: its identity, its settings, and its changes of state in words.
+//! The parts of a snapshot that describe the process: its identity, its settings, and its changes of settings in words.
 
 use std::fs;
 
@@ -80,7 +80,8 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-/// Returns the listed changes of state, in words. The first line counts the changes for which the list had no room.
+/// Returns the listed changes, in words. If the list had no room for all changes, the first line has the number of
+/// missing changes.
 pub(crate) fn changes_of(list: &changes::Changes) -> Vec<Change> {
     let mut kept: Vec<Changed> = changes::room();
     list.copy(&mut kept);

@@ -1,4 +1,4 @@
-//! The rows of a table with the highest live bytes and the highest growth, in fixed memory.
+//! The selection of the rows of a table that have the highest live bytes or the highest growth.
 
 /// Time after which a new span of growth begins, in nanoseconds. Growth is measured over one to two spans.
 pub(super) const SPAN_NS: u64 = 30_000_000_000;
@@ -14,7 +14,7 @@ impl<const N: usize> Highest<N> {
         Highest { rows: [(0, 0); N], count: 0 }
     }
 
-    /// Adds a row, unless `N` rows have higher keys. Rows whose key is not positive are left out.
+    /// Adds a row, unless `N` rows have keys that are as high or higher. Rows whose key is not positive are ignored.
     pub(super) fn offer(&mut self, key: i64, row: u32) {
         if key <= 0 || self.count == N && key <= self.rows[N - 1].0 {
             return;
@@ -42,7 +42,8 @@ pub(super) struct Growth {
 
 #[derive(Clone, Copy, Default)]
 struct Base {
-    /// Live bytes when the row was first read in the previous span; `now` is the same for the current span.
+    /// Live bytes when the row was first read in the previous span; `now` has the live bytes when it was first read in
+    /// the current span.
     before: i64,
     now: i64,
     span: u32,
@@ -54,7 +55,7 @@ impl Growth {
         Growth { rows: Vec::new(), rows_max, began_ns: [0; 2], span: 0 }
     }
 
-    /// Begins the next span if it is time to. Makes room for `rows` rows. Allocates.
+    /// Begins the next span if the current span is over. Makes room for `rows` rows. Allocates.
     pub(super) fn begin(&mut self, now_ns: u64, rows: usize) {
         if now_ns.saturating_sub(self.began_ns[0]) >= SPAN_NS {
             self.began_ns = [now_ns, self.began_ns[0]];
@@ -66,12 +67,12 @@ impl Growth {
         }
     }
 
-    /// Returns the time over which growth is measured.
+    /// Returns the time over which growth is measured, in nanoseconds.
     pub(super) fn over_ns(&self, now_ns: u64) -> u64 {
         now_ns.saturating_sub(self.began_ns[1])
     }
 
-    /// Returns the growth of a row that has `live` bytes; `None` if it is not measured. Allocates nothing.
+    /// Returns the growth of a row that has `live` bytes; `None` if there is no room for the row. Allocates nothing.
     pub(super) fn of(&mut self, row: u32, live: i64) -> Option<i64> {
         let base = self.rows.get_mut(row as usize)?;
         if base.span != self.span {

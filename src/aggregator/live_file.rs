@@ -1,5 +1,5 @@
-//! The file of a live page: the page, and behind it the metadata, by which a reader names the program and finds its
-//! object files. The file is in memory where its path is in `/dev/shm`.
+//! The file of a live page. It contains the page, followed by the metadata, with which a reader names the program and
+//! finds its object files. The file is in memory if its path is in `/dev/shm`.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -11,15 +11,16 @@ use crate::recorder::state;
 use crate::sys::box_file::{BoxError, BoxFile};
 use crate::sys::{path_pattern, platform};
 
-/// Bytes of the metadata. If the metadata is longer, the file has none, and addresses have no names.
+/// Maximum number of bytes of the metadata. If the metadata is longer, the file has no metadata, and readers find no
+/// names for addresses.
 const METADATA_BYTES_MAX: usize = 128 << 10;
-/// Number of places for the metadata. They are used alternately, so that a reader can finish reading the metadata
-/// that was replaced.
+/// Number of places for the metadata. They are used alternately, so that a reader can still read metadata that has just
+/// been replaced.
 const PLACES: usize = 2;
 /// Path of the file if `HEAPLEDGER_LIVE` is 1.
 const DEFAULT_PATH: &[u8] = b"/dev/shm/heapledger.%p.live";
 
-/// The file while the process runs.
+/// The file of the live page of this process.
 pub(super) struct LiveFile {
     file: BoxFile,
     path: CString,
@@ -27,12 +28,12 @@ pub(super) struct LiveFile {
     place: usize,
 }
 
-// SAFETY: the mapping is the process's own until the end, and the holder of the value is its only writer.
+// SAFETY: the mapping belongs to the process until its end, and the holder of the value is the only writer.
 unsafe impl Send for LiveFile {}
 
 impl LiveFile {
-    /// Makes the file that the settings ask for; if that fails, prints the reason. A forked child has one only if the
-    /// path differs from its parent's.
+    /// Makes the file that the settings ask for; if that fails, prints the reason. A forked child gets a file only if
+    /// its path differs from the parent's path.
     pub(super) fn open(is_child: bool) -> Option<LiveFile> {
         let pattern = state::options().live_pattern()?;
         let pattern = if pattern == b"1" { DEFAULT_PATH } else { pattern };

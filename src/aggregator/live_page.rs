@@ -1,9 +1,10 @@
 //! The writer of the live page (`crate::live`), on the background thread.
 //!
-//! A writing flushes the ledger, so that the totals have every event whose call had returned. Then it reads the sums of
-//! sites and scopes one by one, and publishes all figures. It looks at no more than [`LIVE_SITES_SEEN_MAX`] sites. The
-//! pause after a writing is at least a hundred times the writing's processor time, so the page costs at most a
-//! hundredth of a processor. Where nothing has changed and nobody reads, the page stays as it is for seconds
+//! The live page has figures of the running process, which other processes read. To write the page, the writer flushes
+//! the ledger, so that the totals have every event whose call has returned. Then the writer reads the sums of sites and
+//! scopes one by one, and publishes all figures. It reads no more than [`LIVE_SITES_SEEN_MAX`] sites for one writing.
+//! The pause after a writing is at least a hundred times the writing's processor time, so the page costs at most a
+//! hundredth of a processor. If nothing has changed and nobody reads, the page is not written for some seconds
 //! ([`Schedule`]).
 
 use super::background::{self, BACKGROUND};
@@ -31,39 +32,40 @@ use crate::sys::pages::{For, PAGE_BYTES};
 use crate::sys::platform;
 use crate::sys::sync::Ordering;
 
-/// Maximum number of sites that one writing looks at; the next writings look at the other sites.
+/// Maximum number of sites that are read for one writing. The other sites are read for the next writings.
 const LIVE_SITES_SEEN_MAX: u32 = 8_192;
 /// Maximum number of sites whose growth is measured (24 bytes each).
 const GROWTH_SITES_MAX: usize = 65_536;
-/// Steps that a thread waits for the file of the page.
+/// Maximum number of steps that a thread waits for the latch of the page's file.
 const FILE_ROUNDS: u32 = 2_000;
 
-/// The writer.
+/// The writer of the live page.
 pub(super) struct LiveWriter {
     page: &'static LivePage,
-    /// The page in its own file, if it has one. It stays mapped.
+    /// The copy of the page in a separate file, if there is such a file. The copy stays mapped.
     page_in_file: Option<&'static LivePage>,
     content: Box<Content>,
     sites: Growth,
     scopes: Growth,
-    /// Site at which the next writing begins.
+    /// Number of the first site that is read for the next writing.
     next_site: u32,
     schedule: Schedule,
     /// Whether events were recorded, or objects loaded, since the last writing.
     is_changed: bool,
-    /// The last time at which nothing had changed since the last writing, in nanoseconds.
+    /// The latest time at which nothing had changed since the last writing, in nanoseconds.
     unchanged_ns: u64,
     before: (HeapStats, u64),
 }
 
 impl LiveWriter {
-    /// Makes the page, if the settings ask for one. Allocates, so it must be called in an internal scope.
+    /// Makes the page and its writer, if the settings ask for a page. Allocates, so the function must be called in an
+    /// internal scope.
     pub(super) fn begin(ledger: &'static Ledger) -> Option<LiveWriter> {
         if !state::options().has_live_page() {
             return None;
         }
         let number = ledger.pages.take((LIVE_PAGE_BYTES / PAGE_BYTES) as u32, For::Tables)?;
-        // SAFETY: P2, the run is ours, zeroed, as long as a page, and never given back.
+        // SAFETY: P2, the run is ours, zeroed, as long as a live page, and never given back.
         let page: &'static LivePage = unsafe { &*ledger.pages.at(number).cast::<LivePage>() };
         page.begin();
         ledger.facts.publish_live_page(number);
@@ -91,8 +93,8 @@ impl LiveWriter {
         Some(writer)
     }
 
-    /// Writes the name and the loaded objects of the process into the page's separate file. A black box has them
-    /// anyway.
+    /// Writes the name and the loaded objects of the process into the page's separate file. A black box has its own
+    /// copy of them.
     fn write_metadata(&mut self, ledger: &'static Ledger) {
         BACKGROUND.live_file.with(1, |file| {
             let Some(file) = file else { return };
@@ -103,13 +105,13 @@ impl LiveWriter {
         });
     }
 
-    /// Returns the pause between two writings while somebody reads.
+    /// Returns the pause between two writings if somebody reads the page, in nanoseconds.
     pub(super) fn pause_for_reader_ns(&self) -> Option<u64> {
         self.schedule.interval_of_reader_ns()
     }
 
-    /// Writes the page, if it is time to, and the metadata, if objects were loaded or unloaded. The caller holds the
-    /// latch of the background thread.
+    /// Writes the page, if it is time to do so. Writes the metadata, if objects were loaded or unloaded. The caller
+    /// holds the latch of the background thread.
     pub(super) fn write(
         &mut self,
         ledger: &'static Ledger,
@@ -137,7 +139,8 @@ impl LiveWriter {
         }
     }
 
-    /// Whether a figure of the program has changed since the last writing. Events that are only counted move no lane.
+    /// Whether a figure of the program has changed since the last writing. The totals are compared as well, because
+    /// events that are only counted write nothing to a lane.
     fn have_figures_changed(&self, ledger: &Ledger) -> bool {
         let has_changed = || {
             let (stats, before) = (counters::stats(ledger), &self.before.0);
@@ -170,7 +173,7 @@ impl LiveWriter {
         (self.content.cost_ns, self.content.interval_ns) = (cost_ns, self.schedule.interval_ns());
     }
 
-    /// Copies all figures. Allocates nothing.
+    /// Copies all figures into `content`. Allocates nothing.
     fn copy(&mut self, ledger: &Ledger, now_ns: u64) {
         let (stats, quality) = (counters::stats(ledger), counters::quality(ledger));
         let content = &mut *self.content;
@@ -186,8 +189,8 @@ impl LiveWriter {
         self.copy_scopes(ledger);
     }
 
-    /// Adds an interval from the last writing to the time at which nothing had changed since, so that the change lies
-    /// in the time after.
+    /// Adds an interval from the last writing to the latest time at which nothing had changed, so that the changes are
+    /// in the interval after that time.
     fn add_unchanged_interval(&mut self, now_ns: u64) {
         let content = &mut *self.content;
         if content.interval_count > 0 && (content.at_ns + 1..now_ns).contains(&self.unchanged_ns) {
@@ -228,7 +231,7 @@ impl LiveWriter {
         let content = &mut *self.content;
         let (pages, growth) = (&ledger.pages, &mut self.sites);
         let begin = if count == 0 { 0 } else { self.next_site % count };
-        // The sites listed last time, then the next ones.
+        // First the sites that the page listed last, then the next sites.
         let mut listed = [0u32; 2 * LIVE_SITES_MAX];
         let kept = content.site_count as usize;
         for (number, site) in listed.iter_mut().zip(&content.sites[..kept]) {
@@ -361,12 +364,12 @@ fn copy_name(ledger: &Ledger, number: u32, words: &mut ScopeWords) {
     });
 }
 
-/// Returns the figures of the page, without name and loaded objects. `None` if there is no page, or nothing is in it
-/// yet.
+/// Returns the figures of the page, without name and loaded objects. Returns `None` if there is no page, or the page
+/// was not written yet.
 #[cfg(feature = "serve")]
 pub(crate) fn current(ledger: &'static Ledger) -> Option<Live> {
     let number = ledger.facts.live_page()?;
-    // SAFETY: P2, the run is a page and never given back.
+    // SAFETY: P2, the run is a live page and is never given back.
     let page = unsafe { &*ledger.pages.at(number).cast::<LivePage>() };
     page.note_reading();
     let mut content = Content::zeroed();

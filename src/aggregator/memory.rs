@@ -1,4 +1,5 @@
-//! The memory of the process: readings of the background thread, and the figures of a snapshot.
+//! The memory of the process: repeated readings of the resident memory by the background thread, and the figures of a
+//! snapshot.
 
 use crate::ledger::Ledger;
 use crate::ledger::entry::Entry;
@@ -7,18 +8,19 @@ use crate::recorder::state;
 use crate::sys::platform::resident_bytes;
 use crate::sys::process_memory::{allocator_figures, process_figures, resident_bytes_of};
 
-/// Divisor of time: readings of the resident memory take at most 50 µs of each second.
+/// Pause after a reading of the resident memory, as a multiple of the reading's duration: readings take at most 50 µs
+/// of each second.
 const SHARE: u64 = 20_000;
 /// Minimum time between two readings, in nanoseconds.
 const PAUSE_NS_MIN: u64 = 5_000_000;
-/// Maximum number of bytes of live blocks whose pages a snapshot looks at.
+/// Maximum number of bytes of large live blocks whose pages a snapshot checks for residence.
 const LOOKED_AT_BYTES_MAX: u64 = 16 << 30;
-/// Size from which glibc's allocator may give a block a separate mapping. The allocator raises its threshold as it
-/// runs, so a larger block may be a chunk as well.
+/// Size from which glibc's allocator may give a block a separate mapping. The allocator raises this size as it runs, so
+/// a larger block may also be in the allocator's heap.
 const MAPPED_BYTES_MIN: u64 = 128 << 10;
 const PAGE: u64 = 4096;
 
-/// The readings of the background thread.
+/// The times of the readings by the background thread.
 #[derive(Debug, Default)]
 pub(super) struct Readings {
     next_ns: u64,
@@ -42,8 +44,8 @@ pub(super) fn note_resident(ledger: &Ledger) {
     }
 }
 
-/// Returns the present figures. `live` has all live blocks, including heapledger's, or is `None` if they are not
-/// known.
+/// Returns the present figures. `live` has all live blocks, including heapledger's blocks, or is `None` if the live
+/// blocks are not known.
 pub(super) fn figures(ledger: &Ledger, live: Option<&[Entry]>) -> ProcessMemory {
     let process = process_figures();
     let allocator = allocator_figures();
@@ -72,7 +74,8 @@ fn blocks_in_glibc(live: &[Entry]) -> (u64, u64) {
         let chunk = block.size.saturating_add(8).saturating_add(15) & !15;
         let chunk = chunk.max(32);
         let align = 1u64 << block.meta.align_log2();
-        // An aligned block has a chunk of its own size, and what is cut off in front of it may be too small to be free.
+        // The chunk of an aligned block is cut out of a larger chunk. The piece that is cut off in front may be too
+        // small for the list of free chunks.
         let aligned = if align > 16 { 32 } else { 0 };
         let mapped = if block.size >= MAPPED_BYTES_MIN { PAGE + align } else { 0 };
         (
@@ -82,7 +85,8 @@ fn blocks_in_glibc(live: &[Entry]) -> (u64, u64) {
     })
 }
 
-/// Returns the bytes of the large blocks, and how many of them are resident; `None` if the system does not say.
+/// Returns the bytes of the large blocks, and the number of these bytes that are resident; `None` if the system does
+/// not tell.
 fn large_blocks(live: &[Entry]) -> Option<(u64, u64)> {
     let (mut bytes, mut resident) = (0u64, 0u64);
     for block in live.iter().filter(|block| block.size >= LARGE_BLOCK_BYTES && !block.meta.is_own()) {

@@ -1,23 +1,23 @@
-//! The ledger against a naive oracle: random programs over several lanes, folded in random interleavings, compared
-//! figure by figure with a replay that keeps a map.
+//! Tests of the ledger against a simple, slow model of the heap (the oracle). Random programs run on several lanes
+//! (rings of threads), which are booked in random interleavings. Every figure of the ledger is compared with the same
+//! figure of the oracle, which keeps its blocks in a map.
 //!
-//! One thread plays all lanes, and the test sets the clock, so a failing program fails again.
+//! One thread acts for the threads of all lanes, and the test sets the clock, so a failing program fails again.
 //!
 //! | figure | one lane | several lanes |
 //! | --- | --- | --- |
 //! | totals, freed, live set by address and size, recorded, internal events | equal | equal |
 //! | sums and size histogram of every site, sums of every thread | equal | equal when sizes tell |
 //! | stack, thread and alignment of every live block | equal | equal when sizes tell |
-//! | peak in bytes and blocks, live figures of each site at the peak, peak of each site | equal | within the published
-//! bound |
+//! | peak in bytes and blocks, peak of each site, live figures of each site at the peak | equal | within the bound |
 //! | sums, reallocs and peak of every scope | equal | not compared |
 //! | realloc chains and moves | equal | not compared |
 //! | temporaries | never more | not compared |
 //! | history | the end of each thread's log | the same |
 //!
-//! "When sizes tell": a free carries the low bits of its block's size. If two threads were given the same address
-//! within one window of the clock, only these bits distinguish the two blocks. If the bits are equal too, the two
-//! blocks may be exchanged. No sum over all blocks shows an exchange, unless the sizes differ in higher bits.
+//! "When sizes tell": the record of a free has a hash of the block's size (the size bits). If two threads got the same
+//! address within one window of the clock, only the size bits distinguish the two blocks. If the size bits are equal
+//! too, the ledger may exchange the two blocks. No sum over all blocks shows an exchange, unless the sizes differ.
 
 mod found;
 mod naive;
@@ -40,20 +40,20 @@ use std::collections::BTreeMap;
 const ONE_LANE: Shape =
     Shape { lanes: 1, segments: 4, live_max: 300, wide: true, own: true, distinct: false, slowness: 1 };
 const FOUR_LANES: Shape = Shape { lanes: 4, distinct: true, ..ONE_LANE };
-/// This program is so slow that the events of one fold extend over many intervals of the timeline.
+/// A program that is so slow that the events of one fold extend over many intervals of the timeline.
 const TWO_LANES_SLOWLY: Shape = Shape { lanes: 2, slowness: 600, ..FOUR_LANES };
-/// Equal sizes at one address: only the times decide which of two blocks a free means. Sizes have no more bits than a
-/// free carries, so blocks that can be exchanged have the same size, and no sum shows an exchange.
+/// A program with equal sizes at one address, where only the times decide which of two blocks a free means. The size
+/// bits of a free identify the size, so blocks that can be exchanged have the same size, and no sum shows an exchange.
 const FOUR_LANES_IN_DOUBT: Shape = Shape { lanes: 4, own: false, wide: false, ..ONE_LANE };
 
-/// Runs a program. Returns the world after a flush, and the profile that was taken then.
+/// Runs a program. Returns the state after a flush, and a profile of that state.
 fn play(shape: Shape, steps: impl IntoIterator<Item = Step>) -> (World, Profile) {
     let mut world = World::new(shape);
     world.run(steps);
     world.finish_reallocs();
     world.ledger.flush(world.producers[0].lane);
     let mut profile = snapshot::profile(world.ledger, &InternalScope::enter(), "test");
-    // A profile finds scopes by frames, and these stacks have none: see `World::accounts`.
+    // A profile finds scopes by the frames of stacks, and these stacks have no frames. See `World::accounts` instead.
     profile.scopes.clear();
     compare_always(&world, &profile);
     (world, profile)
@@ -64,7 +64,7 @@ fn random_steps(seed: u64, count: usize) -> impl Iterator<Item = Step> {
     std::iter::repeat_with(move || random.step()).take(count)
 }
 
-/// Checks the figures that are equal for every interleaving.
+/// Checks the figures that must be equal for every interleaving.
 fn compare_always(world: &World, profile: &Profile) {
     let (naive, totals, quality) = (&world.naive, &profile.totals, &profile.quality);
     assert_eq!(quality.lost.total(), 0);
@@ -85,8 +85,9 @@ fn compare_always(world: &World, profile: &Profile) {
     }
 }
 
-/// Checks that each thread's part of the history is the end of its log. Addresses that blocks of heapledger have had
-/// are skipped: the history omits the allocations of such blocks, and also their frees if it still has the allocation.
+/// Checks that each thread's part of the history is the end of the thread's log. Events at addresses of heapledger's
+/// blocks are skipped. The history omits the allocations of such blocks, and omits their frees only if it still has the
+/// words of the allocation.
 fn compare_history(world: &World, profile: &Profile) {
     let is_program = |kind: &EventKind| {
         let address = match *kind {
@@ -106,7 +107,7 @@ fn compare_history(world: &World, profile: &Profile) {
     }
 }
 
-/// Checks the figures that are equal unless a free was paired with the wrong block.
+/// Checks the figures that must be equal unless a free was paired with the wrong block.
 fn compare_identities(naive: &Naive, profile: &Profile) {
     for block in &profile.live {
         let expected = &naive.live[&block.address];
@@ -210,7 +211,8 @@ fn four_lanes_agree_with_the_oracle_in_every_sum_when_sizes_are_equal() {
     println!("{ambiguous} ambiguous pairings");
 }
 
-/// Returns those figures of a program that must be the same whichever code has booked the program.
+/// Returns the figures of a program that must be the same, whether or not the loop of usual events has booked the
+/// program.
 fn figures((world, profile): (World, Profile)) -> String {
     let Profile { totals, peak, sites, live, threads, timeline, history, crossings, quality, .. } = &profile;
     let counts = (quality.attempted, quality.recorded, quality.own_events, &quality.anomalies);
@@ -218,7 +220,8 @@ fn figures((world, profile): (World, Profile)) -> String {
     format!("{:#?}", (totals, peak, sites, live, threads, timeline, history, crossings, counts, scopes))
 }
 
-/// Checks that the loop of usual events and the general code book a program in the same way.
+/// Checks that a program has the same figures with the loop of usual events (`fold::usual`) and with the general code
+/// alone.
 fn compare_codes(shape: Shape, steps: &[Step]) {
     let with = figures(play(shape, steps.iter().copied()));
     let without = figures(usual::without(|| play(shape, steps.iter().copied())));

@@ -1,8 +1,8 @@
 //! The table of threads in a snapshot.
 //!
-//! The figures of an ended thread are in its row, and the figures of a running thread are in its lane. They move from
-//! the lane to the row when the thread ends, so both are copied while the ledger is frozen. Names are read later,
-//! because reading them allocates.
+//! The figures of an ended thread are in its row, and the figures of a running thread are in its lane (its ring with
+//! counters). When the thread ends, the figures move from the lane to the row, so lanes and rows are copied while the
+//! ledger is frozen. Names are read later, because reading them allocates.
 
 use std::cmp::Reverse;
 use std::fs;
@@ -24,8 +24,8 @@ pub(super) fn copy(ledger: &Ledger, into: &mut Vec<ThreadRow>) -> bool {
     true
 }
 
-/// Reads the names of running threads again, because many threads get a name after their first event. Looks at
-/// `count` rows from row `first` on, and goes on at row 0 after the last row. Allocates.
+/// Reads the names of running threads again, because many threads get a name after their first event. Reads up to
+/// `count` rows, starting at row `first`; after the last row comes row 0. Allocates.
 pub(super) fn rename_running(ledger: &Ledger, first: u32, count: u32) {
     if !cfg!(target_os = "linux") {
         return;
@@ -44,7 +44,7 @@ pub(super) fn rename_running(ledger: &Ledger, first: u32, count: u32) {
 }
 
 /// Returns the table of threads: the copied rows, with the figures of running threads added. A thread whose row was
-/// made after the copy has zeros. It is listed because an event of the history may refer to it.
+/// made after the copy is listed with zeros, because an event of the history may refer to that thread.
 pub(super) fn threads(
     ledger: &Ledger,
     copied: Vec<ThreadRow>,
@@ -60,7 +60,7 @@ pub(super) fn threads(
     }
     for (number, share) in running {
         let place = if *number == ROW_OF_OTHERS { rows.len().wrapping_sub(1) } else { *number as usize };
-        // The lane of an ended thread has no row until another thread takes it over.
+        // The lane of an ended thread has no row until another thread takes over the lane.
         let Some(row) = rows.get_mut(place).filter(|row| row.index == *number) else { continue };
         row.attempted += share.attempted;
         row.recorded = row.recorded.wrapping_add(share.recorded);
@@ -74,8 +74,9 @@ pub(super) fn threads(
     rows
 }
 
-/// Returns the remote frees by pair of threads: blocks that a thread freed and another thread had allocated. In a
-/// frozen ledger both threads of every pair are listed, and the sums equal the totals. Allocates nothing.
+/// Returns the remote frees of each pair of threads: blocks that one thread allocated and another thread freed. In a
+/// frozen ledger, the table of threads has both threads of every pair, and the sums equal the totals. Allocates
+/// nothing.
 pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = RemoteFrees> + '_ {
     ledger.remote_frees.all(ROW_OF_OTHERS).map(|cell| RemoteFrees {
         allocated_by: cell.allocated_by,
@@ -85,8 +86,8 @@ pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = RemoteFrees> + 
     })
 }
 
-/// Sorts the pairs of threads in descending order of blocks. The pairs without a separate cell refer to the row that
-/// threads share, or to a new row if no threads share one.
+/// Sorts the pairs of threads in descending order of blocks. The sum of the pairs without a separate cell gets the row
+/// that threads share, or a new row if no threads share a row.
 pub(crate) fn finish_crossings(crossings: &mut [RemoteFrees], threads: &mut Vec<ThreadRow>) {
     crossings.sort_unstable_by_key(|pair| (Reverse(pair.blocks), pair.allocated_by, pair.freed_by));
     let number = threads.len() as u32;
@@ -112,7 +113,7 @@ fn unborn(number: u32) -> ThreadRow {
 
 /// Returns the figures of a row, without the identity of its thread.
 pub(crate) fn copied(number: u32, row: &Row) -> ThreadRow {
-    // relaxed: the writer of these figures holds a latch that the caller has.
+    // relaxed: the figures are written under a latch that the caller holds.
     let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
     let figures = &row.figures;
     ThreadRow {

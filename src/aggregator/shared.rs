@@ -1,8 +1,8 @@
-//! A value that several threads of heapledger use, behind a latch. Every wait for the latch is limited.
+//! A value behind a latch, for several threads of heapledger. Every wait for the latch is limited.
 //!
-//! A thread that finds the latch taken continues without the value. So a query never waits long for another query. A
-//! thread that takes the value repeatedly pauses between two uses while other threads wait for it
-//! ([`Shared::let_others`]), because the latch is not fair. In a forked child the holder may not exist, so the value is
+//! A thread that cannot take the latch in time continues without the value. So a query never waits long for another
+//! query. The latch is not fair, so a thread that takes the value repeatedly pauses between two uses while other
+//! threads wait ([`Shared::let_others`]). In a forked child, the holder of the latch may not exist, so the value is
 //! reset there.
 
 use std::cell::UnsafeCell;
@@ -13,7 +13,7 @@ use crate::sys::sync::{AtomicU32, Ordering};
 
 /// Maximum number of pauses in one call of [`Shared::let_others`], in which waiting threads can take the value.
 const LET_PAUSES_MAX: u32 = 20;
-/// Length of such a pause, in nanoseconds: about the length of a step of waiting.
+/// Length of one of these pauses, in nanoseconds: about the length of one waiting step.
 const PAUSE_NS: u64 = 50_000;
 
 /// A value behind a latch.
@@ -24,7 +24,7 @@ pub(super) struct Shared<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: W1, the value is touched under the latch only.
+// SAFETY: W1, the value is accessed under the latch only.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
@@ -51,8 +51,8 @@ impl<T> Shared<T> {
         taken
     }
 
-    /// Pauses while other threads wait for the value, for a limited time. A thread that takes the value repeatedly
-    /// calls this between two uses, unless it pauses there for another reason.
+    /// Pauses while other threads wait for the value, for a limited time. A thread that takes the value repeatedly must
+    /// call this function between two uses, unless it pauses there for another reason.
     pub(super) fn let_others(&self) {
         for _ in 0..LET_PAUSES_MAX {
             // relaxed: a hint. A thread that has given up meanwhile costs one pause.
@@ -83,8 +83,8 @@ mod tests {
 
     use super::*;
 
-    /// If the trace's thread took the value again at once, each query would wait for its whole limit, and then go on
-    /// without the value.
+    /// Without the pauses, a thread that takes the value again at once would keep it from other threads until their
+    /// waits time out.
     #[test]
     fn a_thread_that_takes_the_value_all_the_time_lets_others_have_it() {
         static VALUE: Shared<u64> = Shared::new(0);

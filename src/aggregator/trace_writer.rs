@@ -1,7 +1,8 @@
 //! The writer of the trace: takes the chunks of words that folds have filled, and appends them to the file as frames.
 //!
-//! From time to time the writer has every ring booked. Then all earlier events are in the chunks, and the frame states
-//! this. With such frames, a reader can order the records of several threads without reading the whole file.
+//! From time to time the writer books every ring (a *barrier*). Then all earlier events are in the chunks, and the
+//! frame states the time of the barrier. With these times, a reader can order the records of several threads without
+//! reading the whole file.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -18,12 +19,12 @@ use crate::recorder::state;
 use crate::sys::sync::Ordering;
 use crate::trace::{Counts, FileHead, Window, is_trace, writer::Writer};
 
-/// Minimum time between two moments at which every ring is booked, in nanoseconds.
+/// Minimum time between two barriers, at which every ring is booked, in nanoseconds.
 const BARRIER_NS: u64 = 16_000_000;
-/// Time after which a frame is ended although it has room, in nanoseconds. A killed process can lose the records of
-/// this time.
+/// Maximum time from the start to the end of a frame, in nanoseconds. If the process is killed, the records of about
+/// this time can be lost.
 const FRAME_NS: u64 = 250_000_000;
-/// Maximum number of chunks that are written in one step, under one latch.
+/// Maximum number of chunks that are written in one step, while the latch of the writer is held.
 pub(super) const CHUNKS_PER_STEP: u32 = 32;
 
 /// The writer of the trace.
@@ -33,8 +34,8 @@ pub(super) struct TraceWriter {
     writer: Option<Writer<TraceFile>>,
     /// Time at which every ring was last booked, in nanoseconds.
     barrier_ns: u64,
-    /// Moments at which every ring was booked, each with the number of chunks that were filled by then, and the time.
-    /// A moment is removed when all these chunks are written.
+    /// Barriers, at which every ring was booked. An entry has the number of chunks that were filled before the barrier,
+    /// and the time of the barrier in nanoseconds. The entry is removed when all these chunks are written.
     barriers: VecDeque<(u64, u64)>,
     /// Number of chunks written so far.
     chunks: u64,
@@ -43,8 +44,8 @@ pub(super) struct TraceWriter {
 }
 
 impl TraceWriter {
-    /// Opens the file and writes its head. If that fails, the trace ends, with a line on standard error. Returns `None`
-    /// if the settings ask for no trace.
+    /// Opens the file and writes its head. If the file cannot be opened or written, the trace ends, with a line on
+    /// standard error. Returns `None` if the settings ask for no trace.
     pub(super) fn open(ledger: &Ledger) -> Option<TraceWriter> {
         let path = naming::expand(state::options().trace_pattern()?);
         // relaxed, both: written before the ledger was published.
@@ -174,8 +175,9 @@ fn book_all(ledger: &Ledger) {
     }
 }
 
-/// Opens the file of a trace, a new file or a pipe, and returns it with its path. A trace of another process is kept:
-/// the new trace then gets the first free name with a number, as a dump does. Any other file at the path is an error.
+/// Opens the file of a trace, which is a new file or a pipe, and returns the file with its path. If another trace has
+/// the name, the new trace gets the first free name with a number, as a dump does. Any other file at the path is an
+/// error.
 fn create(path: &Path) -> io::Result<(File, PathBuf)> {
     let refused = |why: &str| Err(io::Error::new(io::ErrorKind::AlreadyExists, why.to_owned()));
     for number in 1..=NUMBERED_NAMES_MAX {
@@ -196,7 +198,7 @@ fn create(path: &Path) -> io::Result<(File, PathBuf)> {
             Err(error) => Err(error),
         };
         match opened {
-            // Another process was faster.
+            // Another process has just made the file, so the next name is tried.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             opened => return opened.map(|file| (file, target)),
         }

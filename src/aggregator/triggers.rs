@@ -1,8 +1,8 @@
 //! The triggers of dumps while the process runs: limits of the heap, and memory pressure in the control group.
 //!
-//! [`TriggerRules`] are pure, without clocks and files: they take readings, and return one trigger or none. The
-//! background thread takes a reading ten times a second. Events of the last few milliseconds may not be booked yet, and
-//! are then missing from the reading. Another thread writes the dump, so that booking continues during the writing.
+//! [`TriggerRules`] take readings, and return one trigger or none. They use no clock and no file. The background thread
+//! takes a reading ten times a second. Events of the last few milliseconds may not be booked yet, and are then missing
+//! from the reading. Another thread writes the dump, so that booking continues while the dump is written.
 
 use std::fs;
 
@@ -12,13 +12,12 @@ use crate::profile::{DumpTrigger, Triggers};
 const GROWTH_NS: u64 = 1_000_000_000;
 /// Maximum number of readings kept of the last second. The oldest are dropped first.
 const READINGS_MAX: usize = 64;
-/// Divisor of the hysteresis. After live bytes have triggered at a limit, they must fall below the limit by this part
-/// of the limit before they can trigger there again. A new peak must exceed the last one by this part of the last
-/// one.
+/// Divisor of the hysteresis. After live bytes have exceeded a limit, they must fall below 7/8 of the limit before they
+/// can trigger again. A new peak must exceed the peak that triggered last by 1/8.
 const HYSTERESIS_PARTS: u64 = 8;
-/// Divisor of time: waiting for memory counts as pressure if it takes more than this part of the time.
+/// Divisor of the time between two readings. If tasks waited for memory for more than the quotient, there is pressure.
 const STALL_SHARE: u64 = 10;
-/// Divisor of a limit: a group has met its limit if no more than this part of the limit is unused.
+/// Divisor of the limit of a control group. The group has met its limit if no more than the quotient is unused.
 const LIMIT_SHARE: u64 = 64;
 
 /// The figures of one moment.
@@ -53,7 +52,7 @@ pub(super) struct TriggerRules {
     before: Option<Reading>,
     /// Time and live bytes of each reading of the last second, oldest first.
     recent: Vec<(u64, u64)>,
-    /// A trigger that fired too soon after the last dump, and waits for the end of the pause.
+    /// A trigger that was found too soon after the last dump. It fires at the end of the pause.
     due: Option<DumpTrigger>,
 }
 
@@ -73,8 +72,8 @@ impl TriggerRules {
         }
     }
 
-    /// Takes the next reading and returns the trigger that fires. If there are several, the first in the order of
-    /// [`DumpTrigger`] fires. If the pause after the last dump is not over, the trigger fires when it is.
+    /// Takes the next reading and returns the trigger that fires. If several triggers apply, the first in the order of
+    /// [`DumpTrigger`] fires. If the pause after the last dump is not over, the trigger fires at the end of the pause.
     pub(super) fn check(&mut self, now: Reading) -> Option<DumpTrigger> {
         let found = self.find(now);
         self.due = self.due.or(found);
@@ -89,14 +88,15 @@ impl TriggerRules {
     }
 
     fn find(&mut self, now: Reading) -> Option<DumpTrigger> {
-        // The counters of the control group began before the process.
+        // The counters of the control group may be above 0 at the start of the process.
         let start = Reading { pressure: now.pressure, ..Reading::default() };
         let before = self.before.replace(now).unwrap_or(start);
         let crossed = self.crosses_limit(now.live_bytes);
         let grew = self.grows(now);
         let wanted = &self.wanted;
         let higher = now.peak_bytes > self.peak_dumped.saturating_add(self.peak_dumped / HYSTERESIS_PARTS);
-        // A peak is known once the live bytes have fallen below it. While they rise, each moment is a new peak.
+        // A peak is known once the live bytes no longer exceed it. While the live bytes rise, each moment is a new
+        // peak.
         let peaked = wanted.new_peak && higher && now.peak_bytes == before.peak_bytes && now.peak_bytes > 0;
         let lost = wanted.loss && now.lost > before.lost;
         let passed_ns = now.at_ns.saturating_sub(before.at_ns);
@@ -142,16 +142,16 @@ impl TriggerRules {
     }
 }
 
-/// The control group of this process, if its memory figures can be read.
+/// The control group of this process.
 #[derive(Debug)]
 pub(super) struct ControlGroup {
     /// Source of the counts of met limits.
     events: Option<Limits>,
-    /// Path of the file with the time in which tasks waited.
+    /// Path of the file with the time for which tasks waited for memory.
     stalls: Option<String>,
 }
 
-/// Source of the counts that tell how often a limit of a control group was met.
+/// Source of the counts of how often a control group met a limit.
 #[derive(Debug)]
 enum Limits {
     /// Version 2: path of a file with counts by name.
@@ -201,28 +201,30 @@ impl ControlGroup {
     }
 }
 
-/// Returns the number of times that a group of version 1 met a limit, plus one if its memory has reached the limit:
-/// recent kernels do not count this limit if memory and swap together have the same limit.
+/// Returns the number of times that a group of version 1 met a limit, plus one if its highest memory use has reached
+/// the limit. The addition is needed because recent kernels do not count the limit if memory and swap together have the
+/// same limit.
 fn times_limited_in(group: &str) -> u64 {
     let number = |name: &str| {
         let text = fs::read_to_string(format!("{group}/{name}")).ok()?;
         text.trim().parse::<u64>().ok()
     };
     let counted = ["memory.failcnt", "memory.memsw.failcnt"].into_iter().filter_map(number);
-    // One allocation may ask for more than the rest of the limit.
+    // The peak may be below the limit, because one allocation may ask for more than the rest of the limit.
     let peak = number("memory.max_usage_in_bytes").zip(number("memory.limit_in_bytes"));
     let is_met = peak.is_some_and(|(peak, limit)| peak >= limit - limit / LIMIT_SHARE);
     counted.fold(u64::from(is_met), u64::saturating_add)
 }
 
-/// Returns the number of times that a limit was met, as `memory.events` counts them.
+/// Returns the number of times that a limit was met, from the text of `memory.events`.
 fn times_limited(text: &str) -> u64 {
     let counted = text.lines().filter_map(|line| line.split_once(' '));
     let limits = counted.filter(|(name, _)| matches!(*name, "high" | "max" | "oom"));
     limits.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).fold(0, u64::saturating_add)
 }
 
-/// Returns the time in which some task waited, in nanoseconds. `memory.pressure` states it in microseconds.
+/// Returns the time for which some task waited for memory, in nanoseconds, from the text of `memory.pressure`, which
+/// has microseconds.
 fn stalled_ns(text: &str) -> u64 {
     let line = text.lines().find(|line| line.starts_with("some "));
     let total = line.and_then(|line| line.split(' ').find_map(|field| field.strip_prefix("total=")));
@@ -310,7 +312,7 @@ mod tests {
         fs::create_dir_all(path("memory/a/b")).unwrap();
         fs::write(path("memory/a/b/memory.failcnt"), "7\n").unwrap();
         assert_eq!(ControlGroup::find(both, &text).unwrap().read(), Pressure { events: 7, stalled_ns: 0 });
-        // Here memory and swap have one limit.
+        // Now memory and swap together have the same limit as memory.
         fs::write(path("memory/a/b/memory.memsw.failcnt"), "2\n").unwrap();
         fs::write(path("memory/a/b/memory.limit_in_bytes"), "6400\n").unwrap();
         for (peak, events) in [("6299\n", 9), ("6300\n", 10), ("6400\n", 10)] {
@@ -323,7 +325,7 @@ mod tests {
         fs::write(path("c/memory.pressure"), stalls).unwrap();
         let read = ControlGroup::find(both, &text).unwrap().read();
         assert_eq!(read, Pressure { events: 321, stalled_ns: 5_000 });
-        // Without a mounted namespace of the group, the group is at the root.
+        // A group that is not found at its path is read at the root.
         fs::write(path("memory.events"), "max 2\n").unwrap();
         assert_eq!(ControlGroup::find("0::/elsewhere\n", &text).unwrap().read().events, 2);
     }

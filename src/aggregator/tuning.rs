@@ -1,8 +1,10 @@
-//! Carries out the decisions of the tuner: takes counters, and sets one knob or none.
+//! Carries out the decisions of the tuner, which adapts settings (*knobs*) to the load. A decision changes one knob or
+//! none.
 //!
-//! `quality::tuner` decides; it is pure. This file reads the current settings of the knobs, so that a setting made by
-//! the program in the meantime becomes the tuner's original setting. It also applies each decision, with two records of
-//! change: the reason and the new setting. The figures of each decision are in the tuner's log, which queries can read.
+//! `quality::tuner` makes the decisions from the counters alone. This file tells the tuner the current settings of the
+//! knobs. So a setting that the program has changed becomes the setting to which the tuner returns. The file also
+//! applies each decision, and adds two entries to the list of changes: the reason and the new setting. The figures of
+//! each decision are in the tuner's log, which queries can read.
 
 use std::time::Duration;
 
@@ -22,8 +24,8 @@ use crate::sys::sync::Ordering;
 
 /// Minimum time between two decisions of the tuner, in nanoseconds.
 const INTERVAL_NS: u64 = 500_000_000;
-/// Maximum number of adjustments in the life of a process; after that the knobs stay. Each adjustment makes two
-/// records, so this limit leaves room for other changes in the list of changes.
+/// Maximum number of adjustments in the life of a process. Afterwards the knobs stay as they are. Each adjustment makes
+/// two entries in the list of changes, so the limit leaves room for other changes.
 const ADJUSTMENTS_MAX: u32 = 100;
 /// Maximum number of steps that a query waits for the tuner to finish a decision.
 const LOG_ROUNDS_MAX: u32 = 200;
@@ -39,7 +41,7 @@ pub(super) struct Tuning {
 }
 
 impl Tuning {
-    /// Sets up the tuner with a goal. Replaces an earlier tuner together with its log.
+    /// Sets up the tuner with a goal. An earlier tuner is replaced together with its log.
     pub(super) fn towards(goal: TuningGoal, pace: &Pace) -> Option<Tuning> {
         let bounds = KnobBounds { lowest: goal.lowest.max(knobs(pace).degradation), ..KnobBounds::DEFAULT };
         let budget = Duration::from_nanos(goal.budget_ns);
@@ -48,7 +50,7 @@ impl Tuning {
         Some(Tuning { before: QualityCounters::default(), decided_ns: 0, adjustments: 0 })
     }
 
-    /// Lets the tuner decide, if it is time to do so, and carries out its decision.
+    /// Lets the tuner decide, if it is time to do so, and carries out the decision.
     pub(super) fn update(
         &mut self,
         ledger: &Ledger,
@@ -73,8 +75,8 @@ impl Tuning {
     }
 }
 
-/// Asks the tuner, after telling it the current settings of the knobs. Returns `None` if the tuner decides on no
-/// change, or if a knob is outside its bounds.
+/// Asks the tuner for a decision, after telling it the current settings of the knobs. Returns `None` if the tuner
+/// decides on no change, or if a knob is outside its bounds.
 fn decide(tuner: &mut AutoTuner, knobs: &Knobs, stats: &TrackingStats) -> Option<Decision> {
     if tuner.knobs() != knobs {
         tuner.set_home(*knobs).ok()?;
@@ -86,7 +88,7 @@ fn decide(tuner: &mut AutoTuner, knobs: &Knobs, stats: &TrackingStats) -> Option
 /// Returns the current settings of the knobs.
 fn knobs(pace: &Pace) -> Knobs {
     let degradation = match state::asked_level() {
-        // Without stacks the first two levels are the same, so the levels begin at the second.
+        // Without stacks the first two levels are the same, so the tuner starts at the second level.
         state::Level::Full if state::options().stacks == Stacks::Off => Degradation::NoStacks,
         state::Level::Full | state::Level::AfterSampling => Degradation::Full,
         state::Level::NoStacks => Degradation::NoStacks,
@@ -103,7 +105,7 @@ fn knobs(pace: &Pace) -> Knobs {
     }
 }
 
-/// Returns the recorder's level for a level of the settings.
+/// Returns the recorder's level for a degradation.
 pub(crate) fn level_of(degradation: Degradation) -> state::Level {
     match degradation {
         Degradation::Full => state::Level::Full,
@@ -154,8 +156,8 @@ fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-/// Returns the figure that shows the pressure of a decision: completeness in millionths, latency in nanoseconds, or lag
-/// in milliseconds.
+/// Returns the figure that led to a decision: completeness in millionths, latency in nanoseconds, or lag in
+/// milliseconds.
 fn figure(decision: &Decision) -> u32 {
     let stats = &decision.stats;
     match decision.pressure {
@@ -180,8 +182,8 @@ pub(super) fn why(pressure: u32, figure: u32) -> String {
     }
 }
 
-/// Returns the maximum number of words that waited in one ring since the last call. A lane whose latch is taken keeps
-/// its high-water mark.
+/// Returns the maximum number of words that waited in one ring since the last call. A lane whose latch is taken is
+/// skipped, and keeps its high-water mark for the next call.
 fn high_water(ledger: &Ledger, scope: &InternalScope) -> u64 {
     let _paused = RecordingPaused::enter(scope);
     let mut most = 0;

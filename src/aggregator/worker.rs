@@ -1,10 +1,10 @@
-//! The background thread.
+//! The background thread: its main loop, its pauses, and its samples of the quality counters.
 //!
 //! While events are recorded, the thread makes a round every millisecond, or as often as the tuner sets. Without
-//! events, rounds become less and less frequent: the thread sleeps until a thread of the program opens a window, for
-//! four seconds at most, unless something has to be checked more often ([`Supervision::polls`]). The thread is
-//! detached: at the end of the process it reads the state and returns, or ends with the process. It also returns when
-//! the program has no thread any more.
+//! events, rounds become less and less frequent. At last the thread sleeps until a thread of the program records again,
+//! for four seconds at most. It sleeps for a shorter time if something must be checked more often
+//! ([`Supervision::polls`]). The thread is detached. It returns when the recording ends or the program has no thread
+//! any more, or ends with the process.
 
 use super::alarm::Alarm;
 use super::background::{self, BACKGROUND};
@@ -26,28 +26,28 @@ use crate::ring::lane::{Lane, add};
 use crate::sys::sync::Ordering;
 use crate::sys::{own_threads, platform, signals, sleeper};
 
-/// Maximum pause between two rounds while no events are recorded, in nanoseconds, where the thread cannot be woken, or
-/// has something to check ([`Supervision::polls`]).
+/// Maximum pause between two rounds while no events are recorded, in nanoseconds, if the thread cannot be woken, or has
+/// something to check ([`Supervision::polls`]).
 const PAUSE_NS_IDLE: u64 = 64_000_000;
-/// Maximum pause where the next event wakes the thread, in nanoseconds.
+/// Maximum pause between two rounds if the next event wakes the thread, in nanoseconds.
 const PAUSE_NS_ASLEEP: u64 = 4_096_000_000;
 /// Pause before the next attempt if a snapshot prevents a round, in nanoseconds.
 const PAUSE_NS_TAKEN: u64 = 1_000_000;
 /// Minimum time between two samples of the quality counters, in nanoseconds.
 const SAMPLE_NS: u64 = 100_000_000;
-/// Number of threads whose names are read again at each sample if there is a black box, which must always have the
-/// names.
+/// Number of threads whose names are read again at each sample, if there is a black box. A black box needs current
+/// names at any time.
 const NAMES_PER_SAMPLE: u32 = 16;
-/// Number of rounds without an event before the pauses grow.
+/// Number of rounds without events before the pauses grow.
 const IDLE_ROUNDS: u32 = 32;
 
-/// The body of the thread. It makes rounds until the recording ends.
+/// The main function of the thread. It makes rounds until the recording ends.
 pub(crate) fn run() {
     own_threads::name(c"heapledger");
     if !background_thread::wait_for_ledger() {
         return;
     }
-    // A snapshot waits until the row of this thread is marked as heapledger's.
+    // Because the latch is held, a snapshot waits until the row of this thread is marked as heapledger's.
     let starting = BACKGROUND.work.take();
     let scope = InternalScope::enter();
     let (Some(ledger), Some(lane)) = (state::ledger(), scope.lane()) else {
@@ -62,7 +62,7 @@ pub(crate) fn run() {
     let mut supervision = Supervision::begin(&aggregator);
     let mut live = LiveWriter::begin(ledger);
     let (mut idle, mut cpu_before, mut watched_ns) = (0u32, 0, 0);
-    // A part of sampling that is about to end.
+    // The marks of a part of sampling that may be over (`counters::end_sampling_if_over`).
     let mut ending = None;
     let mut readings = Readings::default();
     drop(starting);
@@ -89,7 +89,7 @@ pub(crate) fn run() {
         if is_flush_due {
             ending = counters::end_sampling_if_over(ledger, marks, ending);
         }
-        // Events of this thread's lane do not count.
+        // `round.active` does not count the lane of this thread.
         idle = if round.active > 0 { 0 } else { idle.saturating_add(1) };
         let cpu = platform::thread_cpu_ns();
         add(&BACKGROUND.cpu_ns, cpu - cpu_before);
@@ -110,7 +110,8 @@ pub(crate) fn run() {
     }
 }
 
-/// Returns the aggregator of the thread with this lane, and tells the program's threads that it runs.
+/// Returns the aggregator of the thread with this lane, and tells the program's threads that the background thread
+/// runs.
 fn begin(lane: &Lane) -> Aggregator {
     let may_offload = platform::processors() > 1;
     background_thread::mark_running(may_offload);
@@ -121,7 +122,8 @@ fn begin(lane: &Lane) -> Aggregator {
     aggregator
 }
 
-/// Returns the longest pause that objects which may be unloaded, and the system, allow.
+/// Returns the longest pause between two rounds. The pause is shorter while the thread watches for unloaded object
+/// files, or on a system where it cannot be woken.
 fn longest_pause_ns() -> u64 {
     match (stacks::watches_objects(), sleeper::CAN_BE_WOKEN) {
         (true, _) => stacks::WATCH_NS,
@@ -130,8 +132,8 @@ fn longest_pause_ns() -> u64 {
     }
 }
 
-/// Sleeps after `idle` rounds without an event, for `max_ns` nanoseconds at most. Returns the number of rounds without
-/// an event from which the next round counts.
+/// Sleeps after `idle` rounds without events, for `max_ns` nanoseconds at most. Returns the new value of `idle`, from
+/// which the next round counts.
 fn rest(aggregator: &mut Aggregator, ledger: &Ledger, idle: u32, max_ns: u64) -> u32 {
     let floor_ns = aggregator.pace.floor_interval_ns;
     let rest_ns = pause_ns(idle, floor_ns, max_ns);
@@ -139,17 +141,19 @@ fn rest(aggregator: &mut Aggregator, ledger: &Ledger, idle: u32, max_ns: u64) ->
         sleep_and_offload(aggregator, ledger, rest_ns);
         return idle;
     }
-    // The first thread that records again opens a window. It wakes this thread, whose ticks end the window.
+    // The first thread that records again opens a window and wakes this thread, whose ticks end the window.
     let is_woken = background_thread::sleep_until_woken(rest_ns, || {
         state::tick();
         ledger.ticks.push(ledger.clock.now_ns());
         aggregator.has_new_events(ledger)
     });
-    // A thread that wakes this one because it ends is there for some microseconds more.
+    // After a wake-up, the next rounds have short pauses, because a thread that wakes this thread at its end still
+    // exists for some microseconds.
     if is_woken { IDLE_ROUNDS } else { idle }
 }
 
-/// Sleeps. Between parts of the sleep it books the lanes whose threads leave their words to the background thread.
+/// Sleeps for `rest_ns` nanoseconds. Between parts of the sleep, books the lanes whose threads leave their words to the
+/// background thread.
 fn sleep_and_offload(aggregator: &mut Aggregator, ledger: &Ledger, rest_ns: u64) {
     let mut began_ns = ledger.clock.now_ns();
     let until_ns = began_ns.saturating_add(rest_ns);
@@ -197,8 +201,8 @@ impl Supervision {
         }
     }
 
-    /// Whether samples are needed also while no events are recorded: the memory pressure of the system, the time since
-    /// the last dump, and the figures of the last second change by themselves.
+    /// Whether samples are needed even while no events are recorded. The memory pressure of the system, the time since
+    /// the last dump, and the figures of the last second change without events.
     fn polls(&self) -> bool {
         self.alarm.is_some() || self.tuning.is_some() || self.triggers.is_some()
     }
@@ -232,8 +236,8 @@ impl Supervision {
         }
     }
 
-    /// Takes the next sample, if it is time to do so. Returns a crossing of the target, with the indicator of that
-    /// moment.
+    /// Takes the next sample, if it is time to do so. If the completeness has crossed its target, returns the crossing
+    /// and the quality indicator at that moment.
     fn sample(
         &mut self,
         ledger: &Ledger,
@@ -267,7 +271,7 @@ impl Supervision {
     }
 }
 
-/// Returns the pause after `idle` rounds without an event, at most `max_ns` unless each pause is longer.
+/// Returns the pause after `idle` rounds without events, in nanoseconds. The pause grows from `floor_ns` to `max_ns`.
 fn pause_ns(idle: u32, floor_ns: u64, max_ns: u64) -> u64 {
     let doublings = idle.saturating_sub(IDLE_ROUNDS).min(16);
     floor_ns.saturating_mul(1 << doublings).min(max_ns.max(floor_ns))

@@ -1,4 +1,4 @@
-//! Programs with which the oracle found errors, each as small as possible.
+//! Tests with programs for which the oracle found errors. Every program is as small as possible.
 
 use super::producer::Producer;
 use crate::aggregator::snapshot;
@@ -12,7 +12,7 @@ use crate::sys::sync::Ordering;
 
 const PLAIN: Traits = Traits::new(16, false, false);
 
-/// A clock that advances by one at every reading, and lanes.
+/// A ledger whose clock advances by 1 ns at every reading, with lanes.
 struct Room {
     ledger: &'static Ledger,
     lanes: Vec<Producer>,
@@ -25,7 +25,8 @@ impl Room {
         Room { ledger, lanes: (0..lanes).map(|_| Producer::new(ledger, 4)).collect() }
     }
 
-    /// Sets the clock to `ns`. Returns the thread of a lane, whose next record opens a window with a mark of that time.
+    /// Sets the clock to `ns`. Returns the producer of a lane, whose next record opens a window with a time stamp of
+    /// `ns`.
     fn at(&mut self, ns: u64, lane: usize) -> &mut Producer {
         self.ledger.clock.set_by_hand(ns);
         let producer = &mut self.lanes[lane];
@@ -82,7 +83,7 @@ fn a_realloc_is_one_event_and_no_cross_thread_free_however_late_its_old_half_is_
 #[test]
 fn a_free_does_not_end_the_next_block_at_its_address() {
     let mut room = Room::new(3);
-    // All events are in one window of every thread, so the clock cannot order them.
+    // The events of a thread are in one window, so the clock cannot order the events of different threads.
     room.lanes[1].alloc(64, 8, PLAIN, 0);
     room.lanes[2].free(64, 8);
     room.lanes[0].alloc(64, 9, PLAIN, 0);
@@ -167,7 +168,7 @@ fn a_block_of_heapledgers_own_that_the_program_reallocates_breaks_no_law() {
         let lane = room.at(20, 0);
         lane.realloc_begins(64, 8);
         lane.realloc_ends(64, 128, 9, Traits::new(16, false, new_is_own), 0);
-        // This fold is late: the old block is in the tables of the other thread.
+        // When this lane is folded, the old block is still in the ring of the other lane.
         room.ledger.fold(room.lanes[0].lane);
         assert_eq!(crate::profile::check(&room.profile()), [], "{old_is_own}");
     }
@@ -184,7 +185,7 @@ fn a_realloc_whose_second_half_was_lost_does_not_stand_in_for_the_next_of_its_ad
     lane.realloc_begins(64, 200);
     lane.realloc_ends(64, 128, 300, PLAIN, 0);
     let live: Vec<_> = room.profile().live.iter().map(|block| (block.address, block.size)).collect();
-    // The old block of 100 bytes is the error that the one lost event causes.
+    // The old block of 100 bytes is wrong, because one event was lost.
     assert_eq!(live, [(64, 100), (128, 300)]);
 }
 
@@ -201,8 +202,9 @@ fn in_order_a_free_of_what_was_left_out_is_counted_as_such() {
     assert_eq!(ledger.live.anomalies.sampled_out_freed_bytes.load(Ordering::Relaxed), 1000);
 }
 
-/// An unlisted free, and an internal block at its address that was listed in `listed`: the free may come first or be
-/// booked late, and the block may be in the nursery of its thread or in the shared table.
+/// Runs an unlisted free of period 3, and an internal block at its address that was listed in period `listed`. The free
+/// may be booked before or after the block, and the block may be on the same lane or on another lane. Returns the freed
+/// bytes of sampled-out blocks, and the number of internal events before and after the free of the internal block.
 fn freed_of_sampled_out(listed: u64, is_same_lane: bool, is_booked_late: bool) -> (u64, u64, u64) {
     let mut room = Room::new(3);
     let own = Traits::new(16, false, true).with_period(listed);
@@ -212,7 +214,7 @@ fn freed_of_sampled_out(listed: u64, is_same_lane: bool, is_booked_late: bool) -
     if !is_booked_late {
         room.ledger.fold(room.lanes[0].lane);
     }
-    // The clock does not decide: both events are in one window.
+    // The clock does not decide, because both events are in one window.
     room.lanes[of_block].alloc(64, 1000, own, 0);
     room.ledger.fold(room.lanes[of_block].lane);
     room.ledger.clock.set_by_hand(20);
@@ -222,7 +224,7 @@ fn freed_of_sampled_out(listed: u64, is_same_lane: bool, is_booked_late: bool) -
     // relaxed: there is one thread.
     let freed = room.ledger.live.anomalies.sampled_out_freed_bytes.load(Ordering::Relaxed);
     let before = internal(&room);
-    // The free of the internal block, which is listed.
+    // This is the free of the internal block.
     room.at(30, 2).free_whole(64, 1000);
     flush(&room);
     (freed, before, internal(&room))
@@ -235,7 +237,7 @@ fn an_unlisted_free_is_counted_with_its_size_and_ends_no_internal_block_that_was
         for listed in [3, 4] {
             assert_eq!(found(listed), (1000, 1, 2), "{listed} {is_same_lane} {is_booked_late}");
         }
-        // A block that the free may mean: one that is in no set, or was listed in an earlier period.
+        // The free may mean a block that is not in the set, or was listed in an earlier period.
         for listed in [0, 2] {
             assert_eq!(found(listed), (0, 2, 2), "{listed} {is_same_lane} {is_booked_late}");
         }
@@ -244,7 +246,8 @@ fn an_unlisted_free_is_counted_with_its_size_and_ends_no_internal_block_that_was
 
 #[test]
 fn the_free_of_a_query_s_result_ends_its_block_in_its_period_and_later() {
-    // Listed in its period; not listed in a later one; without the whole size at the full level.
+    // Three frees: listed in the period of the block, not listed in a later period, and without the whole size at the
+    // full level.
     for free in [0, 4, 17] {
         let mut room = Room::new(2);
         room.ledger.use_sampling(false);

@@ -1,9 +1,9 @@
-//! The oracle: a map of blocks, and every figure computed in the simple, slow way, in the order of the events.
+//! The oracle: a map of blocks, and all figures, computed in a simple and slow way in the order of the events.
 
 use crate::profile::{Histogram, TEMPORARY_ALLOCS};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// A block as the program knows it.
+/// A live block of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) size: u64,
@@ -25,7 +25,7 @@ pub(super) struct Sums {
     pub(super) cross_thread_frees: u64,
 }
 
-/// The figures of a site that are not sums.
+/// The figures of a site.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Site {
     pub(super) sums: Sums,
@@ -51,7 +51,7 @@ pub(super) struct Scope {
     pub(super) peak_bytes: u64,
 }
 
-/// Returns the number of scopes that a stack is in. There are two scopes, one nested in the other.
+/// Returns the number of scopes that a stack is in. There are two scopes, an outer scope and a scope nested in it.
 pub(super) fn scopes_of(stack: u32) -> usize {
     match stack {
         0 => 0,
@@ -139,7 +139,8 @@ impl Naive {
         }
     }
 
-    /// Counts a realloc. `old` is the block before the realloc; it was taken out of the map when the realloc began.
+    /// Counts a realloc. `old` is the address and the block before the realloc. The block was taken out of the map when
+    /// the realloc began.
     pub(super) fn realloc(&mut self, old: (u64, Block), new: u64, row: u32, size: u64, stack: u32) {
         self.events += 1;
         let (old, before) = old;
@@ -163,7 +164,7 @@ impl Naive {
         assert!(self.live.insert(new, block).is_none(), "the program's allocator is broken");
     }
 
-    /// Counts a refused realloc: the block stays live.
+    /// Counts a refused realloc, after which the block stays live.
     pub(super) fn refused(&mut self, old: (u64, Block)) {
         self.events += 1;
         self.live.insert(old.0, old.1);

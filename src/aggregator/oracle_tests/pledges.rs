@@ -1,5 +1,5 @@
-//! Tests of frees in the outbox that end fewer bytes than `outbox_bytes_min` counts for them. No such free may hide a
-//! peak, unless the uncertainty of the peak covers it.
+//! Tests of frees in the outbox (events on their way to the shared table) that end fewer bytes than `outbox_bytes_min`
+//! counts for them. No such free may hide a peak that the uncertainty of the peak does not cover.
 
 use super::producer::Producer;
 use crate::fold::state::Fold;
@@ -24,7 +24,7 @@ fn send_all(ledger: &Ledger, producer: &Producer) {
     fold.empty_nursery();
 }
 
-/// Makes a free of 3,000 bytes between an allocation of 2,500 and one of 1,000.
+/// Makes an allocation of 2,500 bytes, a free of 3,000 bytes, and an allocation of 1,000 bytes.
 fn free_between_allocations(producer: &mut Producer, address: u64) {
     producer.alloc(0x1000, 2_500, PLAIN, 0);
     producer.free(address, 3_000);

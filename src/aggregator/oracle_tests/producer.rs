@@ -1,5 +1,5 @@
-//! The thread's side of a lane, driven by a test. It has the same windows, marks, skips and reuse of segments as
-//! `recorder::window`, but no thread-locals, modes and signals, and the test chooses the length of its windows.
+//! The thread's side of a lane, driven by a test. It writes windows, time marks and skips, and reuses segments, as
+//! `recorder::window` does. It has no thread-locals, modes and signals, and the test chooses the length of the windows.
 
 use crate::ledger::Ledger;
 use crate::ledger::fold_state::fold_state_of;
@@ -17,11 +17,11 @@ pub(crate) struct Producer {
     window_end: u64,
     /// Number of words of the next windows.
     pub(super) window_words: u64,
-    /// Whether the next record opens a window although the current one has room.
+    /// Whether the next record opens a window even if the current window has room.
     pub(super) turn_is_due: bool,
     segments: u64,
     segments_max: u64,
-    /// Events of this thread that the history has to show, oldest first.
+    /// Events of this thread that the history should contain, oldest first.
     pub(super) log: Vec<EventKind>,
 }
 
@@ -73,12 +73,12 @@ impl Producer {
         }
     }
 
-    /// Frees a block with its whole size, as a thread does below the full level.
+    /// Records a free with the whole size of its block, as a thread does below the full level.
     pub(super) fn free_whole(&mut self, address: u64, size: u64) {
         self.free_unlisted(address, size, 0);
     }
 
-    /// Frees a block whose address was not in the sampled set in a period.
+    /// Records a free whose address was not in the sampled set in a period.
     pub(crate) fn free_unlisted(&mut self, address: u64, size: u64, period: u64) {
         self.lane.attempt();
         let traits = Traits::default().with_period(period);

@@ -1,4 +1,4 @@
-//! Random programs: the steps of their threads, the results of the allocator, and the folds.
+//! Random programs: the steps of their threads, their allocator, and the folds between the steps.
 
 use super::naive::{self, Block, Naive};
 use super::producer::Producer;
@@ -12,7 +12,8 @@ use crate::sys::pages::Pages;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 
-/// One step of a program. It consists of raw numbers, so that any part of a failing program is a program too.
+/// One step of a program. A step consists of raw numbers, so that any part of a failing program is also a valid
+/// program.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     pub(super) lane: u8,
@@ -22,7 +23,7 @@ pub(super) struct Step {
     pub(super) pause: u8,
 }
 
-/// The kind of a program, and of the folding during the program.
+/// The parameters of a program, and of the folds during the program.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     pub(super) lanes: usize,
@@ -30,17 +31,18 @@ pub(super) struct Shape {
     pub(super) segments: u64,
     /// Approximate maximum number of blocks that the program holds.
     pub(super) live_max: usize,
-    /// Whether sizes and addresses beyond narrow records occur, and sizes with more bits than a free carries.
+    /// Whether the program has sizes and addresses that need wide records, and sizes that differ although their size
+    /// bits are equal.
     pub(super) wide: bool,
     /// Whether some blocks belong to heapledger.
     pub(super) own: bool,
-    /// Whether two blocks that can be exchanged always differ in the low bits of their sizes, which a free carries.
+    /// Whether two blocks that the ledger could exchange always differ in the size bits of their frees.
     pub(super) distinct: bool,
-    /// Factor by which all pauses are longer.
+    /// Factor for all pauses.
     pub(super) slowness: u64,
 }
 
-/// The allocator of the program. It gives the block that was freed last to the next caller.
+/// The allocator of the program. It reuses the block that was freed last.
 #[derive(Default)]
 struct Heap {
     returned: BTreeMap<u64, Vec<u64>>,
@@ -260,7 +262,7 @@ impl World {
         fold.empty_nursery();
     }
 
-    /// Does the part of the aggregator's tick that affects the threads.
+    /// Does the part of the aggregator's tick that affects the threads: their next records open new windows.
     fn tick_epoch(&mut self) {
         self.ledger.ticks.push(self.now_ns);
         for producer in &mut self.producers {
@@ -287,7 +289,8 @@ fn make_scopes(ledger: &Ledger) -> [u32; 2] {
 
 fn stack_of(step: Step) -> u32 {
     match step.size / 64 % 8 {
-        // These sites are so many that their tallies displace each other in every table but the largest.
+        // There are so many of these sites that their deltas displace each other in all tables of deltas except the
+        // largest.
         rare @ 6..8 => u32::from(rare) + u32::from(step.pick % 9) * u32::from(step.pick % 61),
         _ => u32::from(step.pick % 2),
     }
@@ -300,7 +303,7 @@ impl Drop for World {
     }
 }
 
-/// A generator of numbers with the same results on every machine (SplitMix64).
+/// A generator of pseudo-random numbers with the same results on every machine (SplitMix64).
 pub(super) struct Random(pub(super) u64);
 
 impl Random {

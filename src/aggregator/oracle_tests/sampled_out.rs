@@ -1,9 +1,9 @@
-//! Random programs that begin and end sampling, over several lanes that follow a change of the level late. No sum may
-//! be wrong, and no block may be left over (invariant W of `fold::flush`). Each rule has a weakened twin that must
-//! fail.
+//! Tests with random programs that begin and end sampling, on several lanes that see a change of the level late. No sum
+//! may be wrong, and no freed block may stay in the tables (invariant W of `fold::flush`). The programs also run with
+//! one rule omitted, and must then fail.
 //!
-//! Few addresses and sizes are in use, so blocks and lanes reuse the same addresses all the time. An event has two
-//! steps: the decision by the level, and the record. Anything else may happen between the two.
+//! The programs use few addresses and sizes, so all lanes reuse the same addresses. An event has two steps: the
+//! decision by the level, and the record. Events of other lanes may happen between the two steps.
 
 use super::producer::Producer;
 use super::program::Random;
@@ -20,18 +20,18 @@ use std::ptr::NonNull;
 
 const PLAIN: Traits = Traits::new(16, false, false);
 const LANES: usize = 3;
-/// Two pairs of sizes that a free without its whole size cannot tell from each other.
+/// Sizes of the blocks: two pairs of sizes with equal size bits.
 const SIZES: [u64; 4] = [64, 65 << 12, 80, 81 << 12];
 
-/// The rule that a weakened twin omits.
+/// The rule that a run of the test omits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Without {
     Nothing,
     /// W1: the free of a sampled block does not carry its whole size.
     WholeSizesOfSamples,
-    /// W1: a thread that is given a block by another thread does not learn the other thread's level.
+    /// W1: a thread that receives a block from another thread does not learn the other thread's level.
     LevelsWithBlocks,
-    /// W3: frees with their whole sizes are paired at once after a change of the level.
+    /// W3: frees with their whole sizes are paired at once, even directly after a change of the level.
     Transition,
     /// The full level is in force again before all sampled-out blocks are freed.
     WaitForSampledOut,
@@ -76,18 +76,20 @@ struct World {
     without: Without,
     random: Random,
     threads: Vec<Thread>,
-    /// The levels so far, and the time of the last change.
+    /// All levels so far. `changed_ns` is the time of the last change.
     levels: Vec<Level>,
     changed_ns: u64,
     now_ns: u64,
     live: BTreeMap<u64, Block>,
     /// Sampled blocks among the live ones.
     sampled: Vec<u64>,
-    /// Free addresses, each with the number of the last change that its last owner had seen.
+    /// Freed addresses, which can be used again. `seen_with` has for each address the number of the last change of the
+    /// level that a thread with a block there had seen.
     returned: Vec<u64>,
     seen_with: BTreeMap<u64, usize>,
     used: u64,
-    /// Number and bytes of the sampled-out blocks; `allocated` and `freed` are the same for all blocks.
+    /// Number and bytes of all sampled-out blocks so far. `allocated` and `freed` are the number and the bytes of all
+    /// allocated and all freed blocks.
     out: (u64, u64),
     allocated: (u64, u64),
     freed: (u64, u64),
@@ -153,7 +155,7 @@ impl World {
         self.changed_ns = self.now_ns;
     }
 
-    /// Lets a thread begin an event with a block of this address; returns the level that it acts on.
+    /// Lets a thread begin an event with a block of this address. Returns the level on which the thread acts.
     fn look(&mut self, lane: usize, address: u64) -> Level {
         let given = self.seen_with.get(&address).copied().unwrap_or(0);
         let now = self.levels.len() - 1;
@@ -243,7 +245,7 @@ impl World {
                 }
                 add(&mut self.allocated, size);
                 self.live.insert(address, Block { size, is_out });
-                // As `mark_late_sampled_out_block`.
+                // As `mark_late_sampled_out_block` does.
                 if is_out && self.level() == Level::Full {
                     self.change(Level::AfterSampling);
                 }
@@ -289,7 +291,7 @@ impl World {
         }
     }
 
-    /// Ends all events and books them. Returns what is wrong.
+    /// Ends all events and books them. Returns a description of wrong figures as an error.
     fn check(&mut self) -> Result<(), String> {
         for lane in 0..LANES {
             self.end(lane);
@@ -322,8 +324,8 @@ impl World {
         let doubts = (self.ledger.live.overlaps(), self.ledger.live.waiting(), read(&anomalies.unmatched));
         let found = (total, freed, doubts);
         let wanted = (self.allocated, self.freed, (0, 0, 0));
-        // A free may have ended a younger block of the same size at its address: then the table has one block fewer
-        // until the younger block is freed. It never has a block too many.
+        // A free may have ended a younger block of the same size at its address. Then the table lacks this block until
+        // the block is freed. The table never has a block that is not live.
         if found != wanted || live.iter().any(|(address, size)| expected.get(address) != Some(size)) {
             return Err(format!("{found:?}, not {wanted:?}; {live:?}, not {expected:?}"));
         }

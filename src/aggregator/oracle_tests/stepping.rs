@@ -1,4 +1,4 @@
-//! Tests of single rounds of the aggregator, without threads and time.
+//! Tests of single rounds of the aggregator, without threads and without waiting.
 
 use super::producer::Producer;
 use crate::aggregator::rounds::{Aggregator, ROUNDS_UNTIL_IDLE, Round, WAITING_WORDS_HELPED};
@@ -22,7 +22,7 @@ fn is_booked(producer: &Producer) -> bool {
     producer.lane.folder.tail.own() == producer.lane.head().own()
 }
 
-/// Makes one round fewer than it takes for an unused lane to count as idle.
+/// Makes rounds until an unused lane is one round away from being idle.
 fn step_until_almost_quiet(aggregator: &mut Aggregator, ledger: &Ledger) {
     for now in 1..u64::from(ROUNDS_UNTIL_IDLE) {
         assert_eq!(aggregator.round(ledger, now), Round::default(), "too early");
@@ -127,16 +127,16 @@ fn lanes_that_appear_between_two_steps_are_seen() {
     assert!(is_booked(&late));
 }
 
-/// Number of blocks that makes booking costly, because a nursery holds fewer.
+/// Number of blocks that makes booking costly, because a nursery has fewer places.
 const COSTLY_BLOCKS: u64 = 2_000;
-/// Maximum number of words that a call of `offload` leaves: the words that are not worth a booking, and a window.
+/// Maximum number of words that a call of `offload` leaves unbooked in a ring.
 const LEFT_OVER: u64 = COSTLY_WORDS;
 
 fn words_waiting(producer: &Producer) -> u64 {
     producer.lane.head().own() - producer.lane.folder.tail.own()
 }
 
-/// Writes this number of words or a few more to a lane, where they wait. All blocks stay live.
+/// Writes at least `words` words to a lane without booking them. All blocks stay live.
 fn write_words(producer: &mut Producer, words: u64, address: &mut u64) {
     let until = producer.lane.head().own() + words;
     while producer.lane.head().own() < until {
@@ -205,7 +205,7 @@ fn between_two_steps_costly_lanes_are_booked_by_turns_and_as_often_as_they_fill(
     assert!(both.iter().all(|lane| away(lane) > 4), "one after the other: {:?}", both.each_ref().map(away));
 }
 
-/// Returns two costly lanes. The second one has the older words, and more of them than one call of `offload` books.
+/// Returns two costly lanes. The second lane has the older words, and more words than one call of `offload` books.
 fn newer_and_older(ledger: &'static Ledger, address: &mut u64) -> [Producer; 2] {
     let [mut newer, mut older] = [(); 2].map(|()| costly_lane(ledger, address));
     ledger.clock.set_by_hand(1_000);
@@ -222,7 +222,8 @@ fn of_costly_lanes_the_one_with_the_oldest_words_is_booked_first() {
     let mut aggregator = Aggregator::new(true);
     aggregator.round(ledger, 3_000_000);
     assert!(words_waiting(&older) < 6 * SEGMENT_WORDS, "{}", words_waiting(&older));
-    // Both lanes had been booked up to the same time, so the first part may have been a part of the other lane.
+    // Both lanes had been booked up to the same time before, so the first booked part may have been a part of the newer
+    // lane.
     assert!(words_waiting(&newer) >= 19 * SEGMENT_WORDS, "{}", words_waiting(&newer));
 }
 
@@ -262,7 +263,7 @@ fn of_the_other_costly_lanes_only_what_is_not_newer_is_booked_with_it() {
     let before = words_waiting(&sparse);
     Aggregator::new(true).round(ledger, 3_000_000);
     assert!(words_waiting(&dense) < 6 * SEGMENT_WORDS, "{}", words_waiting(&dense));
-    // These are the words of the window that was open then, and a mark.
+    // The booked words are the words of the window that was open at that time, and a mark.
     let booked = before - words_waiting(&sparse);
     assert!((100..300).contains(&booked), "{booked}");
 }
@@ -306,14 +307,14 @@ fn a_fold_does_not_wait_for_a_partner() {
 /// Address of the last of the blocks that `handed_over_but_last` hands over.
 const LAST: u64 = 64 * 40;
 
-/// Lets one lane allocate blocks and end the last of them by `end`, a second lane allocate a block at the same
-/// address, and a third lane free all blocks that are live then. The ledger has booked the first lane up to `end`,
-/// and the second lane.
+/// Lets a first lane allocate 40 blocks and end the last block by `end`. Then a second lane allocates a block at the
+/// address of the last block, and a third lane frees all 40 addresses. The ledger has booked the first lane up to
+/// `end`, and the second lane.
 fn handed_over_but_last(ledger: &'static Ledger, end: impl FnOnce(&mut Producer)) -> [Producer; 2] {
     let [mut maker, mut other, mut freer] = [(); 3].map(|()| Producer::new(ledger, 4));
     (1..=40).for_each(|number| maker.alloc(64 * number, 48, PLAIN, 0));
     ledger.clock.set_by_hand(1_000);
-    // The window of the blocks ends, so that their times are known well enough.
+    // A new window begins, so that the times of the blocks are known well enough.
     maker.turn_is_due = true;
     maker.alloc(64 * 42, 48, PLAIN, 0);
     maker.free(64 * 42, 48);
@@ -327,7 +328,7 @@ fn handed_over_but_last(ledger: &'static Ledger, end: impl FnOnce(&mut Producer)
     }
     assert!(ledger.live.has_any_at(&ledger.pages, LAST));
     ledger.clock.set_by_hand(10_000);
-    // Enough words for the loop of usual events.
+    // The loop of usual events needs windows of many words.
     freer.window_words = 127;
     (1..=40).for_each(|number| freer.free(64 * number, 48));
     ledger.clock.set_by_hand(11_000);
@@ -365,7 +366,7 @@ fn a_free_does_not_take_a_block_whose_own_free_is_not_booked_yet() {
 
 #[test]
 fn a_free_means_the_own_block_that_the_nursery_has_just_pushed_out() {
-    // At some of these numbers the block waits in the outbox when its free is booked.
+    // For some of these numbers of blocks, the block waits in the outbox when its free is booked.
     for others in 20..100 {
         let ledger = ledger();
         let [mut own, mut partner] = [(); 2].map(|()| Producer::new(ledger, 8));
