@@ -1,37 +1,37 @@
-//! Calls: the functions at one return address. A format with addresses lists each call once.
+//! Calls: the functions at one return address. Formats with addresses list each call once.
 
 use std::borrow::Cow;
 
 use crate::analysis::Frame;
 use heapledger::profile::Module;
 
-/// Function at a call, with its source line.
+/// Function at a return address, with its source line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Function<'a> {
-    /// Name; a function without a name has its object and offset, or its address.
+    /// Name of the function. A function without a name has the name of its object with the offset, or its address.
     pub(super) name: Cow<'a, str>,
     /// Source file; empty if unknown.
     pub(super) file: &'a str,
     /// Line in the source file; 0 if unknown.
     pub(super) line: u32,
-    /// Whether `name` is the name of a function.
+    /// Whether `name` is a real name, and not an object or an address.
     pub(super) is_named: bool,
 }
 
-/// Call, with the functions at its address.
+/// Call: a return address with all functions at it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Call<'a> {
-    /// Return address minus one, which is an address within the call.
+    /// Address within the call: the return address minus one.
     pub(super) address: u64,
-    /// Lowest address of the object that contains the call. It identifies the object.
+    /// Lowest address of the object that contains the call, which identifies the object; `None` outside all objects.
     pub(super) module_start: Option<u64>,
-    /// Path of the object of the call; empty if unknown.
+    /// Path of the object that contains the call; empty outside all objects.
     pub(super) module: &'a str,
-    /// Functions at the address, innermost first: inlined functions and the function that contains them.
+    /// Functions at the address, innermost first: the inlined functions, and the function that contains them.
     pub(super) functions: Vec<Function<'a>>,
 }
 
-/// Converts the frames at one address to a call.
+/// Converts the frames at one return address to a call.
 pub(super) fn call<'a>(frames: &[Frame<'a>]) -> Call<'a> {
     let module: Option<&'a Module> = frames.first().and_then(|frame| frame.module);
     let function = |frame: &Frame<'a>| Function {

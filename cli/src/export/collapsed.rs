@@ -1,19 +1,19 @@
-//! Collapsed stacks, the input of flame graph programs.
+//! Collapsed stacks, which flame graph programs read.
 //!
 //! ```text
 //! main;parse;Vec<T>::push 1000
 //! ```
 //!
-//! The file has one line for each path of names, outermost first. All lines show the same figure; paths whose figure is
-//! zero are omitted. Sites without a stack have the path `(no stack)`. Lines are sorted by the names of their frames,
-//! because readers expect lines with the same outer frames together. A sequence of names that follows itself without a
-//! gap is written once, unless the options keep the frames of a recursion.
+//! Each line is a path of names, outermost first, with the sum of one figure. Paths whose sum is zero are left out.
+//! Sites without a stack have the path `(no stack)`. Lines are sorted by the names of their frames, because other
+//! programs expect lines with the same outer frames together. Of a sequence of names that repeats without a gap, as in
+//! a recursion, only one copy is written, unless the options keep all frames.
 //!
-//! The format has no comments: readers reject a line that is not a stack, or treat such a line as a stack. So this is
-//! the only format that cannot hold the quality of the data; the caller has to print the quality separately
+//! The format has no comments: other programs reject a line that is not a stack, or read it as a stack. So this is the
+//! only format without the quality of the data, which the caller must print separately
 //! ([`Format::carries_quality`](super::Format::carries_quality)).
 //!
-//! Names that readers would misread are changed: see [`in_collapsed_stack`].
+//! Names that other programs would misread are changed; see [`in_collapsed_stack`].
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -30,7 +30,8 @@ pub(super) fn write(
     options: &ExportOptions,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    // Different names can become equal in collapsed stacks; equal names are one key.
+    // Different functions can have the same name in collapsed stacks. The name is the key, so these functions are one
+    // frame.
     let Groups { keys, groups } = group_by(profile, |frame| in_collapsed_stack(&frame.display_name()));
     let (names, ranks) = ranked(keys);
     let mut sums: BTreeMap<Vec<u32>, u64> = BTreeMap::new();
@@ -65,10 +66,10 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Name of the sum of the stacks beyond `top`.
+/// Name of the line that sums the stacks beyond `top`.
 const OTHER_STACKS: &str = "(other stacks)";
 
-/// Keeps the `top` paths with the largest figures, and returns the sum of the others.
+/// Keeps the `top` paths with the largest figures. Returns the sum of the figures of the removed paths.
 fn remove_others(sums: &mut BTreeMap<Vec<u32>, u64>, top: usize) -> u64 {
     let mut order: Vec<(u64, Vec<u32>)> = sums.iter().map(|(path, figure)| (*figure, path.clone())).collect();
     order.sort_by_key(|(figure, _)| std::cmp::Reverse(*figure));
@@ -76,8 +77,8 @@ fn remove_others(sums: &mut BTreeMap<Vec<u32>, u64>, top: usize) -> u64 {
     others.iter().fold(0, |sum, (_, path)| sum.saturating_add(sums.remove(path).unwrap_or(0)))
 }
 
-/// Returns the names in sorted order, and the rank of each key in that order. Paths of ranks compare faster than paths
-/// of names.
+/// Returns the names in sorted order, and the rank of each key in that order. Paths are compared by ranks, which is
+/// faster than by names.
 fn ranked(keys: Vec<String>) -> (Vec<String>, Vec<u32>) {
     let mut order: Vec<u32> = (0..keys.len() as u32).collect();
     order.sort_by(|a, b| keys[*a as usize].cmp(&keys[*b as usize]));
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(sum(&text), profile.totals.total_bytes);
     }
 
-    /// Checks the lines with another implementation: the flame graph that inferno draws counts every byte.
+    /// Checks the lines with another program: the flame graph that inferno draws from them counts every byte.
     #[test]
     fn inferno_reads_every_line() {
         let mut profile = sample::named();

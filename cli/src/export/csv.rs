@@ -9,16 +9,18 @@
 //! 1,4,400,...,demo::parse,src/parse.rs,7,demo::parse;demo::main
 //! ```
 //!
-//! Comment lines start with `# ` and hold a name and a value; most readers can skip lines that start with `#`. The
+//! Comment lines start with `# ` and have a name and a value; most programs can skip lines that start with `#`. The
 //! file has one comment line for each damaged part. The name of a column includes its unit.
 //!
-//! `function`, `file` and `line` are the place that a report shows: the first function of the program, else of a
-//! dependency, else the innermost. `functions` has the functions that the place called and its nearest callers,
-//! innermost first, folded as in a report: a run of library functions is one function, the arguments of generics are
-//! `<..>`, and a sequence that follows itself without a gap is written once. With `ExportOptions::unfolded`, the column
-//! has all functions. `scope` is the path of scopes, as `server > GET /search`. A semicolon in a name becomes a colon,
-//! and a cell with a comma or a quotation mark is quoted. Text in comments is written as a quoted Rust string, so that
-//! no name can end its line.
+//! `function`, `file` and `line` are the place that a report names: the innermost function of the program, else the
+//! innermost function of a dependency, else the innermost function. `functions` has the functions that the place
+//! called, the place, and its nearest callers, innermost first. They are simplified as in a report: a run of library
+//! functions is one function, generic arguments are `<..>`, and of a repeated sequence only one copy is written. With
+//! `ExportOptions::unfolded`, the column has all functions. `scope` has the names of the nested scopes, as in `server >
+//! GET /search`.
+//!
+//! A semicolon in a name becomes a colon, and a cell with a comma or a quotation mark is quoted. Text in comments is
+//! written as a quoted Rust string, so that no name can end its line.
 
 use std::io::{self, Write};
 
@@ -30,12 +32,13 @@ use crate::analysis::{Origin, SiteOrder, without_repetition};
 use heapledger::profile::{Profile, Site};
 use heapledger::text::escape::escaped;
 
-/// Version of this format. A new meaning or the removal of a column raises the version; a new last column does not.
+/// Version of the format. A change of meaning or the removal of a column raises the version; a new last column does
+/// not.
 const FORMAT_VERSION: u32 = 2;
 
 type SiteFigure = fn(&Site) -> u64;
 
-/// Columns with figures, between the stack and the place.
+/// Columns with figures, which come after the stack and before the place.
 const COLUMNS: [(&str, SiteFigure); 19] = [
     ("total_blocks", |site| site.total_blocks),
     ("total_bytes", |site| site.total_bytes),
@@ -58,7 +61,7 @@ const COLUMNS: [(&str, SiteFigure); 19] = [
     ("median_size_at_most_bytes", |site| site.sizes.quantile_upper(0.5).unwrap_or(0)),
 ];
 
-/// Number of callers of a place that are listed, unless the options ask for all.
+/// Maximum number of callers that are listed for a place, unless the options ask for all functions.
 const CALLERS: usize = 8;
 
 pub(super) fn write(
@@ -101,7 +104,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Returns the sites that are written, in their order.
+/// Returns the sites to write, in the order of the options.
 fn chosen<'a>(profile: &'a Profile, options: &ExportOptions) -> Vec<&'a Site> {
     let mut sites: Vec<&Site> = profile.sites.iter().collect();
     let order = options.by.or(options.top.map(|_| SiteOrder::Total));
@@ -112,7 +115,8 @@ fn chosen<'a>(profile: &'a Profile, options: &ExportOptions) -> Vec<&'a Site> {
     sites
 }
 
-/// Returns the functions of a stack as one cell, innermost first. Of repeated functions, the innermost ones are kept.
+/// Returns the functions of a stack as one cell, innermost first. Of a repeated sequence, the innermost copy is
+/// written.
 fn functions(frames: &[&Function], place: usize, options: &ExportOptions) -> String {
     let names = |frames: &[&Function]| -> Vec<String> {
         frames.iter().map(|function| function.name.replace(';', ":")).collect()
@@ -127,7 +131,7 @@ fn functions(frames: &[&Function], place: usize, options: &ExportOptions) -> Str
     cell(&names.join(";"))
 }
 
-/// Returns a text as a cell, quoted if it contains a comma or a quotation mark.
+/// Returns a text as a cell: escaped, and quoted if it contains a comma or a quotation mark.
 fn cell(text: &str) -> String {
     let text = escaped(text);
     if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }

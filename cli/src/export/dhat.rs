@@ -1,21 +1,21 @@
-//! Format of `dh_view.html` of Valgrind's DHAT, version 2; Firefox Profiler reads the format too.
+//! Format of `dh_view.html`, the viewer of Valgrind's DHAT, version 2. The Firefox Profiler also reads it.
 //!
-//! Every path of frames becomes a program point. Points with equal frames are merged, because the viewer rejects a
-//! file with a repeated location; frame 0 has to be `[root]`.
+//! Each list of frames becomes a program point (DHAT's word for a site). Sites with the same list of frames are merged,
+//! because the viewer rejects a file with a repeated list. Frame 0 must be `[root]`.
 //!
-//! The profile lacks three of DHAT's figures; the file has *lower bounds* for them:
+//! The profile lacks three figures of DHAT, for which the file has *lower bounds*:
 //!
-//! * `tl`, the sum of all lifetimes: the profile has lifetimes by power of two, and each lifetime counts as the
-//!   shortest of its range;
-//! * `mbk`, the blocks at the peak of the site: exact if the bytes at that peak equal the site's bytes at the peak of
-//!   the process, at the end, or in total; otherwise the bytes at that peak divided by the largest size that a block of
-//!   the site can have;
-//! * `mb` of a point merged from several sites: the largest value of one site; or, if larger, the sum over the sites at
-//!   the peak of the process or at the end.
+//! * `tl`, the sum of all lifetimes. The profile has a histogram of lifetimes by power of two, and each lifetime counts
+//!   as the shortest of its row;
+//! * `mbk`, the number of blocks at the peak of a site. The number is exact if the bytes at that peak equal the bytes
+//!   of the site at the peak of the process, at the end, or in total. Otherwise, the bytes at that peak are divided by
+//!   the largest size that a block of the site can have;
+//! * `mb`, the bytes at the peak, of a point that was merged from several sites: the largest peak of one site, or the
+//!   sum of the sites at the peak of the process or at the end, whichever is largest.
 //!
-//! The format has no field for the quality of the data. The quality follows the command line, which the viewer shows
-//! at the top; all quality figures are under the key `heapledger`, which the viewer ignores. Times are in
-//! nanoseconds.
+//! The format has no field for the quality of the data. So a sentence on the quality follows the command line, which
+//! the viewer shows at the top, and all quality figures are under the key `heapledger`, which the viewer ignores. Times
+//! are in nanoseconds.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -27,7 +27,7 @@ use super::quality;
 use crate::analysis::{Frame, Group, Origin, group_by};
 use heapledger::profile::{Histogram, Profile, Site};
 
-/// Lifetime below which a block is called short-lived, in nanoseconds; dhat-rs uses the same limit.
+/// Lifetime in nanoseconds below which the viewer calls a block short-lived. dhat-rs uses the same limit.
 const SHORT_LIVED_NS: u64 = 10_000;
 
 #[derive(Serialize)]
@@ -51,8 +51,8 @@ struct File {
     ftbl: Vec<String>,
 }
 
-/// Program point. A key that ends in `b` is in bytes, in `bk` in blocks. The first letter tells the moment: `t` in
-/// total, `m` at the peak of the site, `g` at the peak of the process, `e` at the end.
+/// Program point. Keys that end in `b` are in bytes, those that end in `bk` in blocks. The first letter says when: `t`
+/// in total, `m` at the peak of the site, `g` at the peak of the process, `e` at the end.
 #[derive(Serialize)]
 struct Point {
     tb: u64,
@@ -99,7 +99,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     writeln!(out)
 }
 
-/// Returns the text of a frame, `0xADDRESS: function (file:line)`, with the address of the call.
+/// Returns the text of a frame, `0xADDRESS: function (file:line)`, with an address within the call.
 fn frame_text(frame: &Frame<'_>) -> String {
     let (call, name) = (frame.address.saturating_sub(1), frame.display_name());
     match (frame.file, frame.line) {
@@ -118,7 +118,8 @@ fn point(profile: &Profile, group: &Group, ages: &HashMap<u32, u64>, no_stack: u
     });
     let (gb, gbk) = (sum(|site| site.at_peak_bytes), sum(|site| site.at_peak_blocks));
     let (eb, ebk) = (sum(Site::live_bytes), sum(Site::live_blocks));
-    // The sum of merged sites at one instant is also a lower bound of their common peak.
+    // At one time, the sites that were merged held the sum of their bytes, so this sum is a lower bound of their common
+    // peak.
     let mb = highest(|site| site.own_peak_bytes).max(gb).max(eb);
     let at_known = [(gb, gbk), (eb, ebk)].into_iter().filter(|(bytes, _)| *bytes == mb);
     let mbk = at_known.map(|(_, blocks)| blocks).max().unwrap_or_else(|| highest(blocks_at_own_peak));
@@ -149,12 +150,12 @@ fn blocks_at_own_peak(site: &Site) -> u64 {
     if largest == 0 { 0 } else { site.own_peak_bytes.div_ceil(largest) }
 }
 
-/// Returns a lower bound of the sum of all values: each value counts as the smallest of its range.
+/// Returns a lower bound of the sum of all values: each value counts as the smallest of its row.
 fn shortest(histogram: &Histogram) -> u64 {
     histogram.rows().fold(0u64, |sum, (low, _, count)| sum.saturating_add(low.saturating_mul(count)))
 }
 
-/// Returns a map from each stack to the sum of the ages of its live blocks, in nanoseconds.
+/// Returns the sum of the ages of the live blocks of each stack, in nanoseconds.
 fn ages_of_live(profile: &Profile) -> HashMap<u32, u64> {
     let mut ages: HashMap<u32, u64> = HashMap::new();
     for block in &profile.live {
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn points_add_up_to_the_totals_and_no_location_is_repeated() {
         let mut profile = sample::named();
-        // Equal frames in two stacks.
+        // Two stacks with the same frames.
         profile.stacks[2] = profile.stacks[1].clone();
         let value = json(&profile);
         let totals = profile.totals;
@@ -222,7 +223,8 @@ mod tests {
         let profile = sample::complete();
         let value = json(&profile);
         let first = &value["pps"][0];
-        // 3,400 bytes at most in blocks of at most 2,047; one block lived for 524,288 ns or more, three live yet.
+        // The peak of 3,400 bytes consists of blocks of at most 2,047 bytes. One freed block lived for at least 524,288
+        // ns, and three are live.
         assert_eq!((&first["mb"], &first["mbk"]), (&3_400.into(), &2.into()));
         assert_eq!(first["tl"], 524_288 + 3 * 2_000_000_000u64 - 60);
         assert_eq!((&value["pps"][1]["mb"], &value["pps"][1]["mbk"]), (&200.into(), &2.into()));

@@ -1,6 +1,6 @@
 //! Differences between two profiles, as one JSON object.
 //!
-//! `comparable` is false if an issue forbids the comparison. `doubts` lists the issues, with their amounts in both
+//! `comparable` is false if an issue forbids the comparison. `doubts` lists all issues, with their amounts in both
 //! profiles. `sites` has every site of either profile, with the names of its functions, innermost first.
 
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use serde::ser::SerializeSeq;
 use crate::analysis::diff::{Figures, ScopeChange, ScopeFigures};
 use crate::analysis::{ComparabilityIssue, Diff, Side, SiteChange};
 
-/// Version of this format.
+/// Version of the format.
 const FORMAT_VERSION: u32 = 1;
 
 #[derive(Serialize)]

@@ -1,14 +1,14 @@
-//! Processed profile of the [Firefox Profiler](https://profiler.firefox.com), written by `fxprof-processed-profile`.
+//! Format of the [Firefox Profiler](https://profiler.firefox.com), written by `fxprof-processed-profile`.
 //!
-//! * One thread holds the *allocations*: for each path the bytes that were allocated and freed, and the bytes live at
-//!   the end. From these, the memory views of the profiler show allocated and retained bytes by stack.
-//! * A *counter* holds the live bytes at the end of each interval of the timeline.
-//! * *Markers* show the peak, every interval in which events were lost, and the quality of the data line by line.
+//! * One thread has the *allocations*: for each path the bytes that were allocated, freed, and live at the end. From
+//!   these, the memory views of the profiler show allocated and retained bytes by stack.
+//! * A *counter* has the live bytes at the end of each interval of the timeline.
+//! * *Markers* show the peak, every interval with lost events, and the quality of the data, one line each.
 //!
-//! A path has sums and no times, so the export puts its allocations at the start of the recording and its frees at
-//! the end. A selected range of the time axis is therefore meaningful only for the counter and the markers. The
-//! thread that freed a block is unknown, so frees have no stack. Frames have the names of functions, but no files and
-//! lines, because labels have no fields for files and lines.
+//! A path has sums but no times, so its allocations are written at the start of the recording and its frees at the end.
+//! Selecting a range of time therefore makes sense only for the counter and the markers. The stack of a free is
+//! unknown, so frees have no stack. Frames have the names of functions, but no files and lines, because the kind of
+//! frame used (a label) has no fields for them.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::quality;
 use crate::analysis::{Origin, group_by};
 use heapledger::profile::{Profile, Site};
 
-/// Marker with a text.
+/// Marker that shows a text.
 struct Note {
     name: StringHandle,
     text: StringHandle,
@@ -73,7 +73,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     let mut processed =
         Processed::new(&product, ReferenceTimestamp::from_duration_since_unix_epoch(started), interval);
     processed.set_os_name(&process.platform);
-    // Every frame is a name, so the profiler does not have to look up symbols.
+    // No frame has an address, so the profiler must not look up symbols.
     processed.set_symbolicated(true);
     let owner = processed.add_process(&process.program, process.pid, at(0));
     processed.set_process_end_time(owner, at(process.duration_ns));
@@ -102,7 +102,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     writeln!(out)
 }
 
-/// Adds two blocks for each path, at distinct addresses: a freed block and a live block.
+/// Adds two blocks for each path, at distinct addresses: one for all freed blocks and one for all live blocks.
 fn add_allocations(profile: &Profile, processed: &mut Processed, thread: ThreadHandle) {
     let found = group_by(profile, |frame| frame.display_name());
     let mut frame = |name: &str| {
@@ -126,7 +126,7 @@ fn add_allocations(profile: &Profile, processed: &mut Processed, thread: ThreadH
         }
         let stack = stack.unwrap_or_else(|| processed.intern_stack(thread, None, no_stack));
         let live = signed(group.sum(profile, Site::live_bytes));
-        // Bytes that were allocated and are not live count as freed, even if the tables disagree.
+        // All allocated bytes that are not live count as freed, even if other tables of the profile disagree.
         let freed = signed(group.sum(profile, |site| site.total_bytes)).saturating_sub(live);
         let address = 16 * (2 * index + 1);
         if freed > 0 {

@@ -1,18 +1,18 @@
 //! Profiles in the formats of other programs.
 //!
-//! [`export`] writes a profile in a [`Format`]. Each source file implements one format. A format has separate
-//! structures, or a test that lists its keys, so that a change of the profile cannot change the format unnoticed.
-//! Formats share no code with the text report.
+//! [`export`] writes a profile in a [`Format`]. Each source file implements one format. A format has its fields in
+//! separate structures, or a test lists its keys, so that a change of the profile cannot change the format unnoticed.
+//! The formats share no code with the text report.
 //!
-//! Almost every format has a place for the completeness of the data and the damage of the file; `quality` writes the
-//! texts for that place. Collapsed stacks are the exception: [`Format::carries_quality`] is false for them, and the
-//! command prints the completeness and the damage to standard error. `docs/EXPORTS.md` lists for each format the
-//! figures that its viewers show, and the figures that the format cannot hold.
+//! Almost every format has a field for the completeness of the data and the damage of the file; `quality` writes the
+//! text for it. The exception are collapsed stacks: [`Format::carries_quality`] is false for them, and the command
+//! prints the completeness and the damage to standard error. `docs/EXPORTS.md` lists for each format which figures its
+//! viewers show, and which figures the format cannot contain.
 //!
-//! Several formats share `calls` and `names`.
+//! Several formats use `calls` and `names`.
 //!
-//! `tables` writes many profiles as tables into a directory of Parquet files (feature `parquet`); it is no [`Format`],
-//! because it writes to no single file.
+//! `tables` (feature `parquet`) writes many profiles as tables into a directory of Parquet files. It is no [`Format`],
+//! because a format writes a single file.
 
 mod calls;
 mod collapsed;
@@ -45,19 +45,19 @@ use heapledger::profile::Profile;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// Stable machine-readable format: one JSON object with everything except single live blocks and the history.
+    /// Stable format for programs: one JSON object with all data except the single live blocks and the history.
     Json,
     /// Comma-separated values: comment lines with the quality of the data, then one line for each site.
     Csv,
-    /// Format of `go tool pprof` and others; gzip-compressed, not text.
+    /// Format of `go tool pprof` and other programs, compressed by gzip. The only format that is not text.
     Pprof,
-    /// Format of `dh_view.html` of Valgrind's DHAT.
+    /// Format of `dh_view.html`, the viewer of Valgrind's DHAT.
     Dhat,
-    /// Collapsed stacks for flame graph programs, with one figure.
+    /// Collapsed stacks for flame graph programs, with this one figure.
     Collapsed(SiteOrder),
     /// Format of speedscope.
     Speedscope,
-    /// Format of the viewers of heaptrack.
+    /// Format of heaptrack's viewers.
     Heaptrack,
     /// Format of the Firefox Profiler.
     Firefox,
@@ -90,7 +90,7 @@ impl Format {
         }
     }
 
-    /// Returns the format with `metric` as its figure, or `None` for a format that holds all figures.
+    /// Returns the format with `metric` as its figure; `None` for a format that contains all figures.
     ///
     /// ```
     /// use heapledger_cli::{analysis::SiteOrder, export::Format};
@@ -110,14 +110,14 @@ impl Format {
         !matches!(self, Format::Pprof)
     }
 
-    /// Whether a file in the format contains the completeness of its data. If not, the caller has to print the
-    /// sentence that [`completeness`] returns.
+    /// Whether a file in the format contains the completeness of the data. If not, the caller must print the sentence
+    /// that [`completeness`] returns.
     pub const fn carries_quality(self) -> bool {
         !matches!(self, Format::Collapsed(_))
     }
 }
 
-/// Returns the sentence on the completeness of `profile` that formats with one text field contain.
+/// Returns the sentence on the completeness of `profile`, which most formats contain.
 pub fn completeness(profile: &Profile, origin: &Origin) -> String {
     quality::sentence(profile, origin)
 }
@@ -129,12 +129,12 @@ impl fmt::Display for Format {
 }
 
 /// Writes `profile` in `format`, with the default options. `origin` describes the file of the profile; pass
-/// `&Origin::default()` for a live process.
+/// `&Origin::default()` for a running process.
 ///
 /// # Errors
 ///
-/// Returns an error if `out` does, and [`io::ErrorKind::Unsupported`] if the profile is too large for the format: the
-/// format of heaptrack has a line for each event, and the limit is 100 million lines.
+/// Returns an error if `out` does. Returns [`io::ErrorKind::Unsupported`] if the profile is too large for the format: a
+/// file for heaptrack has a line for each event, and the limit is 100 million lines.
 pub fn export(format: Format, profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     export_with(format, &ExportOptions::default(), profile, origin, out)
 }

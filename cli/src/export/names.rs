@@ -1,11 +1,11 @@
-//! Names shared by several formats.
+//! Names that several formats use.
 
 use heapledger::profile::ProcessInfo;
 
-/// Name of a missing stack.
+/// Name of the frame for blocks without a stack.
 pub(super) const NO_STACK: &str = "(no stack)";
 
-/// Returns the command line as one text, or the name of the program if the command line is empty.
+/// Returns the command line as one text; without a command line, the name of the program.
 pub(super) fn command(process: &ProcessInfo) -> String {
     if process.command_line.is_empty() { process.program.clone() } else { process.command_line.join(" ") }
 }

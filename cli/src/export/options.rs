@@ -5,10 +5,10 @@ use crate::analysis::SiteOrder;
 /// Version of the format `json`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum JsonVersion {
-    /// Each site holds its whole stack. For programs with deep recursion the file has hundreds of times the size of the
-    /// dump.
+    /// Each site contains its whole stack. For a program with deep recursion, the file is hundreds of times the size of
+    /// the dump.
     One,
-    /// Calls are in a table, stacks are a tree of calls, and figures of sites that are 0 are left out.
+    /// Calls are in a table, stacks form a tree of calls, and figures of sites that are 0 are left out.
     #[default]
     Two,
 }
@@ -19,15 +19,15 @@ pub enum JsonVersion {
 pub struct ExportOptions {
     /// Version of the format `json`.
     pub json: JsonVersion,
-    /// Whether `csv`, `collapsed` and `speedscope` keep every frame of a recursion; if not, a sequence of functions
-    /// that follows itself without a gap is written once. Also whether `csv` keeps every caller, and the arguments of
-    /// generics.
+    /// Whether `csv`, `collapsed` and `speedscope` keep every frame of a recursion. If not, only one copy of a sequence
+    /// of functions that repeats without a gap is written. In `csv`, this option also keeps all callers, all library
+    /// functions and all generic arguments.
     pub unfolded: bool,
-    /// Names of crates that count as the program's own, for the places in `csv`.
+    /// Names of crates that count as part of the program, for the places in `csv`.
     pub own: Vec<String>,
     /// Figure that orders the rows of `csv`, the largest first; `None` keeps the order of the profile.
     pub by: Option<SiteOrder>,
-    /// Maximum number of rows of `csv` and of stacks in `collapsed`: those with the largest figure. `None` writes all
-    /// of them.
+    /// Maximum number of rows of `csv` and of stacks in `collapsed`. Those with the largest figures are written. `None`
+    /// writes all.
     pub top: Option<usize>,
 }

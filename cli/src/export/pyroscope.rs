@@ -1,7 +1,7 @@
-//! The request by which Pyroscope takes profiles: `push.v1.PusherService/Push`, in the Connect protocol.
+//! Request that sends profiles to Pyroscope: `push.v1.PusherService/Push`, in the Connect protocol.
 //!
-//! The request is a protocol buffer with series; a series has labels, and profiles in the format of pprof. Alloy
-//! (`pyroscope.receive_http`) and other collectors take the same request.
+//! The request is a protocol buffer with a list of series. A series has labels, and profiles in the format of pprof.
+//! Alloy (`pyroscope.receive_http`) and other collectors accept the same request.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -9,22 +9,23 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 
-/// Path of the request on a server.
+/// Path of the request's URL on a server.
 pub const PUSH_PATH: &str = "/push.v1.PusherService/Push";
 
 /// Label with the name of the service, which Pyroscope requires.
 pub const SERVICE_LABEL: &str = "service_name";
 
-/// Maximum unpacked length of a profile in which the name of the program is searched, in bytes.
+/// Maximum unpacked length of a profile, in bytes. The rest of a longer profile is not searched for the program's name.
 pub const PROFILE_BYTES_MAX: u64 = 1 << 30;
 
 /// Returns the body of the request for one profile in the format of pprof, compressed or not. The labels are sorted, as
-/// the server expects. If two labels have the same name, the last is used. The id of the profile is a hash of its
-/// bytes, so a profile that is sent again has the same id.
+/// the server expects. Of several labels with the same name, the last one is used. The id of the profile is a hash of
+/// its bytes, so sending the same profile again uses the same id.
 pub fn push_request(labels: &[(String, String)], pprof: &[u8]) -> Vec<u8> {
     let sorted: BTreeMap<&str, &str> =
         labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    // `types.v1.LabelPair`, `push.v1.RawSample`, `push.v1.RawProfileSeries` and `push.v1.PushRequest`.
+    // Messages, from the inside out: `types.v1.LabelPair`, `push.v1.RawSample`, `push.v1.RawProfileSeries`,
+    // `push.v1.PushRequest`.
     let mut series = Vec::new();
     for (name, value) in sorted {
         let mut label = Vec::new();
@@ -41,7 +42,7 @@ pub fn push_request(labels: &[(String, String)], pprof: &[u8]) -> Vec<u8> {
     request
 }
 
-/// Appends a field of a message: a text, bytes, or another message.
+/// Appends a field to a message. The content is a text, bytes, or another message.
 fn put(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     out.push(field << 3 | 2);
     let mut length = bytes.len();
@@ -53,7 +54,7 @@ fn put(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Returns a UUID of version 8, whose bits are a hash of the profile.
+/// Returns the id of a profile: a UUID of version 8, made from a hash of the profile.
 fn profile_id(pprof: &[u8]) -> String {
     let hash = Sha256::digest(pprof);
     let mut bytes: [u8; 16] = std::array::from_fn(|at| hash[at]);
@@ -63,8 +64,8 @@ fn profile_id(pprof: &[u8]) -> String {
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
-/// Returns the path of the program, which is the first object of a profile in the format of pprof, compressed. The path
-/// is empty if the profile has no objects. Returns `None` if the bytes are not such a profile.
+/// Returns the path of the program from a compressed profile in the format of pprof: the file of the first object. The
+/// path is empty if the profile has no objects. Returns `None` if `bytes` are no such profile.
 pub fn pprof_program(bytes: &[u8]) -> Option<String> {
     let mut plain = Vec::new();
     GzDecoder::new(bytes).take(PROFILE_BYTES_MAX).read_to_end(&mut plain).ok()?;
@@ -77,14 +78,14 @@ pub fn pprof_program(bytes: &[u8]) -> Option<String> {
             _ => {}
         }
     }
-    // Text 0 of every profile is the empty text.
+    // In a valid profile, text 0 is the empty text.
     texts.first().filter(|text| text.is_empty())?;
     let text = texts.get(usize::try_from(filename.unwrap_or(0)).ok()?)?;
     Some(String::from_utf8_lossy(text).into_owned())
 }
 
-/// Numbers of fields: in a profile, its objects and its table of texts; in an object, the text with the path of its
-/// file.
+/// Field numbers in the format of pprof: `MAPPING` and `TEXT` are fields of a profile (an object, and an entry of the
+/// table of texts). `FILENAME` is the field of an object with the number of the text with its path.
 const MAPPING: u64 = 3;
 const TEXT: u64 = 6;
 const FILENAME: u64 = 5;
@@ -104,11 +105,11 @@ enum Field<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The rest of a message.
+/// Reader of the fields of a message; holds the bytes that were not read yet.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// Returns the number and the content of the next field, or `None` if the message is broken.
+    /// Returns the number and the content of the next field; `None` if the message is malformed.
     fn next(&mut self) -> Option<(u64, Field<'a>)> {
         let key = self.number()?;
         let field = match key & 7 {
@@ -144,7 +145,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Whether a text can be the name of a label: letters, digits and `_`, not starting with a digit.
+/// Whether a text is a valid name of a label: letters, digits and `_`, with no digit at the start.
 pub fn is_label_name(name: &str) -> bool {
     let starts = name.starts_with(|sign: char| sign.is_ascii_alphabetic() || sign == '_');
     starts && name.chars().all(|sign| sign.is_ascii_alphanumeric() || sign == '_')

@@ -1,21 +1,21 @@
 //! Quality of the data as text, shared by all formats.
 //!
-//! [`lines`] is for formats with comments or fields, each of which holds a name and a value. [`sentence`] is for
-//! formats with one text field. Both read the counters and the result of `heapledger verify`, so all formats show the
-//! same quality.
+//! [`lines`] is for formats with comments or fields that have a name and a value. [`sentence`] is for formats with one
+//! text field. Both use the counters of the profile and the result of `heapledger verify`, so all formats show the same
+//! quality.
 
 use crate::analysis::{Origin, verify};
 use heapledger::profile::{Profile, QualityIndicator};
 
-/// Returns the number of recorded events per million recorded or lost events, rounded down. The result is a million
-/// only if no event was lost.
+/// Returns the number of recorded events per million events that were recorded or lost, rounded down. The result is a
+/// million only if no event was lost.
 pub(super) fn completeness_ppm(quality: &QualityIndicator) -> u64 {
     let attempted = u128::from(quality.recorded) + u128::from(quality.lost.total());
     let ppm = (u128::from(quality.recorded) * 1_000_000).checked_div(attempted);
     ppm.map_or(1_000_000, |ppm| ppm as u64)
 }
 
-/// Returns every quality figure as `name value`; texts are quoted, so that no name can end its line.
+/// Returns every quality figure as a line `name value`. Texts are quoted, so that no name can end its line.
 pub(super) fn lines(profile: &Profile, origin: &Origin) -> Vec<String> {
     let (quality, process, stacks) = (&profile.quality, &profile.process, &profile.stack_figures);
     let mut lines = vec![

@@ -1,11 +1,11 @@
 //! Format of [speedscope](https://www.speedscope.app): one file with a profile for each figure.
 //!
-//! The schema is `https://www.speedscope.app/file-format-schema.json`: the profiles share frames (name, file, line),
-//! and each profile has a list of samples. The export writes one sample for each path, with the figure of the path as
-//! weight. speedscope opens the first profile with any weight: live bytes, unless nothing is live at the end. A
-//! sequence of functions that follows itself without a gap is written once, unless the options keep the frames of a
-//! recursion. A name in the file holds the completeness of the data, which speedscope shows at the top. All quality
-//! figures are under the key `heapledger`, which speedscope ignores.
+//! The schema is `https://www.speedscope.app/file-format-schema.json`. The profiles share frames (name, file, line),
+//! and each profile is a list of samples. Each path becomes one sample, with the figure of the path as its weight.
+//! speedscope first opens the profile of live bytes, or if nothing is live at the end, the first one that has samples.
+//! Of a sequence of functions that repeats without a gap, only one copy is written, unless the options keep every frame
+//! of a recursion. The name of the file, which speedscope shows at the top, contains the completeness of the data. All
+//! quality figures are under the key `heapledger`, which speedscope ignores.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -66,11 +66,11 @@ struct Sampled<'a> {
     weights: Vec<u64>,
 }
 
-/// All sites whose stacks are the same list of frames, summed.
+/// Sum of the sites whose stacks are the same list of frames.
 struct Path {
-    /// Frames, outermost first.
+    /// Frames of the stacks, outermost first, as indices into the table of frames.
     frames: Rc<[u32]>,
-    /// Figure of each order of [`SiteOrder::ALL`].
+    /// Sum of each figure, in the order of [`SiteOrder::ALL`].
     weights: [u64; SiteOrder::ALL.len()],
 }
 
@@ -97,11 +97,11 @@ pub(super) fn write(
     writeln!(out)
 }
 
-/// Returns the frames, and the paths in the order of their first sites.
+/// Returns the table of frames, and the paths in the order of their first sites.
 fn paths<'a>(profile: &'a Profile, options: &ExportOptions) -> (Vec<Frame<'a>>, Vec<Path>) {
     let Groups { keys: mut frames, groups } =
         group_by(profile, |frame| Frame { name: frame.display_name(), file: frame.file, line: frame.line });
-    // Frames of one function can differ in their lines.
+    // Frames of the same function can have different lines, so repetitions are recognized by function.
     let mut functions = HashMap::new();
     let functions: Vec<usize> = frames
         .iter()

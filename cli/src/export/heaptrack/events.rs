@@ -1,7 +1,7 @@
-//! Synthetic events with the sums of a site.
+//! Synthetic events whose sums are those of a site.
 //!
-//! For each site, the profile has the blocks and bytes allocated in all, live at the peak of the process, live at the
-//! end, and temporary. The export divides the blocks of a site into classes by the time at which the blocks are live:
+//! For each site, the profile has the blocks and bytes allocated in total, live at the peak of the process, live at the
+//! end, and temporary. The export divides the blocks of a site into classes by the time during which they are live:
 //!
 //! ```text
 //!                    start ......... peak ......... end
@@ -12,20 +12,20 @@
 //!  at the end                                        +
 //! ```
 //!
-//! The passing blocks are allocated and freed one after the other while no other block is live, so that readers find
-//! the peak of the process. The number of blocks live both at the peak and at the end is unknown; the export assumes
-//! the largest number that both sums of bytes allow.
+//! The passing blocks are allocated and freed one at a time while no other block is live, so that a reader of the file
+//! finds the peak at the right time. The number of blocks that are live both at the peak and at the end is unknown. The
+//! export assumes the largest number that agrees with the bytes.
 //!
-//! Readers count a block as temporary if its free follows immediately after its allocation. The export separates the
-//! allocation and the free of other blocks by the free of an empty block, which changes no figure.
+//! A reader of the file counts a block as temporary if its free follows directly after its allocation. For a block that
+//! is not temporary, the export writes the free of an empty block in between, which changes no figure.
 
 use crate::analysis::Group;
 use heapledger::profile::{Profile, Site};
 
-/// Class of blocks, by the time at which the blocks are live.
+/// Class of blocks, by the time during which they are live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Blocks freed immediately.
+    /// Temporary blocks: freed directly after their allocation.
     Temporary,
     /// Blocks freed before the peak.
     Passing,
@@ -48,8 +48,8 @@ pub(super) struct BlockSum {
 }
 
 impl BlockSum {
-    /// Returns two sizes that differ by one byte, each with a number of blocks. The bytes of all these blocks add up
-    /// to `bytes`.
+    /// Divides the bytes evenly among the blocks. Returns two sizes that differ by one byte, each with its number of
+    /// blocks; the bytes of all blocks sum to `bytes`.
     fn sizes(self) -> [(u64, u64); 2] {
         let (Some(size), Some(larger)) =
             (self.bytes.checked_div(self.blocks), self.bytes.checked_rem(self.blocks))
@@ -68,14 +68,14 @@ impl BlockSum {
     }
 }
 
-/// Blocks of a path by class, in the order of [`CLASSES`].
+/// Blocks of one path, divided into the classes of [`CLASSES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
     lots: [BlockSum; 5],
 }
 
 impl Plan {
-    /// Returns the sizes that occur, in the order of [`of`](Self::of).
+    /// Returns the sizes of the blocks, in the order of classes. A class has up to two sizes.
     pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
         self.lots
             .into_iter()
@@ -84,8 +84,8 @@ impl Plan {
             .map(|(size, _)| size)
     }
 
-    /// Returns the blocks of a class, as a pair for each size: the element of `numbers` for that size, and the number
-    /// of blocks. `numbers` has one element for each of `sizes`.
+    /// Returns the blocks of a class as pairs: a number for the size, and the number of blocks of that size. `numbers`
+    /// has one number for each of [`sizes`](Self::sizes).
     pub(super) fn of<'a>(
         &self,
         class: Class,
@@ -97,7 +97,7 @@ impl Plan {
         rows.filter(move |((found, _), _)| *found == class).map(|((_, blocks), number)| (*number, blocks))
     }
 
-    /// Returns the number of lines that the events of this plan take.
+    /// Returns the number of lines in the file that the events of this plan need.
     pub(super) fn lines(&self) -> u64 {
         let each = [2, 3, 2, 1, 1];
         let lots = self.lots.iter().zip(each);
@@ -105,7 +105,7 @@ impl Plan {
     }
 }
 
-/// Divides the blocks of a path into classes.
+/// Divides the blocks of a path into classes, so that the sums of the classes are the figures of the path.
 pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
     let lot = |blocks: fn(&Site) -> u64, bytes: fn(&Site) -> u64| BlockSum {
         blocks: group.sum(profile, blocks),
@@ -117,7 +117,7 @@ pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
     let temporary = lot(|site| site.temporary_blocks, |site| site.temporary_bytes);
     let candidates = common(total, at_peak, at_end);
     let fits = candidates.into_iter().find_map(|both| split(total, at_peak, at_end, both));
-    // If the figures contradict each other, the plan keeps the totals and the live blocks.
+    // The figures of a damaged profile can contradict each other. Then only the totals and the live blocks are kept.
     let [passing, at_peak, both, at_end] = fits.unwrap_or_else(|| {
         let end = total.without(at_end).map_or(total, |_| at_end);
         let passing = total.without(end).unwrap_or_default();
@@ -128,7 +128,7 @@ pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
     Plan { lots: [temporary, passing, at_peak, both, at_end] }
 }
 
-/// Returns candidates for the blocks that are live both at the peak and at the end, the most likely first.
+/// Returns possible sums of the blocks that are live both at the peak and at the end, the most likely first.
 fn common(total: BlockSum, at_peak: BlockSum, at_end: BlockSum) -> Vec<BlockSum> {
     let least = (at_peak.blocks.saturating_add(at_end.blocks)).saturating_sub(total.blocks);
     let most = at_peak.blocks.min(at_end.blocks);
@@ -155,8 +155,8 @@ fn split(total: BlockSum, at_peak: BlockSum, at_end: BlockSum, both: BlockSum) -
 }
 
 impl BlockSum {
-    /// Subtracts as [`without`](Self::without) does, but allows a rest with bytes and no blocks. A later subtraction
-    /// divides this rest further.
+    /// Subtracts as [`without`](Self::without) does, but allows a rest that has bytes and no blocks. For a rest from
+    /// which more is subtracted.
     fn without_loosely(self, other: BlockSum) -> Option<BlockSum> {
         Some(BlockSum {
             blocks: self.blocks.checked_sub(other.blocks)?,
@@ -198,9 +198,9 @@ mod tests {
         let plan = of(lot(10, 100), lot(4, 40), lot(2, 25), lot(3, 20));
         assert_eq!(plan.lots, [lot(3, 20), lot(3, 40), lot(2, 15), lot(2, 25), lot(0, 0)]);
         assert_eq!(plan.sizes().collect::<Vec<_>>(), [6, 7, 13, 14, 7, 8, 12, 13]);
-        // The same blocks in all three.
+        // All blocks are live at the peak and at the end.
         assert_eq!(of(lot(2, 20), lot(2, 20), lot(2, 20), lot(0, 0)).lots[3], lot(2, 20));
-        // The peak and the end have the same number of blocks, but of other sizes.
+        // As many blocks are live at the peak as at the end, but of other sizes.
         assert_eq!(
             of(lot(2, 30), lot(1, 10), lot(1, 20), lot(0, 0)).lots[2..],
             [lot(1, 10), lot(0, 0), lot(1, 20)]
@@ -208,7 +208,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every history of blocks yields a plan with the sums of the history.
+        /// For every history of blocks, the plan has the same sums as the history.
         #[test]
         fn the_sums_of_a_plan_are_those_of_the_site(blocks in proptest::collection::vec((1..5_000u64, 0..5usize), 1..40)) {
             let sum = |classes: &[usize]| {

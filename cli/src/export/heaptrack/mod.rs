@@ -1,4 +1,4 @@
-//! Format of `heaptrack_gui` and `heaptrack_print`: heaptrack's *interpreted* dialect, version 2.
+//! Format of `heaptrack_gui` and `heaptrack_print`: the *interpreted* format of heaptrack, version 2.
 //!
 //! ```text
 //! s main              a text; texts count from 1
@@ -11,12 +11,12 @@
 //! ```
 //!
 //! Numbers are hexadecimal. The format has a line for each event, but the profile has only sums by site, so the export
-//! writes synthetic events with these sums: see [`events`]. For each site and in total, the following figures are
-//! correct: blocks and bytes allocated, live at the peak and live at the end, and temporary blocks. Single sizes are
-//! synthetic: each block has the average size of its class. The order of events is synthetic too: the file has three
-//! moments, the start, the peak and the end.
+//! writes synthetic events with these sums; see [`events`]. Some figures are correct for each site and in total: blocks
+//! and bytes allocated, live at the peak, live at the end, and temporary blocks. Single sizes are synthetic: each block
+//! has the average size of its class. The order of events is synthetic too: the file has three times, the start, the
+//! peak and the end.
 //!
-//! Comments in the file contain the quality of the data and this explanation.
+//! Comments in the file have the quality of the data and this explanation.
 
 mod events;
 
@@ -33,8 +33,8 @@ use crate::analysis::{Group, Origin, group_by_call};
 use heapledger::profile::Profile;
 use heapledger::text::escape::escaped;
 
-/// Maximum number of lines of events; a profile that needs more lines is refused. The format has a line for each event,
-/// so a profile with billions of blocks would fill the disk.
+/// Maximum number of lines for events. The format has a line for each event, so a profile with billions of blocks would
+/// fill the disk. A profile that needs more lines is refused.
 const EVENT_LINES_MAX: u64 = 100_000_000;
 
 const EXPLANATION: [&str; 4] = [
@@ -64,7 +64,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     write_events(profile, &plans, &infos, out)
 }
 
-/// Number of the trace of each path.
+/// Number of the trace (the format's word for a stack) of each path.
 struct Traces(Vec<u64>);
 
 impl Traces {
@@ -105,8 +105,7 @@ impl Traces {
     }
 }
 
-/// Returns the number of a text, and writes the text at its first occurrence. The empty text has number 0, and is
-/// never written.
+/// Returns the number of a text. Writes the text if it is new. The empty text has number 0 and is never written.
 fn text(texts: &mut Interner<String>, text: &str, out: &mut impl Write) -> io::Result<u32> {
     if text.is_empty() {
         return Ok(0);
@@ -119,13 +118,14 @@ fn text(texts: &mut Interner<String>, text: &str, out: &mut impl Write) -> io::R
     Ok(number + 1)
 }
 
-/// Numbers of one path: the number of its empty block, and the numbers of its sizes.
+/// Numbers of the allocation lines (`a`) of one path: for a block of 0 bytes, and for each size of its plan.
 struct Infos {
     none: u64,
     sizes: Vec<u64>,
 }
 
-/// Writes the sizes of every path. Readers take number 0 for "no last allocation", so no event uses number 0.
+/// Writes an allocation line for each size of every path. A reader of the file treats number 0 as "no last allocation",
+/// so number 0 is written but no event uses it.
 fn write_infos(plans: &[Plan], traces: &Traces, out: &mut impl Write) -> io::Result<Vec<Infos>> {
     let mut next = 0;
     let mut write = |size: u64, trace: u64| {
@@ -145,7 +145,7 @@ fn write_infos(plans: &[Plan], traces: &Traces, out: &mut impl Write) -> io::Res
     Ok(infos)
 }
 
-/// Writes the events, in the order that [`events`] explains.
+/// Writes the events, in the order that [`events`] describes.
 fn write_events(profile: &Profile, plans: &[Plan], infos: &[Infos], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "c 0")?;
     for (plan, infos) in plans.iter().zip(infos) {

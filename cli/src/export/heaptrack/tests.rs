@@ -1,10 +1,10 @@
-//! Tests that read an export back, with a small reader that counts as the reader of heaptrack does.
+//! Tests that read an exported file back. Their small reader computes the figures as the reader of heaptrack does.
 
 use super::*;
 use crate::analysis::sample;
 use heapledger::profile::LossReason;
 
-/// Figures that `heaptrack_print` would find.
+/// Figures that `heaptrack_print` would show.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
     allocations: u64,

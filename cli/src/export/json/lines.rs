@@ -1,14 +1,14 @@
-//! Layout of the JSON: one line for each key of the object, and for each key or element below it. A deeper value, such
-//! as a site, is on one line. So a file with many sites stays small, and can be searched by line.
+//! Layout of the JSON text: keys of the object and elements one level deeper have a line each. A deeper value, such as
+//! a site, is on one line as a whole. So a file with many sites stays small, and can be searched by line.
 
 use std::io::{self, Write};
 
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
-/// Depth up to which each key and element has a line of its own.
+/// Depth down to which each key and each element has a separate line.
 const DEPTH: usize = 2;
 
-/// Formatter of this layout.
+/// JSON formatter for this layout.
 #[derive(Default)]
 pub(super) struct Lines {
     pretty: PrettyFormatter<'static>,
@@ -16,7 +16,7 @@ pub(super) struct Lines {
     depth: usize,
 }
 
-/// Calls a method of the formatter for the current depth.
+/// Calls a method of the pretty or the compact formatter, whichever the current depth requires.
 macro_rules! at_depth {
     ($self:ident . $method:ident ( $($argument:expr),* )) => {
         if $self.depth > DEPTH { $self.compact.$method($($argument),*) } else { $self.pretty.$method($($argument),*) }

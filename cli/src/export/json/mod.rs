@@ -1,13 +1,13 @@
-//! Stable machine-readable format: one JSON object.
+//! Stable format for programs: one JSON object.
 //!
-//! The name of a key ends with its unit; a key without a unit counts blocks or events. Addresses are strings in
-//! hexadecimal, because JavaScript numbers cannot represent every address; counts are numbers. Every number is
-//! finite. New versions may add keys; a change of meaning or the removal of a key raises `format_version`. Version 1,
-//! with the whole stack in each site, is written on request.
+//! The name of a key ends with its unit; a key without a unit counts blocks or events. Addresses are hexadecimal
+//! strings, because JavaScript numbers cannot represent every address. Counts are numbers, and every number is finite.
+//! A new version may add keys without notice; a change of meaning or the removal of a key raises `format_version`.
+//! Version 1, which has the whole stack in each site, is still written on request.
 //!
-//! The list of live blocks and the history hold addresses, which are meaningless outside the process. So live blocks
-//! are summed by size (`live.by_size`), and the history is omitted. `verdict` holds the result of `heapledger
-//! verify`.
+//! Addresses have no meaning outside the process, and the list of live blocks and the history consist of addresses. So
+//! live blocks are summed by size (`live.by_size`), and the history is left out. `verdict` has the result of
+//! `heapledger verify`.
 
 mod lines;
 mod schema;
@@ -29,7 +29,7 @@ use crate::analysis::certainty::Grade;
 use crate::analysis::{Certainty, Frame, Origin, StackReader, Verification, estimated_bytes, live, verify};
 use heapledger::profile::{self, Profile, ScopeCounts, Site, ThreadRow};
 
-/// Maximum number of sizes listed under `live.by_size`.
+/// Maximum number of different sizes listed under `live.by_size`.
 const LIVE_SIZES: usize = 1_000;
 
 pub(super) fn write(
@@ -94,7 +94,7 @@ fn document<'a, S: Serialize>(profile: &'a Profile, origin: &'a Origin, sites: V
 fn verdict(verdict: &Verification) -> VerdictPart {
     let laws = verdict.laws.iter().map(|law| Law {
         law: law.law,
-        // The sums of a law can exceed 64 bits.
+        // The sums are written as text, because they can exceed 64 bits.
         left: law.left.to_string(),
         right: law.right.to_string(),
         state: law.state.name(),
@@ -222,7 +222,7 @@ mod tests {
         serde_json::from_slice(&out).expect("JSON")
     }
 
-    /// Returns a profile with one element in every list.
+    /// Returns a profile with one element in each of its lists.
     fn everything() -> Profile {
         use heapledger::profile::tracked::{Holder, PointerKind, TrackedPointer};
         use heapledger::profile::{Change, Estimates, RemoteFrees, Scope, Stacks};
@@ -264,13 +264,14 @@ mod tests {
         profile
     }
 
-    /// Returns every line of the JSON that has a key, cut after the key: names, nesting and order of the keys.
+    /// Returns every line of the pretty JSON that has a key, cut after the key. The lines show names, nesting and order
+    /// of the keys.
     fn keys(document: &impl Serialize) -> String {
         let text = serde_json::to_string_pretty(document).expect("text");
         text.lines().filter_map(|line| Some(line.split_once("\": ")?.0.to_owned() + "\"\n")).collect()
     }
 
-    /// A changed line changes the format that other programs parse.
+    /// If a line changes, so does the format that other programs parse.
     #[test]
     fn keys_keep_their_names_nesting_and_order() {
         let (profile, origin) = (everything(), Origin::default());

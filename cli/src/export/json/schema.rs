@@ -1,6 +1,6 @@
-//! Schema of the JSON object: its keys, their order and their units. [`super::write`] fills the object.
+//! Schema of the JSON object: keys, their order and their units. [`super::write`] fills in the values.
 //!
-//! Types of the profile whose fields are the keys are serialized directly. `keys.txt` lists every key, so that a test
+//! If a type of the profile has the right fields, it is serialized directly. `keys.txt` lists every key, so a test
 //! fails if a change of the profile changes the format.
 
 use std::borrow::Cow;
@@ -34,25 +34,25 @@ pub(super) struct Document<'a, S: Serialize> {
     pub(super) estimates: Option<Estimates>,
     pub(super) peak: Peak,
     pub(super) threads: Vec<Thread<'a>>,
-    /// Blocks that one thread allocated and another thread freed, by pair of threads. A thread is an index into
+    /// Blocks that one thread allocated and another thread freed, by pair of threads. Threads are indices into
     /// `threads`.
     pub(super) crossings: &'a [RemoteFrees],
     pub(super) timeline: Timeline,
     pub(super) live: LiveFinding,
-    /// Method and counters of stack walks.
+    /// How stacks were walked, and counters of the walks.
     pub(super) stacks: &'a StackFigures,
-    /// Scopes; absent if the program has named none.
+    /// Scopes; absent if the program has no named scopes.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) scopes: &'a [Scope],
-    /// Counts of the cases in which the blocks of a scope are counted elsewhere; absent if all are 0.
+    /// Counts of blocks that belong to a scope but are counted elsewhere; absent if all counts are 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) scope_counts: Option<ScopeCounts>,
     pub(super) memory: &'a ProcessMemory,
     pub(super) curves: &'a [SiteCurve],
-    /// Calls of all stacks; absent in version 1, whose sites hold their stacks.
+    /// Table of calls for the tree `calls`; absent in version 1, whose sites contain their stacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) frames: Option<Vec<Call<'a>>>,
-    /// Stacks as one tree of calls; absent in version 1.
+    /// Tree of calls with all stacks; absent in version 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) calls: Option<CallsPart>,
     pub(super) sites: Vec<S>,
@@ -63,7 +63,7 @@ pub(super) struct Document<'a, S: Serialize> {
     pub(super) tracked: Option<&'a TrackedReport>,
 }
 
-/// Times of the slow path of recording: see [`heapledger::profile::TurnTimes`].
+/// Durations of the slow path of recording; see [`heapledger::profile::TurnTimes`].
 #[derive(Serialize)]
 struct Turns {
     made: u64,
@@ -115,7 +115,7 @@ struct Quality {
     turns: Turns,
 }
 
-/// Returns recorded ÷ (recorded + lost). The share is below 1 if any event was lost, even if rounding would yield 1.
+/// Returns recorded / (recorded + lost). The result is below 1 if any event was lost, even where rounding would give 1.
 pub(super) fn completeness(quality: &QualityIndicator) -> f64 {
     let share = QualityIndicator::completeness_of(quality.recorded, lost(quality));
     if lost(quality) > 0 { share.min(1.0 - f64::EPSILON) } else { share }
@@ -246,18 +246,18 @@ pub(super) struct Interval {
     pub(super) lost: u64,
 }
 
-/// Site of version 1, with its whole stack.
+/// Site in version 1, with its whole stack.
 #[derive(Serialize)]
 pub(super) struct SitePart<'a> {
     pub(super) stack: u32,
     pub(super) frames: Vec<String>,
     pub(super) functions: Vec<Cow<'a, str>>,
-    /// File and line of each function; empty if the file is unknown.
+    /// File and line of each function, as in `src/parse.rs:10`; empty if the file is unknown.
     pub(super) lines: Vec<String>,
     pub(super) frames_truncated: bool,
     pub(super) total_blocks: u64,
     pub(super) total_bytes: u64,
-    /// Estimated bytes of the site; absent if the site has no estimate, for instance because stacks were not sampled.
+    /// Estimated bytes of the site; absent if there is no estimate, mostly because stacks were not sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) estimated_bytes: Option<Estimate>,
     pub(super) freed_blocks: u64,

@@ -1,7 +1,8 @@
-//! Sites of version 2: calls in one table, stacks as one tree, and only figures that are not 0.
+//! Sites in version 2 of the JSON: all calls are in one table, all stacks in one tree, and figures that are 0 are left
+//! out.
 //!
-//! A program with deep recursion has stacks of some hundred frames. A file with the whole stack in each site (version
-//! 1) is hundreds of times the size of the dump.
+//! A program with deep recursion has stacks of some hundred frames. With the whole stack in each site, as in version 1,
+//! the file is hundreds of times the size of the dump.
 
 use std::borrow::Cow;
 
@@ -10,21 +11,21 @@ use serde::Serialize;
 use crate::analysis::{Frame, Group, Groups, call_tree, estimated_bytes, group_by_call};
 use heapledger::profile::{Estimate, Histogram, Profile, ReallocStats};
 
-/// Return address, with the functions at it, innermost first.
+/// Call: a return address, with the functions at this address, innermost first.
 #[derive(PartialEq, Eq, Hash, Serialize)]
 pub(super) struct Call<'a> {
     pub(super) address: String,
     pub(super) functions: Vec<Cow<'a, str>>,
-    /// File and line of each function; empty if the file is unknown.
+    /// File and line of each function, as in `src/parse.rs:10`; empty if the file is unknown.
     pub(super) lines: Vec<String>,
 }
 
-/// Tree of calls, as one list for each property of its nodes. Node 0 is the root.
+/// Tree of calls, stored as one list for each property of its nodes. Node 0 is the root.
 #[derive(Serialize)]
 pub(super) struct CallsPart {
     /// Parent of each node. A parent has a lower number than its children.
     pub(super) parents: Vec<u32>,
-    /// For each node, the index of its call in the table of frames. The root has no call; its entry is unused.
+    /// Call of each node, as an index into the table of calls. The root has no call, so its entry has no meaning.
     pub(super) frames: Vec<u32>,
 }
 
@@ -37,10 +38,10 @@ fn is_zero(figure: &u64) -> bool {
 #[rustfmt::skip]
 pub(super) struct Site {
     pub(super) stack: u32,
-    /// Node of the innermost call in `calls`; absent for blocks without a stack.
+    /// Node of the innermost call in the tree `calls`; absent for blocks without a stack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) call: Option<u32>,
-    /// Number of the innermost scope of the site, from 1.
+    /// Number of the innermost scope of the site, from 1; absent outside all scopes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) scope: Option<u32>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -61,9 +62,9 @@ pub(super) struct Site {
     #[serde(skip_serializing_if = "is_zero")] pub(super) cross_thread_frees: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reallocs: Option<ReallocStats>,
-    /// Rows of the histogram of sizes: least size, largest size, blocks.
+    /// Rows of the histogram of sizes: smallest size and largest size in bytes, number of blocks.
     pub(super) sizes_bytes: Vec<(u64, u64, u64)>,
-    /// Rows of the histogram of lifetimes: shortest, longest, blocks.
+    /// Rows of the histogram of lifetimes: shortest and longest lifetime in nanoseconds, number of blocks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) lifetimes_ns: Vec<(u64, u64, u64)>,
 }
@@ -83,7 +84,7 @@ fn members(group: &Group, node: u32) -> impl Iterator<Item = (usize, u32)> {
     group.sites.iter().map(move |site| (*site as usize, node))
 }
 
-/// Returns the file and line of a frame; empty if the file is unknown.
+/// Returns the file and line of a frame, as in `src/parse.rs:10`; empty if the file is unknown.
 pub(super) fn line(frame: &Frame<'_>) -> String {
     if frame.file.is_empty() { String::new() } else { format!("{}:{}", frame.file, frame.line) }
 }

@@ -1,17 +1,18 @@
-//! Format of `pprof`: a gzip-compressed protocol buffer, which `go tool pprof`, Pyroscope, Parca, Perfetto and others
-//! read.
+//! Format of `pprof`: a protocol buffer, compressed by gzip, which `go tool pprof`, Pyroscope, Parca, Perfetto and
+//! other programs read.
 //!
 //! Each sample has four values: `alloc_objects`, `alloc_space`, `inuse_objects`, `inuse_space`; the default is
-//! `inuse_space`. A location is the address of a call (the return address minus one) with all functions inlined at that
-//! address. A location without a function has its object and offset as its name. A mapping has the build id of its
-//! object. The mapping is marked as symbolized only if all of its locations have functions, because readers look up the
-//! symbols of unmarked mappings. A location outside all objects has the synthetic mapping [`NO_OBJECT`], because some
-//! readers reject a location without a mapping. The messages and their encoding are the library's
-//! (`heapledger::pprof`). Only the frames of the recorder are dropped. A sample in a scope has the label `scope` with
-//! the name of the innermost scope.
+//! `inuse_space`. A location is an address within a call (the return address minus one), with all functions inlined at
+//! that address. The name of a location without a function is its object with the offset. A sample in a scope has the
+//! label `scope` with the name of the innermost scope. Only the frames of the recorder are dropped.
 //!
-//! Each comment of the file holds one figure of the quality of the data; `go tool pprof -comments` prints the
-//! comments. Values are signed 64-bit numbers; larger values are clamped.
+//! A mapping has the build id of its object. The mapping is marked as symbolized only if all its locations have
+//! functions, because other programs look up the symbols of unmarked mappings. A location outside all objects has the
+//! synthetic mapping [`NO_OBJECT`], because some programs reject a location without a mapping. The messages and their
+//! encoding are in `heapledger::pprof`.
+//!
+//! Each comment in the file has one figure on the quality of the data; `go tool pprof -comments` prints the comments.
+//! Values are signed 64-bit numbers; larger values are clamped.
 
 #[cfg(test)]
 mod proto;
@@ -43,7 +44,7 @@ const VALUES: [(&str, &str, SiteFigure); 4] = [
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     let message = encode(&message(profile, origin));
-    // Better compression takes three times as long and saves little.
+    // Better compression would take three times as long and save little.
     let mut zip = GzEncoder::new(out, Compression::fast());
     zip.write_all(&message)?;
     zip.finish()?;
@@ -96,16 +97,16 @@ fn sample(profile: &Profile, group: &Group, no_stack: u64) -> Sample {
     Sample { location_id, value, label: Vec::new() }
 }
 
-/// Returns the label of a sample that is in a scope: the name of the innermost scope.
+/// Returns the label of a sample with the name of its innermost scope; nothing outside all scopes.
 fn label(profile: &Profile, group: &Group, key: i64, texts: &mut Texts) -> Vec<Label> {
     let stack = group.accounts(profile).next().map_or(0, |site| site.stack);
     let scope = profile.scope(profile.scope_of_stack(stack));
     scope.map(|scope| Label { key, str: texts.number(&scope.name) }).into_iter().collect()
 }
 
-/// Returns the loaded objects as mappings, followed by the mapping of the locations outside all objects.
+/// Returns the loaded objects as mappings. The last mapping is for the locations outside all objects.
 fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<Mapping> {
-    // Maps the start of each object with locations to the kinds of symbols that all of these locations have.
+    // For the start address of each object: which of four kinds of symbols all its locations have.
     let mut known: HashMap<u64, [bool; 4]> = HashMap::new();
     for call in calls {
         let Some(start) = call.module_start else { continue };
@@ -143,7 +144,7 @@ fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<Map
     mapping
 }
 
-/// Ids of mappings by their lowest addresses, and the id of the mapping for locations outside all objects.
+/// Ids of mappings by the lowest address of the object, and the id of the mapping for locations outside all objects.
 struct MappingIds {
     by_start: HashMap<u64, u64>,
     none: u64,
@@ -152,7 +153,7 @@ struct MappingIds {
 impl MappingIds {
     fn of(mapping: &[Mapping]) -> Self {
         let objects = mapping.split_last().map_or(&[][..], |(_, objects)| objects);
-        // If two objects have the same start, the first is used.
+        // Of two objects with the same start, the first is used.
         let by_start = objects.iter().rev().map(|mapping| (mapping.memory_start, mapping.id)).collect();
         MappingIds { by_start, none: mapping.len() as u64 }
     }
@@ -162,7 +163,7 @@ impl MappingIds {
     }
 }
 
-/// Table of functions, by name and file; ids count from 1.
+/// Table of functions by name and file. Ids start at 1.
 struct Functions(Interner<(i64, i64)>);
 
 impl Functions {
@@ -181,8 +182,8 @@ impl Functions {
         Location { id, mapping_id, address: call.address, line }
     }
 
-    /// Returns the functions as messages. They have no system name, so readers treat `name` as demangled, and keep
-    /// the parts in `<` and `>`.
+    /// Returns the functions as messages. The system name is left empty, so that other programs treat `name` as
+    /// demangled, and do not remove the parts in `<` and `>`.
     fn into_messages(self) -> Vec<Function> {
         let message = |(id, (name, filename))| Function { id, name, system_name: 0, filename };
         (1..).zip(self.0.into_items()).map(message).collect()
@@ -209,7 +210,7 @@ mod tests {
         proto::Profile::decode(&plain[..]).expect("the messages that were written")
     }
 
-    /// Asserts that indices exist, and that each sample has one value for each type, as readers check.
+    /// Asserts what other programs check: all indices exist, and each sample has one value for each type.
     fn assert_sound(profile: &proto::Profile) {
         assert_eq!(profile.string_table[0], "");
         let texts = profile.string_table.len() as i64;
@@ -249,7 +250,7 @@ mod tests {
             (text(decoded.mapping[0].filename), text(decoded.mapping[0].build_id)),
             ("/opt/demo", "ab01")
         );
-        // All locations in the program have a name; the location in the library has none.
+        // All locations in the program have names; the location in the library has none.
         assert_eq!(
             decoded.mapping.iter().map(|mapping| mapping.has_functions).collect::<Vec<_>>(),
             [true, false, true]

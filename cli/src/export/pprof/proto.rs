@@ -1,15 +1,15 @@
-//! The messages of `profile.proto`, for another protocol buffer library that decodes the exported bytes. A text is an
-//! index into the string table, whose element 0 is the empty text; ids start at 1.
+//! Messages of `profile.proto`, for a second protocol buffer library with which the tests decode the exported bytes. A
+//! text is an index into the string table, whose element 0 is the empty text. Ids start at 1.
 
-/// Profile: samples, each with a list of values, and the tables that samples refer to.
+/// Profile: samples with their values, and the tables to which samples refer.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Profile {
-    /// Types of the values of each sample.
+    /// Kinds and units of the values that each sample has.
     #[prost(message, repeated, tag = "1")]
     pub(super) sample_type: Vec<ValueType>,
     #[prost(message, repeated, tag = "2")]
     pub(super) sample: Vec<Sample>,
-    /// Loaded objects, the program first.
+    /// Loaded objects, the program's executable first.
     #[prost(message, repeated, tag = "3")]
     pub(super) mapping: Vec<Mapping>,
     #[prost(message, repeated, tag = "4")]
@@ -32,7 +32,7 @@ pub(super) struct Profile {
     pub(super) default_sample_type: i64,
 }
 
-/// Kind and unit of a value.
+/// Kind and unit of a value, as texts.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct ValueType {
     #[prost(int64, tag = "1")]
@@ -41,7 +41,7 @@ pub(super) struct ValueType {
     pub(super) unit: i64,
 }
 
-/// Sample: a stack, innermost location first, and a value for each type.
+/// Sample: a stack, innermost location first, with one value for each type.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Sample {
     #[prost(uint64, repeated, tag = "1")]
@@ -86,7 +86,7 @@ pub(super) struct Mapping {
     pub(super) has_inline_frames: bool,
 }
 
-/// Address, and the functions at that address, innermost first: several if calls were inlined.
+/// Address with the functions at it, innermost first. There are several if calls were inlined.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Location {
     #[prost(uint64, tag = "1")]
@@ -99,7 +99,7 @@ pub(super) struct Location {
     pub(super) line: Vec<Line>,
 }
 
-/// Line of a function.
+/// Function of a location, with the line in it.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct Line {
     #[prost(uint64, tag = "1")]

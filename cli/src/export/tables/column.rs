@@ -1,8 +1,8 @@
-//! Cells and columns of the tables.
+//! Columns of the tables, and values of their cells.
 
 use parquet::data_type::ByteArray;
 
-/// Type of a column.
+/// Type of the values in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Signed 64-bit number.
@@ -33,13 +33,13 @@ impl Kind {
 /// Column of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
-    /// Name of the column; it ends with the unit, if the unit is not blocks or events.
+    /// Name of the column. The name ends with the unit, unless the values are numbers of blocks or events.
     pub name: &'static str,
     /// Type of the column.
     pub kind: Kind,
 }
 
-/// Value of one cell. The variants are those of [`Kind`].
+/// Value of one cell. The variants are the same as those of [`Kind`].
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Cell {
     Int(i64),
@@ -52,7 +52,7 @@ pub(super) enum Cell {
     Instant(i64),
 }
 
-/// Returns a figure as a signed number. A figure above the largest signed number becomes that number.
+/// Returns a figure as a signed number, at most [`i64::MAX`].
 pub(super) fn int(figure: u64) -> i64 {
     i64::try_from(figure).unwrap_or(i64::MAX)
 }

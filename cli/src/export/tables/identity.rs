@@ -1,11 +1,11 @@
-//! Ids of runs, names of files, and values of partition columns.
+//! Ids of runs, file names, and values of partition columns.
 
 use sha2::{Digest, Sha256};
 
 use heapledger::profile::Profile;
 
-/// Returns the id of a run: the first 128 bits, in hexadecimal, of a hash over the host, the build, the process and
-/// some figures of its snapshot. The name of the file is not in the hash, so a copy has the same id.
+/// Returns the id of a run: 128 bits of a hash over the host, the build, the process and some figures of its snapshot,
+/// in hexadecimal. The file name is not hashed, so a copy of a file has the same id.
 pub(super) fn run_id(profile: &Profile, host: &str, build_id: &str) -> String {
     let process = &profile.process;
     let mut hash = Sha256::new();
@@ -24,14 +24,14 @@ pub(super) fn run_id(profile: &Profile, host: &str, build_id: &str) -> String {
     hex(&hash.finalize()[..16])
 }
 
-/// Returns the name of the file for these runs: a hash of their ids.
+/// Returns the name of the file that contains these runs, made from a hash of their ids.
 pub(super) fn file_name(runs: &[String]) -> String {
     let mut hash = Sha256::new();
     runs.iter().for_each(|run| hash.update(run));
     format!("{}.parquet", hex(&hash.finalize()[..8]))
 }
 
-/// Returns the first 64 bits of a hash over texts, as a signed number.
+/// Returns a key for a list of texts: the first 64 bits of their hash, as a signed number.
 pub(super) fn key<'a>(texts: impl Iterator<Item = &'a str>) -> i64 {
     let mut hash = Sha256::new();
     for text in texts {
@@ -46,23 +46,24 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the value of a partition column for a text. Letters and digits of ASCII, `.`, `_` and `-` are kept; every
-/// other character becomes `_`, because engines disagree on how to escape it. An empty text becomes `_`.
+/// Returns a text as the value of a partition column: at most 128 characters, of which letters and digits of ASCII,
+/// `.`, `_` and `-` are kept. Any other character becomes `_`, because query engines disagree on how to escape it. An
+/// empty text becomes `_`.
 pub(super) fn partition_value(text: &str) -> String {
     let plain = |sign: char| if sign.is_ascii_alphanumeric() || ".-".contains(sign) { sign } else { '_' };
     let value: String = text.chars().take(128).map(plain).collect();
     if value.is_empty() { "_".to_owned() } else { value }
 }
 
-/// Returns an instant in microseconds since 1970.
+/// Converts a time in nanoseconds since 1970 to microseconds.
 pub(super) fn instant(unix_ns: u64) -> i64 {
     super::column::int(unix_ns / 1_000)
 }
 
-/// Returns the day of an instant in UTC, as `2026-11-30`.
+/// Returns the day of a time in UTC, as in `2026-11-30`.
 pub(super) fn day(unix_ns: u64) -> String {
     let days = i64::try_from(unix_ns / 86_400_000_000_000).unwrap_or(0);
-    // Years start in March here, so that the leap day is the last day of a year. An era has 400 years.
+    // In this calculation, years start in March, so that the leap day is the last day of a year. An era has 400 years.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_key_is_a_fixed_function_of_the_names() {
-        // From another program: the first eight bytes of the SHA-256 of "demo::add\0demo::main\0".
+        // Expected value from another program: the first eight bytes of the SHA-256 of "demo::add\0demo::main\0".
         assert_eq!(key(["demo::add", "demo::main"].into_iter()), KNOWN);
         assert_ne!(key(["demo::adddemo::main"].into_iter()), KNOWN);
     }

@@ -1,24 +1,24 @@
-//! Profiles and traces as tables in Parquet files, for query engines.
+//! Profiles and traces as tables in Parquet files, for query engines such as DuckDB.
 //!
 //! ```text
 //!  profile ─► stacks (site keys) ─► rows ─► a file for each table of a partition ─► renamed when complete
 //!  trace ───► blocks, events ───────┘
 //! ```
 //!
-//! A [`TableWriter`] adds runs to a directory: `DIR/<table>/service=<name>/date=<day>/<hash>.parquet`, which the
-//! engines call Hive partitions. A file holds many runs. `docs/FLEET.md` lists the tables, and queries over them.
+//! A [`TableWriter`] adds runs to a directory: `DIR/<table>/service=<name>/date=<day>/<hash>.parquet`. Query engines
+//! call this layout Hive partitions. A file contains many runs. `docs/FLEET.md` lists the tables, with example queries.
 //!
 //! Invariants:
 //!
-//! 1. **Every table exists**, with an empty file if it has no rows. So a query on scopes works where no program has
+//! 1. **Every table exists**, with an empty file if it has no rows. So a query on scopes works even if no program has
 //!    scopes.
-//! 2. **A partition has a run once.** The id of a run is a hash of its snapshot's identity; a run whose id the
-//!    partition has already is left out. The file of the table `run` is renamed last, so a run in that table has all
-//!    its rows.
-//! 3. **Figures are signed 64-bit numbers**, because not every engine can sum unsigned ones. Larger figures, which only
-//!    a damaged file has, are cut to 2⁶³−1.
-//! 4. **Every run carries its completeness**, and the certainty of each group of figures is in the table `quality`.
-//! 5. **Memory is bounded**: a table is written every 65,536 rows, and eight partitions are open at a time.
+//! 2. **A partition contains each run once.** The id of a run is a hash over its host, build, process and some figures.
+//!    A run whose id is already in the partition is left out. The file of the table `run` is renamed last, so if a run
+//!    is in that table, all its rows in other tables are there too.
+//! 3. **Figures are signed 64-bit numbers**, because not every query engine can sum unsigned ones. Figures above 2⁶³−1
+//!    occur only in damaged files, and become 2⁶³−1.
+//! 4. **Every run has its completeness**, and the table `quality` has the certainty of each group of figures.
+//! 5. **Memory is bounded**: rows are written in groups of 65,536, and at most eight partitions are open at a time.
 //!
 //! | file | holds |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! The files of one partition: one for each table.
+//! Files of one partition of the tables: one file for each table.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use super::schema::{
 };
 use super::table_file::{TableFile, failed};
 
-/// Names of a partition's directories: the service and the day.
+/// Identity of a partition: service and day, from which the names of its directories are made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct PartitionKey {
     pub(super) service: String,
@@ -28,12 +28,12 @@ impl PartitionKey {
     }
 }
 
-/// Files that are being written for a partition.
+/// Partition whose files are being written.
 pub(super) struct Partition {
     pub(super) key: PartitionKey,
-    /// Ids of the runs in these files, in the order of the rows.
+    /// Ids of the runs in the files, in the order of their rows.
     pub(super) runs: Vec<String>,
-    /// Builds and site keys whose frames are in these files.
+    /// Builds and site keys whose frames were already written to the files.
     pub(super) framed: HashSet<(String, i64)>,
     pub(super) run: TableFile,
     pub(super) site: TableFile,
@@ -48,7 +48,7 @@ pub(super) struct Partition {
     pub(super) quality: TableFile,
 }
 
-/// Numbers of rows and bytes written.
+/// Number of files, rows and bytes written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub(super) files: u64,
@@ -57,7 +57,8 @@ pub(super) struct Sizes {
 }
 
 impl Partition {
-    /// Creates the files of a partition below `root`. `number` makes the temporary names of one process distinct.
+    /// Creates the files of a partition below `root`. `number` is different for each partition, so that temporary names
+    /// are unique within this process.
     pub(super) fn create(root: &Path, key: PartitionKey, number: u64) -> io::Result<Partition> {
         let temporary = format!(".heapledger.{}.{number}.tmp", std::process::id());
         let create =
@@ -80,7 +81,7 @@ impl Partition {
         })
     }
 
-    /// Completes all files and gives them their names, the table `run` last.
+    /// Completes and renames all files. The file of the table `run` is renamed last.
     pub(super) fn finish(self) -> io::Result<Sizes> {
         let name = file_name(&self.runs);
         let mut files = [
@@ -107,7 +108,7 @@ impl Partition {
     }
 }
 
-/// Returns the ids of the runs that a partition below `root` already has.
+/// Returns the ids of the runs that a partition below `root` already contains.
 pub(super) fn runs_of(root: &Path, key: &PartitionKey) -> io::Result<HashSet<String>> {
     let mut runs = HashSet::new();
     let entries = match fs::read_dir(key.directory(root, &RUN)) {

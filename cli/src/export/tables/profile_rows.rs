@@ -1,4 +1,4 @@
-//! The rows of a profile.
+//! Rows of a profile, for all tables except `event`.
 
 use std::io;
 use std::rc::Rc;
@@ -15,11 +15,11 @@ use super::schema::{
 use super::stack_facts::{StackFacts, StackMemory};
 use crate::analysis::estimated_bytes;
 
-/// Facts of the stacks of one profile, by number.
+/// Values of the stacks of one profile, by number of the stack.
 pub(super) struct Stacks<'a> {
     pub(super) facts: &'a [Rc<StackFacts>],
     pub(super) memory: &'a StackMemory,
-    /// Facts for a stack number that names no stack, as in a damaged file.
+    /// Values for a stack number without a stack, which occurs in a damaged file.
     pub(super) none: Rc<StackFacts>,
 }
 
@@ -29,7 +29,8 @@ impl Stacks<'_> {
     }
 }
 
-/// Writes the rows of a run, except the events, and except the blocks if a trace has them.
+/// Writes the rows of a run. If the run has a trace, the blocks are left out here, because the trace has them. Events
+/// are never written here.
 pub(super) fn write(part: &mut Partition, run: &Run<'_>, stacks: &Stacks<'_>) -> io::Result<()> {
     part.run.push(|cells| run_cells(run, cells))?;
     write_sites(part, run, stacks)?;

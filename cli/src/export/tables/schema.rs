@@ -1,7 +1,8 @@
-//! The tables: the name, type and value of each column.
+//! Tables: the name, type and value of each column.
 //!
-//! A row function and the list of columns come from one definition, so that a column cannot get the value of another
-//! column. `columns.txt` lists every column; a test compares it with the tables, because queries depend on the names.
+//! The macro `tables!` defines the columns of a table and the function that fills them in one place, so that a value
+//! cannot get into the wrong column. `columns.txt` lists every column. Users' queries depend on the names, so a test
+//! compares the list with the tables.
 
 use parquet::data_type::ByteArray;
 
@@ -12,20 +13,20 @@ use crate::analysis::{FigureGroup, Origin, Verification};
 use heapledger::profile::{Estimate, Interval, LiveBlock, Profile, RemoteFrees, Scope, Site, ThreadRow};
 use heapledger::trace::BlockLife;
 
-/// Version of the tables, in the column `run.format_version`. A new meaning or the removal of a column raises the
+/// Version of the tables, in the column `run.format_version`. A change of meaning or the removal of a column raises the
 /// version; a new column does not.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// A table: its name and its columns.
+/// Table: its name and its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Table {
     /// Name of the table, and of its directory.
     pub name: &'static str,
-    /// Columns, in the order of the file.
+    /// Columns, in their order in the file.
     pub columns: &'static [Column],
 }
 
-/// Defines tables: a constant with the columns, and a function that appends the cells of a row.
+/// Defines tables. For each table: a constant with the columns, and a function that appends the cells of a row.
 macro_rules! tables {
     ($($constant:ident = $name:literal, $cells:ident($row:ident: $type:ty) {
         $($column:ident: $kind:ident = $value:expr;)+
@@ -98,11 +99,11 @@ pub(super) struct LifeRow<'a> {
     pub(super) run: &'a ByteArray,
     pub(super) life: &'a BlockLife,
     pub(super) facts: &'a StackFacts,
-    /// Kind of the end of the block: `free` or `realloc`.
+    /// How the block ended: `free` or `realloc`; `None` if it is live.
     pub(super) ended_by: Option<ByteArray>,
 }
 
-/// A block of a dump or a trace, as a row of the table.
+/// Row of the table of blocks, for a block of a dump or of a trace.
 pub(super) struct BlockRow {
     pub(super) run: ByteArray,
     pub(super) address: u64,
@@ -131,7 +132,7 @@ impl From<LiveRow<'_>> for BlockRow {
             align_log2: block.align_log2,
             reallocs: block.reallocs,
             born_ns: block.born_ns,
-            // A dump does not have the times of reallocs.
+            // A dump has no times of reallocs, so the start of a reallocated block is unknown.
             started_ns: (block.reallocs == 0).then_some(block.born_ns),
             ended_ns: None,
             ended_by: None,
@@ -181,7 +182,7 @@ pub(super) struct IntervalRow<'a> {
     pub(super) interval_ns: u64,
     pub(super) interval: &'a Interval,
     pub(super) live_bytes: u64,
-    /// Resident memory in the interval; 0 if none was read.
+    /// Resident memory that was read in the interval, in bytes; 0 without a reading.
     pub(super) resident_bytes: u64,
 }
 
@@ -416,7 +417,7 @@ tables! {
 mod tests {
     use super::*;
 
-    /// A changed line changes the names that queries of users depend on.
+    /// If a line changes, so do the names on which users' queries depend.
     #[test]
     fn columns_keep_their_names_types_and_order() {
         let mut list = String::new();

@@ -1,13 +1,14 @@
-//! Keys, places and frames of stacks.
+//! Values of the tables that depend only on a stack: its key, its place and its frames. The place is the function that
+//! a report names for the stack.
 //!
 //! The **key** of a stack is the first 64 bits of SHA-256 over the names of the functions on its path, innermost first,
-//! each followed by a zero byte. The path is made as for reports and for `diff`: runs of library functions are folded,
-//! arguments of generics are left out, as are the frames of scopes. The key contains no addresses, no lines, and not
-//! the outer end that only leads to `main`. So the same call path has the same key in every build, on every host and at
-//! every load address.
+//! each followed by a zero byte. The path is simplified as in reports and in `diff`: a run of library functions becomes
+//! one function, and generic arguments and the frames of scopes are left out. The path contains no addresses and no
+//! lines. Library functions and unnamed functions at its outer end are left out. So the same call path has the same key
+//! in every build, on every host and at every load address.
 //!
-//! The runs of one build have the same stacks, so the facts of a stack are kept from run to run, by the objects of its
-//! frames and the offsets in them. This needs objects with build ids.
+//! Runs of the same build have the same stacks, so these values are kept for later runs. A kept stack is found by the
+//! objects of its frames and the offsets in them, which is possible only for objects with build ids.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -21,26 +22,26 @@ use crate::analysis::paths::place_in;
 use crate::analysis::{CodeOwner, Frame, Function, PathStep, Paths, StackReader, View};
 use heapledger::profile::{Module, Profile, scope_of_address};
 
-/// Maximum number of stacks whose facts are kept from run to run. Above it, all are dropped.
+/// Maximum number of stacks whose values are kept for later runs. Above this number, all are dropped.
 pub const STACKS_REMEMBERED_MAX: usize = 1 << 18;
 
-/// Values of a stack in the tables.
+/// Values of one stack for the tables.
 #[derive(Debug)]
 pub(super) struct StackFacts {
     pub(super) key: i64,
-    /// Function of the place that a report would show, and its line.
+    /// Name of the function that a report names for the stack. `place_file` and `place_line` are its file and line.
     pub(super) place: ByteArray,
     pub(super) place_file: ByteArray,
     pub(super) place_line: i64,
-    /// Whether every function of the path has a name. If not, the key contains offsets in place of names, and is the
-    /// same only in runs of one build.
+    /// Whether every function of the path has a name. If not, the key contains offsets in place of names, and is equal
+    /// only in runs of the same build.
     pub(super) is_named: bool,
-    /// Frames, innermost first, without those of the recorder, as numbers of [`FrameFacts`].
+    /// Frames without those of the recorder, innermost first, as numbers of [`FrameFacts`].
     pub(super) frames: Box<[u32]>,
 }
 
 impl StackFacts {
-    /// Returns the facts of an event without a stack.
+    /// Returns the values for an event without a stack.
     pub(super) fn none() -> StackFacts {
         let none = super::super::names::NO_STACK;
         let (key, place, place_file) = (key(std::iter::once(none)), text(none), text(""));
@@ -48,7 +49,7 @@ impl StackFacts {
     }
 }
 
-/// One frame of a stack.
+/// Values of one frame for the tables.
 #[derive(Debug)]
 pub(super) struct FrameFacts {
     pub(super) function: ByteArray,
@@ -57,31 +58,32 @@ pub(super) struct FrameFacts {
     pub(super) is_inlined: bool,
     pub(super) module: ByteArray,
     pub(super) module_build_id: ByteArray,
-    /// Offset of the call in the module's file, or its address outside all modules.
+    /// Offset of the call in the object's file; its address if it is outside all objects.
     pub(super) offset: i64,
 }
 
-/// Frames of a stack: the number of the object, and the offset in it.
+/// Position of a frame: number of the object, and offset of the call in the object.
 type Place = (u32, u64);
 
-/// Identity of a frame: function, file, line, whether it is inlined, module, build id, offset.
+/// All properties of a frame: function, file, line, whether it is inlined, module, build id, offset. Equal frames are
+/// stored once.
 type FrameIdentity = (String, String, u32, bool, String, String, i64);
 
-/// Facts of the stacks of all runs so far.
+/// Values of the stacks of all runs so far.
 #[derive(Default)]
 pub(super) struct StackMemory {
-    /// Numbers of objects, by build id.
+    /// Number of each object with a build id.
     objects: HashMap<String, u32>,
     /// Number of objects so far, including objects without a build id.
     object_count: u32,
-    /// Facts of known stacks. The key: whether the file contained names, and the frames.
+    /// Values of known stacks. The key is whether the file already contained names, and the positions of the frames.
     known: HashMap<(bool, Box<[Place]>), Rc<StackFacts>>,
     identities: Interner<FrameIdentity>,
     frames: Vec<FrameFacts>,
 }
 
 impl StackMemory {
-    /// Returns the facts of every stack of `profile`. Calls `names` to look up names if a stack is new.
+    /// Returns the values of every stack of `profile`. If a stack is new, calls `names` to look up the names first.
     pub(super) fn facts(
         &mut self,
         profile: &mut Profile,
@@ -119,8 +121,8 @@ impl StackMemory {
         self.frames.get(number as usize)
     }
 
-    /// Returns the frames of every stack as places in objects. An object without a build id gets a new number in each
-    /// run.
+    /// Returns the positions of the frames of every stack. An object without a build id gets a new number in each run,
+    /// so its stacks are never found again.
     fn places(&mut self, profile: &Profile) -> Vec<Box<[Place]>> {
         let mut modules: Vec<(&Module, u32)> = Vec::with_capacity(profile.modules.len());
         for module in &profile.modules {
@@ -137,7 +139,7 @@ impl StackMemory {
             modules.push((module, number));
         }
         modules.sort_by_key(|(module, _)| module.start);
-        // Number for addresses outside all modules, which are comparable only within one run.
+        // Addresses outside all objects get a new number too, because they are comparable only within one run.
         self.object_count = self.object_count.wrapping_add(1);
         let outside = self.object_count;
         let mut by_address: HashMap<u64, Place> = HashMap::new();
@@ -214,8 +216,8 @@ impl StackMemory {
     }
 }
 
-/// Returns the functions of a path that make up its key: without scopes, and without library functions and unnamed
-/// functions at the outer end, because these differ from host to host.
+/// Returns the functions of a path from which its key is made. Scopes are left out, and so are library functions and
+/// unnamed functions at the outer end, because these differ between hosts.
 fn key_path<'a>(path: &[PathStep], functions: &'a [Function]) -> Vec<&'a Function> {
     let steps = path.iter().filter_map(|step| functions.get(step.function as usize));
     let mut all: Vec<&Function> = steps.filter(|function| !function.name.starts_with("[scope ")).collect();
@@ -226,7 +228,7 @@ fn key_path<'a>(path: &[PathStep], functions: &'a [Function]) -> Vec<&'a Functio
     all
 }
 
-/// Whether a function's name is an object with an offset, or an address.
+/// Whether a function has no real name: its name is an object with an offset, or an address.
 fn is_unnamed(name: &str) -> bool {
     let digits = name.rsplit_once("+0x").or(name.strip_prefix("0x").map(|digits| ("", digits)));
     digits.is_some_and(|(_, digits)| {

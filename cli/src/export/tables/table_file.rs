@@ -1,4 +1,4 @@
-//! One Parquet file of one table, written row group by row group.
+//! Parquet file of one table, written row group by row group.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,15 +16,15 @@ use parquet::schema::types::{Type, TypePtr};
 use super::column::{Cell, Column, Kind};
 use super::schema::Table;
 
-/// Maximum number of rows of a row group. The rows are in memory until the group is written.
+/// Maximum number of rows of a row group. A row group is in memory until it is written.
 pub const GROUP_ROWS_MAX: usize = 1 << 16;
 
-/// File of a table under a temporary name. Dropping the value removes the file, unless [`TableFile::place`] has renamed
-/// the file.
+/// File of a table, under a temporary name until [`TableFile::place`] renames it. If the value is dropped before, the
+/// file is removed.
 pub(super) struct TableFile {
     table: &'static Table,
     temporary: Temporary,
-    /// `None` once the file is complete.
+    /// Writer of the file; `None` when the file is complete.
     writer: Option<SerializedFileWriter<File>>,
     columns: Vec<Values>,
     cells: Vec<Cell>,
@@ -32,20 +32,20 @@ pub(super) struct TableFile {
     pub(super) rows_written: u64,
 }
 
-/// Path of a file that is removed when the value is dropped.
+/// Path of a temporary file. Dropping the value removes the file.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // A file that cannot be removed has a name that no engine reads.
+        // An error is ignored: query engines do not read files with a temporary name.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Cells of one column that wait for their row group.
+/// Values of one column for the current row group.
 struct Values {
     cells: Cells,
-    /// For each row, whether it has a cell; empty for a column without nulls.
+    /// Whether each row has a value, 1 or 0; empty for a column that cannot be null.
     levels: Vec<i16>,
 }
 
@@ -57,7 +57,7 @@ enum Cells {
 }
 
 impl TableFile {
-    /// Creates the file in `directory`, under a name that no engine reads.
+    /// Creates the file in `directory`, under the name `temporary`, which query engines do not read.
     pub(super) fn create(table: &'static Table, directory: &Path, temporary: &str) -> io::Result<TableFile> {
         fs::create_dir_all(directory)?;
         let path = directory.join(temporary);
@@ -80,7 +80,7 @@ impl TableFile {
         })
     }
 
-    /// Adds the row whose cells `fill` appends.
+    /// Adds a row. `fill` appends the cells of the row to the list that it gets.
     pub(super) fn push(&mut self, fill: impl FnOnce(&mut Vec<Cell>)) -> io::Result<()> {
         fill(&mut self.cells);
         debug_assert_eq!(self.cells.len(), self.columns.len(), "{}", self.table.name);
@@ -105,7 +105,7 @@ impl TableFile {
         Ok(())
     }
 
-    /// Completes the file, still under its temporary name.
+    /// Writes the rest of the file. The file keeps its temporary name.
     pub(super) fn complete(&mut self) -> io::Result<()> {
         self.flush()?;
         match self.writer.take() {
@@ -114,7 +114,7 @@ impl TableFile {
         }
     }
 
-    /// Gives the complete file its name, and returns its length in bytes.
+    /// Renames the complete file to `name`, and returns its length in bytes.
     pub(super) fn place(self, name: &str) -> io::Result<u64> {
         let path = self.temporary.0.with_file_name(name);
         fs::rename(&self.temporary.0, &path)?;
@@ -142,12 +142,12 @@ impl Values {
             (Cells::Reals(reals), Cell::MaybeReal(value)) => push_maybe(&mut self.levels, reals, value),
             (Cells::Texts(texts), Cell::MaybeText(value)) => push_maybe(&mut self.levels, texts, value),
             (Cells::Flags(flags), Cell::MaybeFlag(value)) => push_maybe(&mut self.levels, flags, value),
-            // `tables!` defines columns and cells together, so this does not happen.
+            // Never happens, because the macro `tables!` defines the type and the value of a column together.
             (_, cell) => debug_assert!(false, "{cell:?} in another column"),
         }
     }
 
-    /// Writes the waiting cells as the chunk of this column in a row group.
+    /// Writes the values of this column to the current row group.
     fn write(&mut self, out: &mut SerializedColumnWriter<'_>) -> Result<(), ParquetError> {
         let levels = mem::take(&mut self.levels);
         let levels = (!levels.is_empty()).then_some(&levels[..]);

@@ -1,4 +1,4 @@
-//! The rows of a trace: its blocks, each with start and end, and its events.
+//! Rows of a trace: its blocks, each with allocation and end, and its events.
 
 use std::io::{self, Read, Seek};
 
@@ -10,8 +10,8 @@ use super::profile_rows::Stacks;
 use super::schema::{BlockRow, EventRow, LifeRow, Run, block_cells, event_cells};
 use heapledger::trace::{BlockLife, Dated, Record, Trace, block_lives, in_order};
 
-/// Writes every block and every event of a trace. Reads the trace twice, first for the blocks, then for the events.
-/// Calls `passed` with the position in the file, from the start to the end each time.
+/// Writes all blocks and all events of a trace. The trace is read twice, first for the blocks and then for the events.
+/// Calls `passed` with the position in the file, which runs from the start to the end each time.
 pub(super) fn write<R: Read + Seek>(
     part: &mut Partition,
     run: &Run<'_>,
@@ -43,7 +43,7 @@ pub(super) fn write<R: Read + Seek>(
     result
 }
 
-/// Names of the kinds of events.
+/// Names of the kinds of events, as they are written to the tables.
 struct Kinds {
     alloc: ByteArray,
     free: ByteArray,
@@ -61,7 +61,7 @@ impl Kinds {
         }
     }
 
-    /// Returns the row of a record, or `None` for a record that is no event.
+    /// Returns the row of a record; `None` if the record is no event.
     fn row(&self, run: &Run<'_>, stacks: &Stacks<'_>, dated: &Dated) -> Option<EventRow> {
         let bare = |kind: &ByteArray, address| EventRow {
             run: run.id.clone(),

@@ -1,4 +1,4 @@
-//! Adds runs to a directory of tables.
+//! Writer that adds runs to a directory of tables.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -17,36 +17,36 @@ use crate::analysis::{Origin, verify};
 use heapledger::profile::Profile;
 use heapledger::trace::Trace;
 
-/// Maximum number of partitions whose files are open at a time. Each open partition has a row group of every table in
-/// memory. If one more partition is needed, the files of the oldest are completed.
+/// Maximum number of partitions that are open at a time. Each open partition has a row group of every table in memory.
+/// If one more partition is needed, the oldest open one is completed.
 pub const PARTITIONS_OPEN_MAX: usize = 8;
 
-/// Names that replace the names in the profiles.
+/// Names that take precedence over the names in a profile, or replace missing ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// Name of the service, for the partition column `service`. `None` takes the name of the program.
+    /// Name of the service, for the partition column `service`. `None` uses the name of the program.
     pub service: Option<String>,
-    /// Name of the host, for files without a host name.
+    /// Name of the host, used for profiles without a host name.
     pub host: Option<String>,
 }
 
-/// A profile, with the facts of its file.
+/// Profile to add, with data on its file.
 #[derive(Debug)]
 pub struct Source<'a> {
-    /// The profile. [`TableWriter::add`] may look up names in it.
+    /// Profile. [`TableWriter::add`] may look up names and store them in it.
     pub profile: &'a mut Profile,
     /// Damage and notes of the file.
     pub origin: &'a Origin,
-    /// Name of the file, for the column `file`.
+    /// Name of the file, which is written to the column `file`.
     pub file: &'a str,
 }
 
-/// A trace whose blocks and events are to be written.
+/// Trace to add, with its blocks and events.
 pub struct TraceSource<'a> {
-    /// The trace.
+    /// Open trace.
     pub trace: &'a mut Trace<BufReader<File>>,
-    /// Called with the position in the file. The trace is read twice, from start to end: first for the blocks, then for
-    /// the events.
+    /// Function that gets the position in the file, for progress. The trace is read twice from start to end, first for
+    /// the blocks and then for the events.
     pub passed: &'a mut dyn FnMut(u64),
 }
 
@@ -56,25 +56,25 @@ impl std::fmt::Debug for TraceSource<'_> {
     }
 }
 
-/// Outcome of adding a run.
+/// Result of adding a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
-    /// The run is in the tables once [`TableWriter::finish`] returns.
+    /// The run is new. It will be in the tables when [`TableWriter::finish`] has returned.
     New,
-    /// The tables already had the run, so nothing was written.
+    /// The run was already in the tables, so nothing was written.
     Known,
 }
 
-/// Counts of the written rows and files.
+/// Counts of what a [`TableWriter`] has written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Number of runs.
+    /// Number of runs added.
     pub runs: u64,
-    /// Number of files.
+    /// Number of files written.
     pub files: u64,
-    /// Number of rows in all tables.
+    /// Number of rows written to all tables.
     pub rows: u64,
-    /// Length of the files, in bytes.
+    /// Total length of the files, in bytes.
     pub bytes: u64,
 }
 
@@ -83,9 +83,9 @@ pub struct TableWriter {
     root: PathBuf,
     labels: Labels,
     stacks: StackMemory,
-    /// Partitions that are being written, oldest first.
+    /// Partitions that are open, the oldest first.
     open: Vec<Partition>,
-    /// Ids of the runs of each partition that was used, including the runs that are being written.
+    /// Ids of the runs in each partition that was used, including runs whose files are not complete yet.
     known: HashMap<PartitionKey, HashSet<String>>,
     partitions: u64,
     written: Written,
@@ -98,7 +98,7 @@ impl std::fmt::Debug for TableWriter {
 }
 
 impl TableWriter {
-    /// Returns a writer of tables below `directory`. The directory need not exist.
+    /// Returns a writer of tables below `directory`, which need not exist.
     pub fn new(directory: &Path, labels: Labels) -> TableWriter {
         TableWriter {
             root: directory.to_owned(),
@@ -111,13 +111,13 @@ impl TableWriter {
         }
     }
 
-    /// Adds a run, unless the tables already have it. Calls `names` to look up names in the profile if it has a stack
-    /// that no earlier run had.
+    /// Adds a run, unless it is already in the tables. Calls `names` to look up names in the profile, if the profile
+    /// has a stack that no earlier run had.
     ///
     /// # Errors
     ///
-    /// Returns an error if a file cannot be read or written. Drop the writer then: the tables get no rows of the run
-    /// that failed.
+    /// Returns an error if a file cannot be read or written. Drop the writer after an error; then no row of the failed
+    /// run gets into the tables.
     pub fn add(
         &mut self,
         source: Source<'_>,
@@ -162,7 +162,7 @@ impl TableWriter {
         Ok(Added::New)
     }
 
-    /// Returns the index of a partition in `open`. Opens the partition if it is not open.
+    /// Returns the index of a partition in `open`. Opens the partition first if necessary.
     fn partition(&mut self, key: PartitionKey) -> io::Result<usize> {
         if let Some(at) = self.open.iter().position(|part| part.key == key) {
             return Ok(at);
@@ -182,11 +182,11 @@ impl TableWriter {
         self.written.bytes += sizes.bytes;
     }
 
-    /// Completes all files.
+    /// Completes all files and renames them.
     ///
     /// # Errors
     ///
-    /// Returns an error if a file cannot be written. Files of partitions that were not completed are removed.
+    /// Returns an error if a file cannot be written. The files of partitions that are not complete are then removed.
     pub fn finish(mut self) -> io::Result<Written> {
         for part in std::mem::take(&mut self.open) {
             let sizes = part.finish()?;
