@@ -1,7 +1,7 @@
-//! `cargo heapledger`: starts `heapledger cargo`, which has the code. Cargo calls it as `cargo-heapledger heapledger
-//! …`.
+//! `cargo heapledger`: starts `heapledger cargo`, which does the work. Cargo calls this program as `cargo-heapledger
+//! heapledger …`.
 //!
-//! Both commands are installed together, into the same directory.
+//! This program and `heapledger` are installed together, into the same directory.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     ExitCode::from(127)
 }
 
-/// Replaces this process by `heapledger`, so that signals reach the process that has children.
+/// Replaces this process by `heapledger`, so that signals reach `heapledger`, which has child processes.
 #[cfg(unix)]
 fn start(command: &mut Command) -> std::io::Result<ExitCode> {
     Err(std::os::unix::process::CommandExt::exec(command))

@@ -1,5 +1,5 @@
-//! Command line: subcommands, flags and help texts. `figures` has the flags on call stacks, which several subcommands
-//! share.
+//! Command line: subcommands, flags and help texts. Flags on call stacks are in `figures`, because several subcommands
+//! share them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -374,11 +374,11 @@ pub struct SpanArgs {
     pub to: Option<Time>,
 }
 
-/// Time since the start, in nanoseconds.
+/// Time since the start of the recording, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub u64);
 
-/// Instant of a trace.
+/// Time in a trace at which the heap is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     Time(Time),
@@ -389,7 +389,7 @@ fn at(text: &str) -> Result<At, String> {
     if text == "peak" { Ok(At::Peak) } else { time(text).map(At::Time) }
 }
 
-/// Parses a number with a unit; a number without a unit is in seconds.
+/// Parses a time: a number with a unit, or a number of seconds without a unit.
 fn time(text: &str) -> Result<Time, String> {
     let digits = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -401,7 +401,7 @@ fn time(text: &str) -> Result<Time, String> {
         "min" => 60e9,
         other => return Err(format!("{other} is no unit: take ns, us, ms, s or min")),
     };
-    // Integral nanoseconds are not parsed as a float, which would round them.
+    // A whole number of nanoseconds is not parsed as a float, which would round it.
     if unit == "ns"
         && let Ok(ns) = number.parse()
     {
@@ -449,10 +449,10 @@ pub enum FailOn {
     Anomaly,
 }
 
-/// Export format as the value of a flag.
+/// Value of the flag for the export format.
 #[derive(Debug, Clone, Copy)]
 pub enum FormatArg {
-    /// A format of one file.
+    /// Format that is written to one file.
     File(Format),
     /// Tables in a directory.
     Parquet,
@@ -460,7 +460,7 @@ pub enum FormatArg {
 
 impl ValueEnum for FormatArg {
     fn value_variants<'a>() -> &'a [Self] {
-        // The list must be static, so it is built once from the list of the library.
+        // The list must be static, so it is made once, from the list of the library.
         static ALL: std::sync::OnceLock<Vec<FormatArg>> = std::sync::OnceLock::new();
         let files = Format::ALL.iter().copied().map(FormatArg::File);
         ALL.get_or_init(|| files.chain([FormatArg::Parquet]).collect())
@@ -487,7 +487,7 @@ mod tests {
         Args::command().debug_assert();
     }
 
-    /// Returns the figure that `flag` selects by `name` on a command line.
+    /// Returns the figure that the given flag with the value `name` selects on a command line.
     fn figure(command: &[&str], flag: &str, name: &str) -> Option<SiteOrder> {
         let words: Vec<&str> = ["heapledger"].iter().chain(command).copied().chain([flag, name]).collect();
         let by = match Args::try_parse_from(words).unwrap().command {

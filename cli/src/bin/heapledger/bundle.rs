@@ -1,6 +1,6 @@
-//! `heapledger bundle`: stores symbols in a dump, so that it can be read on any machine.
+//! Subcommand `bundle`: stores symbols in a dump, so that any machine can show them.
 //!
-//! A damaged dump is rejected, because the rewritten file would no longer show the damage.
+//! A damaged dump is rejected, because the new file would no longer show that it was damaged.
 
 use heapledger::dumps::{self, WriteError};
 use heapledger::text::escape::escaped;

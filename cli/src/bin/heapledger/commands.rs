@@ -22,7 +22,7 @@ use crate::trace_file::{self, TraceFile};
 use crate::{names, read, running, sources, tables};
 
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
-    // Invalid flags are rejected before any long work.
+    // Invalid flags are rejected first, before anything that takes long.
     let filters = SiteFilters::read(&args.reported.sites)?;
     let detail = filters.detail_of(&args.reported);
     short_form(&args.reported)?;
@@ -46,7 +46,7 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// Returns the form that the flags ask for, if it is a short one.
+/// Returns the short form that the flags request; `None` for the normal report.
 pub fn short_form(args: &ReportedArgs) -> Result<Option<ShortForm>, Failure> {
     let usage = |error: &str| Failure::new(FailureKind::Usage, error);
     let FormArgs { brief, format } = args.form;
@@ -66,7 +66,7 @@ pub fn short_form(args: &ReportedArgs) -> Result<Option<ShortForm>, Failure> {
     }
 }
 
-/// Writes the report as text, in the form that the flags ask for.
+/// Writes the report as text, in the form that the flags request.
 pub fn write_text(
     input: &Input,
     args: &ReportedArgs,
@@ -81,7 +81,7 @@ pub fn write_text(
     }
 }
 
-/// Returns the newest dump of the working directory, and says on standard error which one it is.
+/// Returns the newest dump in the working directory, and prints its name to standard error.
 fn newest() -> Result<PathBuf, Failure> {
     let place = DumpDestination::of(None)?;
     let Some(dump) = place.newest() else {
@@ -112,12 +112,12 @@ fn report_file(args: &ReportArgs, file: &Path, detail: &Detail<'_>) -> Result<Ex
             (result.and_then(|()| out.flush()), STDOUT.to_owned())
         }
     };
-    // A requested finding sets the exit code even if the reader of a pipe is gone.
+    // A requested finding sets the exit code even if the reader of a pipe has closed it.
     written(result, place)?;
     Ok(found(&input, args, detail))
 }
 
-/// Looks up names, unless the flags say not to.
+/// Looks up the names of functions, unless the flags forbid it. Names of scopes are always set.
 pub fn look_up(input: &mut Input, args: &ReportedArgs, file: &Path) {
     if args.no_symbols {
         symbols::name_scopes(&mut input.profile);
@@ -126,14 +126,15 @@ pub fn look_up(input: &mut Input, args: &ReportedArgs, file: &Path) {
     }
 }
 
-/// Whether the profile has a finding that `--fail-on` or `--fail-on-leak` asks for.
+/// Returns [`Exit::Finding`] if the profile has a finding that `--fail-on` or `--fail-on-leak` names, else
+/// [`Exit::Fine`].
 pub fn found(input: &Input, args: &ReportedArgs, detail: &Detail<'_>) -> Exit {
     let is_found = args.fail_on.iter().any(|finding| shows(input, *finding))
         || args.sites.fail_on_leak && detail::has_leaks(&input.profile, detail);
     if is_found { Exit::Finding } else { Exit::Fine }
 }
 
-/// Writes the page. Returns the result of the write, and the path of the page for messages.
+/// Writes the page for a browser. Returns the result of the writing, and the path of the page for messages.
 pub fn page(
     path: &Path,
     dump: &Path,
@@ -208,7 +209,7 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     export_to(BufWriter::new(out), &shown, &chosen, &input)
 }
 
-/// Creates an output file, and returns the file with its path for messages. Returns a failure if `path` is the dump.
+/// Creates an output file. Returns the file, and its path for messages. Returns a failure if `path` is the dump itself.
 fn create(path: &Path, dump: &Path, flag: &str) -> Result<(File, String), Failure> {
     let shown = escaped(&path.display().to_string());
     if is_same_file(path, dump) {
@@ -223,7 +224,7 @@ fn create(path: &Path, dump: &Path, flag: &str) -> Result<(File, String), Failur
     Ok((file, shown))
 }
 
-/// Returns the only file of the arguments. Flags for tables are refused.
+/// Returns the only file of the arguments. Returns a failure if there are several, or flags that only tables use.
 fn only_file(args: &ExportArgs, format: Format) -> Result<&Path, Failure> {
     let error = match (&args.files[..], &args.service, &args.host) {
         ([file], None, None) => return Ok(file),
@@ -235,7 +236,7 @@ fn only_file(args: &ExportArgs, format: Format) -> Result<&Path, Failure> {
     Err(Failure::new(FailureKind::Usage, error).hint("--format parquet writes many dumps to tables"))
 }
 
-/// Returns the requested format with its options. Refuses a flag that has no effect on the format.
+/// Returns the requested format with its options. Returns a failure if a flag has no effect on the format.
 fn options(format: Format, args: &ExportArgs) -> Result<(Format, ExportOptions), Failure> {
     let (is_csv, is_collapsed) = (format == Format::Csv, matches!(format, Format::Collapsed(_)));
     let is_folded = is_csv || is_collapsed || format == Format::Speedscope;

@@ -1,4 +1,4 @@
-//! Options of a report on call stacks, from flags: compiles the expressions, and reads the suppressions.
+//! Options of a report from flags: compiles the regular expressions, and reads the suppressions.
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::args::ReportedArgs;
 use crate::exit::{Failure, FailureKind};
 use crate::figures::{GroupArg, SiteArgs, TreeDirectionArg};
 
-/// Compiled regular expression.
+/// Function that tests a text, such as a regular expression.
 type Predicate = Box<dyn Fn(&str) -> bool>;
 
-/// Compiled filters and suppressions.
+/// Filters and suppressions from flags.
 #[derive(Default)]
 pub struct SiteFilters {
     focus: Vec<Predicate>,
@@ -40,12 +40,12 @@ impl SiteFilters {
         Ok(SiteFilters { focus, ignore, scope, suppressions })
     }
 
-    /// Returns the options of a report. Without `--all`, the report is an overview.
+    /// Returns the options of a report. Without `--all`, the report is short.
     pub fn detail_of(&self, args: &ReportedArgs) -> Detail<'_> {
         Detail { overview: !args.all, ..self.detail(&args.sites) }
     }
 
-    /// Returns the options of a report on call stacks from the flags `args`.
+    /// Returns the options of a report on call stacks.
     pub fn detail(&self, args: &SiteArgs) -> Detail<'_> {
         let words = |name: &str, all: &[String]| all.iter().map(|text| format!("{name} {text}")).collect();
         let scope: Vec<String> = args.scope.iter().cloned().collect();
@@ -83,7 +83,7 @@ impl SiteFilters {
     }
 }
 
-/// Returns a failure if the flags ask for a figure that is not recorded by thread.
+/// Returns a failure if flags for sums by thread select figures or stacks that are not recorded by thread.
 fn check_by_thread(args: &SiteArgs) -> Result<(), Failure> {
     let figure = args.by.0;
     if !matches!(figure, SiteOrder::Total | SiteOrder::Count | SiteOrder::Live) {
@@ -99,7 +99,7 @@ fn check_by_thread(args: &SiteArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the profile has an unfreed block that passes the filters and matches no suppression.
+/// Whether the profile has a live block that passes the filters and matches no suppression.
 pub fn has_leaks(profile: &Profile, detail: &Detail<'_>) -> bool {
     leaks(profile, &detail.view, detail.suppressions).blocks > 0
 }

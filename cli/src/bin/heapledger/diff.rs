@@ -1,4 +1,4 @@
-//! `heapledger diff`: the differences between two dumps, and whether they can be compared.
+//! Subcommand `diff`: prints the differences between two dumps, and whether the dumps can be compared.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -1,4 +1,4 @@
-//! The files to which programs write their dumps, and the search for new dumps among them.
+//! Files to which programs write their dumps, and the search for new dumps.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,11 +11,11 @@ use heapledger::text::escape::escaped;
 
 use crate::exit::{Failure, FailureKind};
 
-/// Destination of dumps.
+/// Place to which programs write their dumps.
 pub enum DumpDestination {
-    /// Directory in which each dump has a different name.
+    /// Directory, in which the name of each dump contains the process id.
     Directory(PathBuf),
-    /// Single file for the dump.
+    /// File, which holds one dump.
     File(PathBuf),
 }
 
@@ -26,7 +26,7 @@ impl DumpDestination {
     pub fn of(output: Option<&Path>) -> Result<Self, Failure> {
         let output = output.unwrap_or(Path::new("."));
         let shown = escaped(&output.display().to_string());
-        // The program may change its working directory before it writes the dump.
+        // The path is made absolute, because the program may change its working directory before it writes the dump.
         let absolute = std::path::absolute(output)
             .map_err(|error| Failure::new(FailureKind::Usage, format_args!("cannot use {shown}: {error}")))?;
         if absolute.to_string_lossy().contains('%') {
@@ -49,7 +49,7 @@ impl DumpDestination {
         Ok(DumpDestination::File(absolute))
     }
 
-    /// Returns the value of `HEAPLEDGER_DUMP`.
+    /// Returns the value for the environment variable `HEAPLEDGER_DUMP`.
     pub fn pattern(&self) -> PathBuf {
         match self {
             DumpDestination::Directory(directory) => directory.join("heapledger.%e.%p.hl"),
@@ -57,7 +57,8 @@ impl DumpDestination {
         }
     }
 
-    /// Returns the file of the destination, and the name that an older dump there gets while the program runs.
+    /// Returns the file of the destination, and the name to which an older dump in it is renamed while the program
+    /// runs. Returns `None` for a directory.
     fn aside(&self) -> Option<(&Path, PathBuf)> {
         let DumpDestination::File(file) = self else { return None };
         let mut aside = file.clone().into_os_string();
@@ -65,8 +66,8 @@ impl DumpDestination {
         Some((file, aside.into()))
     }
 
-    /// Renames an older dump in the destination. A file that is no dump stays there, and the program then reports that
-    /// it cannot replace that file.
+    /// Renames an older dump at the destination, because a program does not replace it. Other files are not renamed;
+    /// then the program reports that it cannot replace the file.
     pub fn set_aside(&self) -> Result<(), Failure> {
         let Some((file, aside)) = self.aside().filter(|(file, _)| is_dump(file)) else { return Ok(()) };
         std::fs::rename(file, aside).map_err(|error| {
@@ -75,14 +76,14 @@ impl DumpDestination {
         })
     }
 
-    /// Removes the older dump that was set aside. If there is no new dump, gives the older one its name back.
+    /// Removes the renamed older dump. If there is no new dump, gives the older dump its name back.
     pub fn put_back(&self) {
         let Some((file, aside)) = self.aside() else { return };
-        // There may have been no older dump.
+        // An error is ignored: there may have been no older dump.
         let _ = if file.exists() { std::fs::remove_file(aside) } else { std::fs::rename(aside, file) };
     }
 
-    /// Returns the existing dumps, with their modification times and sizes.
+    /// Returns the dumps at the destination, with their modification times and sizes.
     pub fn dumps(&self) -> HashMap<PathBuf, FileState> {
         let directory = match self {
             DumpDestination::File(file) => file.parent().unwrap_or(Path::new("/")),
@@ -101,19 +102,19 @@ impl DumpDestination {
         paths.filter_map(stamped).collect()
     }
 
-    /// Returns the dump that was written last.
+    /// Returns the dump with the latest modification time.
     pub fn newest(&self) -> Option<PathBuf> {
         let newest = self.dumps().into_iter().max_by_key(|(path, (modified, _))| (*modified, path.clone()));
         newest.map(|(path, _)| path)
     }
 
-    /// Returns the dumps that are new or changed since `before`: first the dump of process `pid`, then the others,
-    /// the newest first.
+    /// Returns the dumps that are new or changed since `before`. The dump of process `pid` comes first, then the other
+    /// dumps, the newest first.
     pub fn new_dumps(&self, before: &HashMap<PathBuf, FileState>, pid: u32) -> Vec<PathBuf> {
         let mut fresh: Vec<(PathBuf, FileState)> =
             self.dumps().into_iter().filter(|(path, stamp)| before.get(path) != Some(stamp)).collect();
-        // In a directory, the name of a dump has the id of its process. A file has a fixed name, so its content is
-        // read.
+        // In a directory, the name of a dump contains the process id. A single file has a fixed name, so its content is
+        // read to find the process id.
         let own = PathBuf::from(format!("{pid}.hl"));
         let is_named = |path: &Path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -140,7 +141,7 @@ fn is_dump_name(path: &Path) -> bool {
     name.starts_with("heapledger.") && name.ends_with(".hl")
 }
 
-/// Whether the file is a dump, by its first bytes.
+/// Whether the first bytes of the file are those of a dump.
 fn is_dump(path: &Path) -> bool {
     let mut start = [0; 8];
     let read = path.is_file().then(|| File::open(path).and_then(|mut file| file.read_exact(&mut start)));
@@ -148,8 +149,8 @@ fn is_dump(path: &Path) -> bool {
         && dumps::read_bytes(&start).is_err_and(|error| matches!(error, ReadError::TooShort { .. }))
 }
 
-/// Whether `path` is a numbered name of `file`, such as `file-2.hl`. A program writes its dump under such a name if
-/// another process has used `file`.
+/// Whether `path` is `file` with a number, as in `file-2.hl`. A program writes its dump to such a file if another
+/// process has used `file`.
 fn is_numbered(path: &Path, file: &Path) -> bool {
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let number = stem(path).strip_prefix(&format!("{}-", stem(file))).map(str::to_owned);

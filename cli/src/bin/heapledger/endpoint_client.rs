@@ -1,16 +1,16 @@
-//! A client of a program's endpoint: one request at a time, with limits.
+//! HTTP client for the endpoint of a recorded program: one request at a time, with limits on time and length.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Maximum time to connect, and maximum time without a new byte of the answer.
+/// Timeout for connecting, and for each read and write.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Maximum length of an answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
-/// The address of an endpoint.
+/// Address of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     host: String,
@@ -24,7 +24,7 @@ enum Place {
 }
 
 impl Endpoint {
-    /// Parses `http://HOST:PORT/…` or `unix:PATH`; `None` for anything else.
+    /// Parses `http://HOST:PORT/…` or `unix:PATH`; returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Endpoint> {
         if let Some(path) = text.strip_prefix("unix:") {
             return Some(Endpoint { host: "localhost".to_owned(), place: Place::Unix(path.to_owned()) });
@@ -35,7 +35,7 @@ impl Endpoint {
         Some(Endpoint { host: host.to_owned(), place: Place::Tcp(address) })
     }
 
-    /// Returns the body of the answer to a request.
+    /// Requests the path `target`, and returns the body of the answer. Any status but 200 is an error.
     pub fn get(&self, target: &str) -> io::Result<Vec<u8>> {
         match &self.place {
             Place::Tcp(address) => {
@@ -55,7 +55,7 @@ impl Endpoint {
     }
 
     fn exchange(&self, mut stream: impl Read + Write, target: &str) -> io::Result<Vec<u8>> {
-        // One write, because a server may answer and close after the first part.
+        // The request is written at once, because a server may answer and close after the first part.
         stream.write_all(format!("GET {target} HTTP/1.0\r\nHost: {}\r\n\r\n", self.host).as_bytes())?;
         let mut answer = Vec::new();
         stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;

@@ -1,10 +1,10 @@
-//! `heapledger environment`: the environment variables that a recorded program reads.
+//! Subcommand `environment`: prints the environment variables that a recorded program reads.
 
 use std::io::{self, Write};
 
 use crate::exit::{Exit, Failure, STDOUT, written};
 
-/// Text of the command, which is also its help.
+/// Output of the subcommand, which is also its help text.
 pub const TEXT: &str = "\
 Environment variables of a program that has a HeapLedger. Each is read once, when the program starts, and overrides what \
 the program's builder says. A value that cannot be read is reported on standard error and ignored; a set-user-id program \
@@ -40,7 +40,7 @@ pub fn environment() -> Result<Exit, Failure> {
 
 #[cfg(test)]
 mod tests {
-    /// The text must name every variable that the library reads.
+    /// The text must list every variable that the library reads.
     #[test]
     fn every_variable_of_the_library_is_listed() {
         let library = include_str!("../../../../src/lib.rs");

@@ -1,7 +1,7 @@
 //! Exit codes and error messages.
 //!
-//! A failure prints the problem (`error: …`) to standard error, and the remedy (`hint: …`) if one is known. A closed
-//! pipe is no failure.
+//! A failure prints what is wrong (`error: …`) to standard error, followed by advice (`hint: …`) if there is any. A
+//! closed pipe does not count as a failure.
 
 use std::fmt::Display;
 use std::io;
@@ -11,19 +11,19 @@ use std::process::ExitCode;
 /// Name of standard output in messages.
 pub const STDOUT: &str = "standard output";
 
-/// Outcome of a command that succeeded.
+/// Result of a successful command, which determines the exit code.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Exit {
-    /// The command found nothing that sets the exit code.
+    /// Nothing was found that sets the exit code.
     Fine,
-    /// The command found something that a flag asked for.
+    /// Something was found for which a flag sets the exit code.
     Finding,
-    /// Exit code of the program that `heapledger run` ran.
+    /// Exit code of the program that `heapledger run` started.
     Child(u8),
     /// Exit code of a validation report.
     #[cfg(feature = "validation")]
     Judged(u8),
-    /// Exit code of a child of `validate`.
+    /// Exit code of a child process of `validate`.
     #[cfg(feature = "validation")]
     Of(ExitCode),
 }
@@ -45,8 +45,8 @@ impl Exit {
 /// Kind of a failure, which determines the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The arguments contradict each other. The parser rejects an argument that is invalid alone, with the same exit
-    /// code.
+    /// The arguments are invalid together. (An argument that is invalid alone is rejected by the parser, with the same
+    /// exit code.)
     Usage,
     /// The input cannot be read.
     Unreadable,
@@ -55,7 +55,7 @@ pub enum FailureKind {
     /// The validation produced no measurement.
     #[cfg(feature = "validation")]
     Unmeasured,
-    /// The program to run cannot be started.
+    /// The program to run could not be started.
     NotStarted,
     /// The program to run was not found.
     NotFound,
@@ -63,7 +63,7 @@ pub enum FailureKind {
     Child(u8),
 }
 
-/// Failure with its message.
+/// Failure of a command: its kind, the error message, and advice.
 #[derive(Debug)]
 pub struct Failure {
     cause: FailureKind,
@@ -100,7 +100,7 @@ impl Failure {
         })
     }
 
-    /// Prints the message and the hint to standard error.
+    /// Prints the error message and the advice to standard error.
     pub fn print(&self) {
         anstream::eprintln!("error: {}", self.error);
         if let Some(hint) = &self.hint {
@@ -109,7 +109,7 @@ impl Failure {
     }
 }
 
-/// Converts the result of a write: a closed pipe counts as success, any other error is a failure.
+/// Converts the result of writing to `place`. A closed pipe counts as success, any other error is a failure.
 pub fn written(result: io::Result<()>, place: impl Display) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -1,4 +1,4 @@
-//! Flags on call stacks and their figures, with the same meaning in every subcommand.
+//! Flags on call stacks and their figures, which mean the same in all subcommands.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use heapledger_cli::analysis::SiteOrder;
 
-/// Number of listed places without the flag `--top`.
+/// Number of listed places if `--top` is not given.
 pub const DEFAULT_TOP: usize = 10;
 
 /// Options on call stacks
@@ -85,7 +85,7 @@ pub enum TreeDirectionArg {
     Callees,
 }
 
-/// Site figure as the value of a flag.
+/// Value of a flag that selects a figure of sites.
 #[derive(Debug, Clone, Copy)]
 pub struct MetricArg(pub SiteOrder);
 
@@ -113,7 +113,7 @@ impl ValueEnum for MetricArg {
             SiteOrder::Copied => "Bytes that reallocs copied",
         };
         let value = PossibleValue::new(self.0.name()).help(help);
-        // An earlier name.
+        // An older name is still accepted.
         Some(if self.0 == SiteOrder::Copied { value.alias("copied") } else { value })
     }
 }

@@ -1,4 +1,4 @@
-//! Requests of `heapledger push`, without TLS.
+//! HTTP client of `heapledger push`, without TLS.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use ureq::http::Uri;
 
 use crate::exit::{Failure, FailureKind};
 
-/// Returns a client whose requests take at most this time.
+/// Returns an HTTP client with a timeout for each request, in seconds.
 pub fn agent(timeout_s: u64) -> Agent {
     let timeout = Duration::from_secs(timeout_s.max(1));
-    // A redirect would send credentials and profiles elsewhere.
+    // Redirects are not followed, because they would send credentials and profiles to another server.
     let config = Agent::config_builder().timeout_global(Some(timeout)).max_redirects(0);
     config
         .http_status_as_error(false)
@@ -21,7 +21,7 @@ pub fn agent(timeout_s: u64) -> Agent {
         .into()
 }
 
-/// Parses a URL of the scheme `http`.
+/// Parses a URL with the scheme `http`. `what` names the URL in error messages.
 pub fn http_uri(url: &str, what: &str) -> Result<Uri, Failure> {
     let shown = escaped(url);
     let uri: Uri = url.parse().map_err(|error| {
@@ -46,7 +46,7 @@ pub fn http_uri(url: &str, what: &str) -> Result<Uri, Failure> {
     }
 }
 
-/// Returns the text of an error of the HTTP client.
+/// Returns the message for an error of the HTTP client.
 pub fn said(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => "there was no answer in time (--timeout)".to_owned(),

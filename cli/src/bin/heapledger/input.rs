@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 
 use crate::exit::{Failure, FailureKind};
 
-/// Minimum size of a file that is read with a progress bar, in bytes.
+/// Size in bytes from which on a file is read with a progress bar.
 const LONG_READ_BYTES: u64 = 16 << 20;
 
 /// Profile, with the damage and notes of its file.
@@ -32,8 +32,8 @@ fn open(path: &Path) -> Result<Dump, ReadError> {
     if path.as_os_str() == "-" {
         return dumps::read_from(io::stdin().lock());
     }
-    // Without a progress bar the library opens the file, because its errors explain problems with the path. The library
-    // also opens black boxes, because it maps only the parts that it needs.
+    // Without a progress bar, the library opens the file, because its errors explain problems with the path. Black
+    // boxes are always opened by the library, which maps only the parts that it needs.
     let length = path.metadata().map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
     if length < LONG_READ_BYTES || !io::stderr().is_terminal() || dumps::is_black_box(path) {
         return dumps::read(path);

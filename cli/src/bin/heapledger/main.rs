@@ -1,18 +1,19 @@
-//! The `heapledger` command.
+//! Program `heapledger`.
 //!
-//! * `args` defines the command line, with the flags of `figures`; `environment` lists the environment variables.
-//! * `commands` has the subcommands `report`, `verify` and `export`; `diff`, `bundle`, `push`, `run`, `trace` and
-//!   `validate` have one subcommand each. `push_source` reads the profiles to send.
-//! * `cargo` is `cargo heapledger`, which the program `cargo-heapledger` calls; `shell` has completions and manual
+//! * `args` defines the command line, and `figures` its flags on call stacks. `environment` prints the environment
+//!   variables.
+//! * `commands` has the subcommands `report`, `verify` and `export`. The files `diff`, `bundle`, `push`, `run`, `trace`
+//!   and `validate` have one subcommand each. `push_source` reads the profiles for `push`.
+//! * `cargo` is `cargo heapledger`, which the program `cargo-heapledger` starts. `shell` has completions and manual
 //!   pages.
-//! * `tables` has `export --format parquet`.
-//! * `read` opens a dump (`input`) or a trace (`trace_file`), and `names` looks up symbols.
+//! * `tables` is `export --format parquet`.
+//! * `read` reads a dump (with `input`) or a trace (with `trace_file`), and `names` looks up symbols.
 //! * `detail` and `page` convert flags to options of reports; `sources` reads the source lines that a page shows.
-//! * `running` reads the live page of a running process; `top` shows it again and again, or the live page of an
+//! * `running` reports on a running process. `top` shows a running process continuously, from a file or from an
 //!   endpoint (`endpoint_client`).
-//! * `exit` has the exit codes and messages.
+//! * `exit` has the exit codes and error messages.
 //!
-//! The command records its own allocations only in the children of `validate`.
+//! The program has a `HeapLedger` as its allocator, which records only in the child processes of `validate`.
 
 #![forbid(unsafe_code)]
 
@@ -61,7 +62,7 @@ use clap::Parser;
 
 use args::{Args, Command};
 
-/// Global allocator, which records only in the children of `validate`.
+/// Global allocator. It records only in the child processes of `validate`.
 #[cfg(feature = "validation")]
 #[global_allocator]
 static HEAP: heapledger::HeapLedger =

@@ -8,22 +8,22 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::NameArgs;
 
-/// Looks up the symbols that `profile` lacks. A bundled dump already had all its symbols when it was written, and its
-/// program may have been rebuilt since. So a bundled dump gets further symbols only if the arguments name debug
-/// directories. `dump` is the path of the dump; the files of replaced programs are searched beside it.
+/// Looks up missing symbols of `profile`. A bundled dump already had its symbols when it was written, and its program
+/// may have been rebuilt since. So for a bundled dump, symbols are looked up only if the arguments name debug
+/// directories. `dump` is the path of the dump, in whose directory the files of replaced programs are searched.
 pub fn look_up(profile: &mut Profile, args: &NameArgs, dump: &Path) {
     look_up_with(profile, args, dump, None);
 }
 
-/// Looks up symbols as [`look_up`] does. Uses the names in `cache`, which come from earlier profiles.
+/// Looks up symbols as [`look_up`] does. Uses the names in `cache`, which were found for earlier profiles.
 pub fn look_up_with(profile: &mut Profile, args: &NameArgs, dump: &Path, cache: Option<&mut NameCache>) {
     if !profile.symbols.is_empty() && args.debug_directories.is_empty() {
         return symbols::name_scopes(profile);
     }
-    // The lookup writes new notes.
+    // The lookup writes new notes, so the old ones are removed.
     profile.symbols.notes.clear();
     let directory = dump.parent().filter(|_| dump.as_os_str() != "-");
-    // A path without a directory is in the working directory.
+    // A path without a directory is relative to the working directory.
     let directory = directory.map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
     let options = Options {
         debug_directories: args.debug_directories.clone(),

@@ -1,4 +1,4 @@
-//! `heapledger push` in a build without the feature: prints how to install it.
+//! Subcommand `push` of a build without the feature `push`: prints how to install it.
 
 use crate::exit::{Exit, Failure, FailureKind};
 use crate::push_args::PushArgs;

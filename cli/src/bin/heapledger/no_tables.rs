@@ -1,4 +1,4 @@
-//! `heapledger export --format parquet` in a build without the feature: prints how to install it.
+//! `heapledger export --format parquet` in a build without the feature `parquet`: prints how to install it.
 
 use crate::args::ExportArgs;
 use crate::exit::{Exit, Failure, FailureKind};

@@ -1,4 +1,4 @@
-//! Layout of a report, from flags and the terminal.
+//! Layout of a report, derived from flags and the terminal.
 
 use std::env;
 use std::io::IsTerminal;
@@ -10,12 +10,12 @@ use terminal_size::{Width, terminal_size};
 
 use crate::args::{Color, PageArgs};
 
-/// Width of a line without a terminal, in characters.
+/// Width of a line, in characters, if the output is no terminal.
 const DEFAULT_COLUMNS: usize = 100;
 /// Maximum width of a line, in characters; longer lines are hard to read.
 const WIDEST_COLUMNS: usize = 160;
 
-/// Returns the layout for a report that goes to `stream`.
+/// Returns the layout for a report that is written to `stream`.
 pub fn layout(args: &PageArgs, stream: &(impl RawStream + IsTerminal)) -> Layout {
     let colours = match args.color {
         Color::Always => true,
@@ -37,7 +37,7 @@ fn width(stream: &impl IsTerminal) -> usize {
     }
 }
 
-/// Whether the terminal shows UTF-8: always on Windows, elsewhere if the locale says so.
+/// Whether the terminal shows UTF-8: always on Windows; on other systems, if the locale says so.
 fn is_unicode_locale() -> bool {
     let names = ["LC_ALL", "LC_CTYPE", "LANG"];
     let locale = names.into_iter().filter_map(|name| env::var(name).ok()).find(|value| !value.is_empty());

@@ -1,8 +1,8 @@
-//! `heapledger push`: profiles to Pyroscope, or to a collector that speaks its protocol.
+//! Subcommand `push`: sends profiles to Pyroscope, or to a collector with the same protocol.
 //!
 //! A source is a file (dump, black box, trace, or profile in the format of pprof) or the endpoint of a running program.
-//! The command sends one request for each source, without TLS. So the server is a collector on the same network, which
-//! forwards profiles, or a proxy stands before the server.
+//! The command sends one request for each source, without TLS. So it should send to a collector on the same network,
+//! which forwards profiles, or to a proxy in front of the server.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -20,8 +20,8 @@ use crate::push_source::{self, Pushed};
 /// Maximum length of a server's answer that is read, in bytes.
 pub const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
-/// Environment variables with secrets. A secret is no argument, because every user of the machine can read the
-/// arguments of a process.
+/// Names of the environment variables with secrets. Secrets are not passed as arguments, because every user of the
+/// machine can read the arguments of a process.
 const PASSWORD: &str = "HEAPLEDGER_PUSH_PASSWORD";
 const TOKEN: &str = "HEAPLEDGER_PUSH_TOKEN";
 
@@ -62,7 +62,7 @@ pub fn push(args: &PushArgs) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-/// Returns the address of the request on the server.
+/// Returns the URL of the request.
 fn target(to: &str) -> Result<String, Failure> {
     let uri = http_uri(to, "--to")?;
     let path = uri.path().trim_end_matches('/');
@@ -70,7 +70,7 @@ fn target(to: &str) -> Result<String, Failure> {
     Ok(if path.ends_with(PUSH_PATH) { base.to_owned() } else { format!("{base}{PUSH_PATH}") })
 }
 
-/// Returns the labels of the arguments.
+/// Parses the labels in the arguments.
 fn labels(args: &PushArgs) -> Result<Vec<(String, String)>, Failure> {
     let parse = |label: &String| {
         let pair = label.split_once('=').filter(|(name, _)| is_label_name(name));
@@ -83,16 +83,16 @@ fn labels(args: &PushArgs) -> Result<Vec<(String, String)>, Failure> {
     args.labels.iter().map(parse).collect()
 }
 
-/// Returns the labels of a profile; the labels from the arguments come last.
+/// Returns the labels of a profile. The labels from the arguments come last, so they take precedence.
 fn with_labels(pushed: &Pushed, given: &[(String, String)]) -> Vec<(String, String)> {
     let mut labels = vec![
-        // The name under which Pyroscope shows profiles of memory.
+        // Pyroscope shows profiles of memory under this name.
         ("__name__".to_owned(), "memory".to_owned()),
         (SERVICE_LABEL.to_owned(), pushed.service.clone()),
     ];
     if !pushed.is_running {
-        // The figures are sums since the start of the run. Without this label, the server subtracts the previous
-        // profile of the series.
+        // The figures are sums since the start of the run. Without this label, the server would subtract the previous
+        // profile of the series from them.
         labels.push(("__delta__".to_owned(), "false".to_owned()));
     }
     if !pushed.host.is_empty() {
@@ -102,7 +102,7 @@ fn with_labels(pushed: &Pushed, given: &[(String, String)]) -> Vec<(String, Stri
     labels
 }
 
-/// Returns the value of the `Authorization` header; `None` without credentials.
+/// Returns the value for the header `Authorization`; `None` without credentials.
 fn authorization(user: Option<&str>) -> Result<Option<String>, Failure> {
     match (user, std::env::var(PASSWORD).ok(), std::env::var(TOKEN).ok()) {
         (Some(user), Some(password), _) => {
@@ -156,8 +156,8 @@ fn send(
     })
 }
 
-/// Returns the reason in the answer of a server: the code and the message of an error of the Connect protocol, or else
-/// the text.
+/// Returns the reason for an error from a server's answer: code and message of a Connect error, or else the text of the
+/// answer.
 fn reason(text: &str) -> String {
     let connect: Option<serde_json::Value> = serde_json::from_str(text).ok();
     let field = |name: &str| connect.as_ref()?.get(name)?.as_str().map(str::to_owned);

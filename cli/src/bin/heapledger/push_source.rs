@@ -1,4 +1,5 @@
-//! The profiles that `heapledger push` sends, in the format of pprof, from a file or from a running program.
+//! Sources of `heapledger push`: reads a profile from a file or a running program, and converts it to the format of
+//! pprof.
 
 use std::path::Path;
 
@@ -16,22 +17,22 @@ use crate::input::Input;
 use crate::push_args::PushArgs;
 use crate::{names, read};
 
-/// Maximum length of the answer of a program's endpoint, in bytes.
+/// Maximum length of an answer from a program's endpoint, in bytes.
 pub const PULLED_BYTES_MAX: u64 = 1 << 30;
-/// Path of the request to a URL without a path: a dump, whose names this command looks up.
+/// Path that is requested if the URL has none. The answer is a dump, whose names are then looked up here.
 const DUMP_PATH: &str = "/heapledger/dump";
 
-/// A profile in the format of pprof, with the values of its labels.
+/// Profile in the format of pprof, with the values for its labels.
 pub struct Pushed {
     pub pprof: Vec<u8>,
     pub service: String,
     /// Name of the host; empty if unknown.
     pub host: String,
-    /// Whether the profile comes from a program that still runs, so that further profiles follow.
+    /// Whether the profile comes from a running program, so that later profiles of the program can follow.
     pub is_running: bool,
 }
 
-/// Reads a source: a URL, or the path of a file.
+/// Reads the profile from a source, which is a URL or the path of a file.
 pub fn read(source: &str, args: &PushArgs, agent: &Agent) -> Result<Pushed, Failure> {
     let is_url = source.contains("://");
     if is_url {
@@ -52,7 +53,7 @@ pub fn read(source: &str, args: &PushArgs, agent: &Agent) -> Result<Pushed, Fail
     of_input(read::whole(path)?, path, args, false)
 }
 
-/// Whether bytes start with the magic number of gzip.
+/// Whether the bytes start with the magic number of gzip.
 fn is_compressed(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b])
 }
@@ -113,7 +114,7 @@ fn of_input(mut input: Input, path: &Path, args: &PushArgs, is_running: bool) ->
     Ok(Pushed { pprof, service, host: process.host.clone(), is_running })
 }
 
-/// Returns the last component of a path, as the name of a program.
+/// Returns the file name in a path, as the name of a program.
 fn file_name(path: &str) -> String {
     Path::new(path).file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned())
 }

@@ -1,4 +1,4 @@
-//! Reads a file that is a dump or a trace.
+//! Reading of a file that is either a dump or a trace.
 
 use std::path::Path;
 
@@ -9,12 +9,13 @@ use crate::exit::{Failure, FailureKind};
 use crate::input::{self, Input};
 use crate::trace_file::{self, TraceFile};
 
-/// Reads the file at `path`: a dump, or a trace with a dump at its end. `-` is a dump on standard input.
+/// Reads the file at `path`: a dump, or a trace with a dump at its end. The path `-` is a dump on standard input.
 pub fn whole(path: &Path) -> Result<Input, Failure> {
     if trace_file::is_at(path) { TraceFile::open(path)?.whole() } else { input::dump(path) }
 }
 
-/// Reads the file at `path` as [`whole`] does; with `--from` or `--to`, replays that span of the trace at `path`.
+/// Reads the file at `path` as [`whole`] does. With `--from` or `--to`, replays that span of time instead; the file
+/// must then be a trace.
 pub fn span(path: &Path, args: &SpanArgs) -> Result<Input, Failure> {
     let Some(span) = trace_file::span(args)? else { return whole(path) };
     if trace_file::is_at(path) {

@@ -1,20 +1,21 @@
-//! `heapledger run`: runs a program, then reports the dump that it wrote.
+//! Subcommand `run`: runs a program, then reports on the dump that the program wrote.
 //!
 //! ```text
 //!  note the dumps that are there ─► start the program with HEAPLEDGER_DUMP ─► wait ─► which dump is new? ─► report
 //! ```
 //!
-//! The program may be a wrapper whose children have the allocator, so there can be several new dumps afterwards. The
-//! command reports the dump with the process id of the program, or the newest dump if no dump has this id. It lists the
-//! other dumps.
+//! The started program may be a wrapper, such as `cargo run`, whose child processes write dumps. So there can be
+//! several new dumps. The report is on the dump with the process id of the started program, or on the newest dump if no
+//! dump has this id. The other dumps are listed.
 //!
-//! An older dump in the file that `-o` names is removed once the program has written a new one. Until then it has
-//! another name, because a program does not replace the dump of another process.
+//! If `-o` names a file that already contains a dump, this older dump is renamed while the program runs, because a
+//! program does not replace the dump of another process. When the program has written a new dump, the older one is
+//! removed.
 //!
 //! The report is text on standard error, or a page for a browser, or both.
 //!
-//! The command returns the exit code of the program even if the report fails, so that `run` can precede any command
-//! in a script.
+//! The exit code is that of the program, even if the report fails, so that `heapledger run` can be put before any
+//! command in a script.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -31,14 +32,14 @@ use crate::exit::{Exit, Failure, FailureKind, written};
 use crate::page::layout;
 use crate::{commands, read};
 
-/// Text that every program with a ledger contains.
+/// Text that every program with heapledger as its allocator contains.
 const MARK: &[u8] = b"HEAPLEDGER_BLACKBOX_BYTES";
 
 const ATTRIBUTE: &str = "add this to the program's main file: \
 #[global_allocator] static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();";
 
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    // Invalid flags are rejected before the program runs.
+    // Invalid flags are rejected first, before the program runs.
     let filters = SiteFilters::read(&args.reported.sites)?;
     commands::short_form(&args.reported)?;
     let place = DumpDestination::of(args.output.as_deref())?;
@@ -78,7 +79,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     Ok(Exit::Child(code))
 }
 
-/// Returns the likely reason for a missing dump, and a remedy.
+/// Returns the likely reason why there is no dump, with advice.
 fn why_no_dump(program: &OsStr, code: u8) -> String {
     const BOX: &str = "HEAPLEDGER_BLACKBOX=PATH keeps everything recorded in a file that survives any end, and \
                        `heapledger report PATH` reads it";
@@ -95,13 +96,13 @@ fn why_no_dump(program: &OsStr, code: u8) -> String {
     match has_ledger(program).unwrap_or(false) {
         true if matches!(code, 130 | 143) => format!("{ended}: {BOX}{DUMP}"),
         true => format!("{ended}: {BOX}"),
-        // The program may have started the program with the ledger.
+        // The started program may have started another program, which has the allocator.
         false if code > 128 => format!("{ended}: {BOX}; if it has no ledger, {ATTRIBUTE}"),
         false => ATTRIBUTE.to_owned(),
     }
 }
 
-/// Returns the name of a signal and its usual cause, in brackets.
+/// Returns the name of a signal and its usual cause, in parentheses; empty for a rare signal.
 fn meaning(number: u8) -> &'static str {
     match number {
         4 => " (SIGILL: an instruction that the processor does not have, or a trap)",
@@ -116,7 +117,7 @@ fn meaning(number: u8) -> &'static str {
     }
 }
 
-/// Whether the executable file of the command contains a ledger; `None` if the file cannot be read.
+/// Whether the executable file of the command contains heapledger; `None` if the file cannot be read.
 fn has_ledger(program: &OsStr) -> Option<bool> {
     let is_path = Path::new(program).components().count() > 1;
     let directories = std::env::var_os("PATH").filter(|_| !is_path).unwrap_or_default();
@@ -133,14 +134,14 @@ fn has_ledger(program: &OsStr) -> Option<bool> {
         if bytes == 0 {
             return Some(false);
         }
-        // The mark may begin in this part and end in the next.
+        // The text may begin at the end of this part and end in the next part.
         start = end.min(MARK.len() - 1);
         part.copy_within(end - start..end, 0);
     }
 }
 
-/// Writes the report of a dump as a page or as text. With `is_text_wanted`, writes the text also beside a page. Names
-/// the other dumps.
+/// Writes the report on a dump, as a page if the flags request one, or else as text. With `is_text_wanted`, writes the
+/// text in any case. Lists the other dumps.
 pub(crate) fn report(
     reported: &ReportedArgs,
     is_text_wanted: bool,
@@ -172,8 +173,7 @@ pub(crate) fn report(
     Ok(commands::found(&input, reported, &detail))
 }
 
-/// Returns the exit code as a shell reports it: the exit code of the program, or 128 plus the number of the signal
-/// that ended the program.
+/// Returns the exit code as a shell would: that of the program, or 128 plus the number of the signal that ended it.
 pub(crate) fn code_of(status: ExitStatus) -> u8 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {

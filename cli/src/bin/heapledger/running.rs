@@ -1,4 +1,5 @@
-//! The live page of a running process: the report of a black box that is being written.
+//! Report on a running process, from its live page. A live page has the process's current figures, in a file that the
+//! process updates; a black box contains one.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -15,17 +16,17 @@ use crate::exit::{Exit, Failure, FailureKind, STDOUT, written};
 use crate::names;
 use crate::page::layout;
 
-/// Whether the file is a live page, or the black box of a process that runs.
+/// Whether the file is a live page that a running process updates, or the black box of a running process.
 pub fn is_running(path: &Path) -> bool {
     match LiveReader::open(path) {
         Ok(page) => page.is_written(),
-        // The process has made the black box, and has not written a live page yet.
+        // The process has created the black box but no live page yet.
         Err(ReadError::NotWrittenYet) => true,
         Err(_) => false,
     }
 }
 
-/// Prints the live page of the process that writes `file`.
+/// Prints the report on the process that writes `file`.
 pub fn report(args: &ReportedArgs, file: &Path) -> Result<Exit, Failure> {
     let unreadable = |error: ReadError| {
         let shown = escaped(&file.display().to_string());
@@ -53,7 +54,7 @@ pub fn report(args: &ReportedArgs, file: &Path) -> Result<Exit, Failure> {
     Ok(if found { Exit::Finding } else { Exit::Fine })
 }
 
-/// Looks up the names of the stacks that have none yet. Returns `false` if every stack has names.
+/// Looks up the stacks that have no names yet. Returns `false` if there are none.
 pub fn look_up(found: &mut LiveNames, live: &Live, args: &NameArgs) -> bool {
     let Some(mut profile) = found.missing(live) else { return false };
     names::look_up(&mut profile, args, Path::new("-"));

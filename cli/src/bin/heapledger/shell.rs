@@ -1,4 +1,4 @@
-//! Completions for shells and manual pages, made from the command line's definition.
+//! Completions for shells, and manual pages. Both are generated from the definition of the command line.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -28,7 +28,7 @@ pub struct ManArgs {
     pub directory: Option<PathBuf>,
 }
 
-/// Prints the completions of the command line `command`.
+/// Prints a script that completes the command line `command` in a shell.
 pub fn completions(args: &CompletionsArgs, mut command: Command) -> Result<Exit, Failure> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut command, "heapledger", &mut text);
@@ -36,7 +36,8 @@ pub fn completions(args: &CompletionsArgs, mut command: Command) -> Result<Exit,
     Ok(Exit::Fine)
 }
 
-/// Writes the manual pages of the command line `command`.
+/// Writes the manual pages of the command line `command`: a page for each subcommand into a directory, or one page to
+/// standard output.
 pub fn man(args: &ManArgs, mut command: Command) -> Result<Exit, Failure> {
     command.build();
     let Some(directory) = &args.directory else {

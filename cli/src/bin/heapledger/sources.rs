@@ -1,7 +1,8 @@
 //! Reading of the source lines that a page shows.
 //!
-//! A hostile dump can name any file, and pages are passed on. So a file is read only if it is a regular file
-//! and its name ends like the name of a source file, and a page gets only the lines around the largest places.
+//! A hostile dump can name any file, and users pass pages on to others. So a file is read only if it is a regular file
+//! and its name ends like that of a source file. A page gets only the lines around the largest places. A place is the
+//! line of the program that a report names for a site.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -13,18 +14,18 @@ use heapledger_cli::analysis::paths::{GroupBy, View};
 use heapledger_cli::analysis::{site_book, source_lines};
 use heapledger_cli::report::SourceExtract;
 
-/// Number of largest places, by each figure, whose lines are kept.
+/// Number of places for each figure whose lines are read. These are the largest.
 const PLACES: usize = 60;
-/// Number of lines kept before and after a line.
+/// Number of lines that are shown before and after the line of a place.
 const AROUND: u32 = 4;
-/// Number of characters kept of a line.
+/// Maximum number of characters of a line that are shown.
 const LINE_CHARACTERS: usize = 200;
-/// Minimum size of a file that is not read, in bytes.
+/// Maximum size of a source file that is read, in bytes.
 const FILE_BYTES: u64 = 4 << 20;
-/// Extensions of the names of source files.
+/// File name extensions of source files.
 const ENDS: [&str; 9] = ["rs", "c", "h", "cc", "cpp", "cxx", "hh", "hpp", "lalrpop"];
 
-/// Reads the lines around the program's own places; files that are not there are left out.
+/// Reads the lines around the largest places in the program's code. Files that do not exist are left out.
 pub fn read(profile: &Profile, view: &View<'_>) -> Vec<SourceExtract> {
     let book = site_book(profile, &View { group: GroupBy::Line, ..view.clone() });
     let started = UNIX_EPOCH + Duration::from_nanos(profile.process.started_unix_ns);
@@ -55,7 +56,7 @@ pub fn read(profile: &Profile, view: &View<'_>) -> Vec<SourceExtract> {
     extracts
 }
 
-/// Returns the lines of the file in each of the ranges `wanted`.
+/// Reads the lines of a file in each of the ranges `wanted`. A range is its first and its last line.
 fn parts(path: &Path, wanted: &[(u32, u32)]) -> Vec<(u32, Vec<String>)> {
     let Ok(file) = File::open(path) else { return Vec::new() };
     let mut parts: Vec<(u32, Vec<String>)> = wanted.iter().map(|(first, _)| (*first, Vec::new())).collect();

@@ -1,7 +1,7 @@
-//! `heapledger export --format parquet`: dumps, black boxes and traces to tables in a directory.
+//! `heapledger export --format parquet`: writes dumps, black boxes and traces to tables in a directory.
 //!
-//! The command reports a file that it cannot read, and continues with the other files, because among the files of many
-//! hosts one is often cut.
+//! If a file cannot be read, the command reports it and continues with the next file. Among files from many hosts, one
+//! is often incomplete.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::input::Input;
 use crate::trace_file::{self, TraceFile};
 use crate::{names, read};
 
-/// Number of notes on missing names that are printed.
+/// Maximum number of notes on missing names that are printed.
 const NOTES_SHOWN: usize = 5;
 
 pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
@@ -76,7 +76,7 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-/// Returns the directory of the tables. Flags that have no meaning for tables are refused.
+/// Returns the directory of the tables. Returns a failure for a flag that has no effect on tables.
 fn directory(args: &ExportArgs) -> Result<&Path, Failure> {
     let usage = |error: &str| Err(Failure::new(FailureKind::Usage, error));
     if args.by.is_some() || args.top.is_some() {
@@ -109,12 +109,12 @@ fn unwritable(directory: &Path, error: &std::io::Error) -> Failure {
     Failure::new(FailureKind::Unwritable, format_args!("cannot write the tables in {shown}: {error}"))
 }
 
-/// State of one run of the command.
+/// State of the command while it reads the files.
 struct Run<'a> {
     args: &'a ExportArgs,
     writer: TableWriter,
     names: NameCache,
-    /// Distinct notes on missing names.
+    /// Notes on missing names, each only once.
     notes: Vec<String>,
     /// Number of runs that were already in the tables.
     known: u64,
@@ -131,7 +131,7 @@ impl Run<'_> {
         let bar = trace_file::bar(2 * events.trace.length());
         let (mut done, mut last) = (0, 0);
         let mut passed = |position: u64| {
-            // The trace is read twice; the second time, positions start at 0 again.
+            // The trace is read twice, and the second time positions start at 0 again.
             if position < last {
                 done += last;
             }

@@ -1,4 +1,4 @@
-//! Subcommand `top`: a running process on a terminal, or printed once.
+//! Subcommand `top`: shows a running process on a terminal, or prints its figures once.
 
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -20,23 +20,23 @@ use crate::exit::{Exit, Failure, FailureKind, STDOUT, written};
 use crate::page::layout;
 use crate::running::{look_up, now_unix_ns};
 
-/// Pause between two reads of the figures.
+/// Time between two reads of the figures.
 const REFRESH: Duration = Duration::from_millis(250);
-/// Maximum time of lookups of names at a stretch. Later lookups take one part in `NAMES_SHARE` of the time, because
-/// each lookup reads the object files again, and sites come and go.
+/// Time that may be spent on looking up names at once. After that, lookups take at most 1 / NAMES_SHARE of the time:
+/// each lookup reads the object files again, and new sites keep appearing.
 const NAMES_BURST: Duration = Duration::from_secs(1);
 const NAMES_SHARE: u32 = 200;
-/// Pause between two drawings of unchanged figures, whose age is shown too.
+/// Maximum time between two drawings. Even if the figures do not change, their age on the screen does.
 const REDRAW: Duration = Duration::from_secs(1);
 
-/// Source of the figures.
+/// Source of the figures of a process.
 enum Source {
     Page(Box<LiveReader>),
     Endpoint(Endpoint),
 }
 
 impl Source {
-    /// Finds the source that `target` names: the URL of an endpoint, a process id, or a file.
+    /// Opens the source that `target` names: the URL of an endpoint, a process id, or a file.
     fn find(target: &str) -> Result<Source, Failure> {
         if let Some(endpoint) = Endpoint::parse(target) {
             return Ok(Source::Endpoint(endpoint));
@@ -60,7 +60,8 @@ impl Source {
     }
 }
 
-/// Returns the file of a process's live page: the page's own file, or else the black box.
+/// Returns the file with the live page of a process: the separate file of the page, or else the black box. A live page
+/// has the current figures of a process.
 fn page_of(process: &str) -> Result<PathBuf, Failure> {
     let own = PathBuf::from(format!("/dev/shm/heapledger.{process}.live"));
     if own.exists() {
@@ -71,7 +72,8 @@ fn page_of(process: &str) -> Result<PathBuf, Failure> {
         Failure::new(FailureKind::Unreadable, error)
     })?;
     let maps = String::from_utf8_lossy(&maps);
-    // Fields of a line: address, permissions, offset, device, inode, path. Only a shared mapping can be a black box.
+    // Each line has address, permissions, offset, device, inode, path. A black box is a shared mapping (`s` in the
+    // permissions).
     let mut files: Vec<&str> = maps
         .lines()
         .filter(|line| line.split(' ').nth(1).is_some_and(|permissions| permissions.ends_with('s')))
@@ -102,7 +104,7 @@ fn failed(error: &io::Error) -> Failure {
     Failure::new(FailureKind::Unwritable, format_args!("cannot use the terminal: {error}"))
 }
 
-/// Prints the figures once. Waits up to two seconds for a process that has just started.
+/// Prints the figures once. If there are none yet, waits up to two seconds, because the process may have just started.
 fn once(args: &TopArgs, source: &mut Source) -> Result<Exit, Failure> {
     let until = Instant::now() + Duration::from_secs(2);
     let live = loop {
@@ -148,7 +150,7 @@ fn show(args: &TopArgs, source: &mut Source, terminal: &mut ratatui::DefaultTerm
                     names_took += began.elapsed();
                 }
             }
-            // The last figures stay on the screen.
+            // The last figures stay on the screen, with the error.
             Err(error) => screen.trouble = error,
         }
         is_new |= before != (screen.live.writes, screen.live.has_ended, screen.trouble.clone());

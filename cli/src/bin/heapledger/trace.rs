@@ -1,4 +1,4 @@
-//! `heapledger trace`: a summary, the heap at an instant, or the events of a trace.
+//! Subcommand `trace`: a summary of a trace, the heap at one time, or the list of events.
 
 use std::io::{self, BufWriter, Write};
 
@@ -54,7 +54,7 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-/// Returns the summary of a span of a trace.
+/// Returns the summary of a trace for a span of time, as text.
 fn summary(open: &mut TraceFile, span: Span) -> Result<String, Failure> {
     let replay = open.replay(span)?;
     let figures = replay.figures();
@@ -138,7 +138,7 @@ fn figure_lines(figures: &ReplayFigures, profile: &Profile) -> Vec<String> {
     ]
 }
 
-/// Writes every record of a span, one per line.
+/// Prints every event in a span of time, one per line.
 fn list(mut open: TraceFile, span: Span) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut result = writeln!(out, "ns\tthread\tevent\taddress\tsize\tstack\told address");
@@ -179,7 +179,7 @@ fn line(out: &mut impl Write, dated: &Dated) -> io::Result<()> {
         Record::ReallocRefused { address } => writeln!(out, "realloc refused\t{address:#x}"),
         Record::ThreadStarts => writeln!(out, "thread starts"),
         Record::ThreadEnds => writeln!(out, "thread ends"),
-        // The enum is non-exhaustive, so the match needs this arm.
+        // Needed because [`Record`] is non-exhaustive.
         _ => writeln!(out, "other"),
     }
 }

@@ -1,4 +1,4 @@
-//! Opening and replaying of trace files, with a progress bar.
+//! Opening and replay of trace files, with a progress bar.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -15,7 +15,7 @@ use crate::args::SpanArgs;
 use crate::exit::{Failure, FailureKind};
 use crate::input::Input;
 
-/// Open trace file, with the dump at its end.
+/// Open trace file, with the dump that a complete trace has at its end.
 pub struct TraceFile {
     pub trace: Trace<BufReader<File>>,
     dump: Option<dumps::Dump>,
@@ -23,7 +23,7 @@ pub struct TraceFile {
     pub shown: String,
 }
 
-/// Whether the file at `path` starts with the magic number of a trace. Pipes are excluded, because a replay seeks.
+/// Whether the file at `path` starts with the magic number of a trace. A pipe is never a trace, because a replay seeks.
 pub fn is_at(path: &Path) -> bool {
     let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
     let mut start = [0; 8];
@@ -50,8 +50,8 @@ impl TraceFile {
         self.dump.as_ref().map(|dump| &dump.profile)
     }
 
-    /// Returns the input for a report on the whole run: the dump at the end, or a replay of all events if the trace
-    /// has no dump.
+    /// Returns the input for a report on the whole run: the dump at the end of the trace. If the trace has no dump,
+    /// replays all events.
     pub fn whole(mut self) -> Result<Input, Failure> {
         let Some(dump) = self.dump.take() else { return self.span(Span::WHOLE) };
         let mut damage: Vec<String> = dump.damage.iter().map(ToString::to_string).collect();
@@ -61,7 +61,7 @@ impl TraceFile {
         Ok(Input { profile: dump.profile, origin: Origin::new(damage, notes) })
     }
 
-    /// Returns the input for a report on a span, from a replay.
+    /// Returns the input for a report on a span of time, from a replay.
     pub fn span(mut self, span: Span) -> Result<Input, Failure> {
         let replay = self.replay(span)?;
         let lost = self.trace.counts().map_or_else(|| self.lost_so_far(), |counts| counts.lost);
@@ -88,7 +88,8 @@ impl TraceFile {
         })
     }
 
-    /// Returns the laws that relate a complete trace to its dump; empty if the trace has no dump or no end.
+    /// Replays the trace and checks the laws that relate it to its dump. Returns none if the trace has no dump or no
+    /// end.
     fn laws(&mut self) -> Result<Vec<LawFinding>, Failure> {
         let mut replay = self.replay(Span::WHOLE)?;
         let (Some(counts), Some(profile)) = (self.trace.counts(), self.profile()) else {
@@ -106,8 +107,8 @@ impl TraceFile {
             .collect())
     }
 
-    /// Returns the verdict on the dump at the end, extended by the laws that compare the dump with a replay of all
-    /// events.
+    /// Returns the input for a report, and the verification of its dump. The verification includes the laws that
+    /// compare the dump with a replay of all events.
     pub fn verdict(mut self) -> Result<(Input, Verification), Failure> {
         let laws = self.laws()?;
         let input = self.whole()?;
@@ -122,7 +123,7 @@ fn left_out(counts: Option<Counts>) -> Option<String> {
     (lost > 0).then(|| format!("{lost} events are in these figures but not in the trace"))
 }
 
-/// Returns a progress bar, which is hidden if standard error is not a terminal.
+/// Returns a progress bar for a replay. The bar is hidden if standard error is not a terminal.
 pub fn bar(length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length);
     if let Ok(style) = ProgressStyle::with_template("replay {wide_bar} {bytes}/{total_bytes}") {
@@ -131,7 +132,7 @@ pub fn bar(length: u64) -> ProgressBar {
     bar
 }
 
-/// Returns the span of `--from` and `--to`; `None` if both flags are missing.
+/// Returns the span of time that `--from` and `--to` select; `None` without these flags.
 pub fn span(args: &SpanArgs) -> Result<Option<Span>, Failure> {
     if args.from.is_none() && args.to.is_none() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! `heapledger validate` in a build without the feature: prints how to install it.
+//! Subcommand `validate` of a build without the feature `validation`: prints how to install it.
 
 use std::ffi::OsString;
 

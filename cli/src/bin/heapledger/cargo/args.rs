@@ -7,7 +7,7 @@ use heapledger_cli::cargo::arguments::{Arguments, split};
 
 use crate::args::ReportedArgs;
 
-/// Part of the usage line: the flags of cargo are unknown to the parser.
+/// Usage line. It mentions cargo's flags, which the parser does not know.
 const USAGE: &str =
     "cargo heapledger <run|example NAME|test|bench> [OPTIONS] [FLAGS OF CARGO] [-- ARGUMENTS]";
 
@@ -82,7 +82,7 @@ pub struct InitArgs {
 }
 
 impl CargoArgs {
-    /// Parses the words after `cargo heapledger`. Before that, separates the flags of cargo from the flags of reports.
+    /// Parses the arguments after `cargo heapledger`. Separates the flags for cargo from the flags for reports first.
     pub fn parse_words(words: &[OsString]) -> Result<CargoArgs, clap::Error> {
         let name = |words: &[OsString]| {
             let mut line = vec![OsString::from("cargo heapledger")];
@@ -113,7 +113,7 @@ impl CargoArgs {
     }
 }
 
-/// Returns whether a flag of reports has a value; `None` for another flag.
+/// Returns whether a flag for reports is followed by a value; `None` if the flag is not for reports.
 fn own_flag(flag: &str) -> Option<bool> {
     let command = CargoArgs::command();
     let run = command.find_subcommand("run")?;

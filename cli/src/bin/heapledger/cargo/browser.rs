@@ -1,4 +1,4 @@
-//! The browser that shows a page.
+//! Start of a browser.
 
 use std::env;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::exit::{Failure, FailureKind};
 
-/// Shows a file in a browser.
+/// Opens a page in the browser: the one in the variable `BROWSER`, or else the system's default.
 pub(super) fn open_page(page: &Path) -> Result<(), Failure> {
     let browser = env::var_os("BROWSER").filter(|browser| !browser.is_empty());
     let default = match env::consts::OS {

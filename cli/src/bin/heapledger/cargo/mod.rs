@@ -1,11 +1,10 @@
-//! `cargo heapledger`: runs a package with heapledger in it, and reports on its dumps.
+//! `cargo heapledger`: runs a package with heapledger as its allocator, and reports on the dumps.
 //!
-//! * `args` has the flags. `shown` reports on the dumps of programs, and `tests` on the dumps of tests. `browser` shows
+//! * `args` has the flags. `shown` reports on the dumps of programs, and `tests` on the dumps of tests. `browser` opens
 //!   a page.
-//! * `heapledger_cli::cargo` builds the package, without use of the terminal.
+//! * `heapledger_cli::cargo` builds the package. It does not use the terminal.
 //!
-//! Standard input and output belong to the program; reports go to standard error. The command exits with cargo's exit
-//! code.
+//! Standard input and output belong to the program, so reports go to standard error. The exit code is that of cargo.
 
 mod args;
 mod browser;
@@ -28,7 +27,7 @@ use crate::detail::SiteFilters;
 use crate::dump_destination::DumpDestination;
 use crate::exit::{Exit, Failure, FailureKind};
 
-/// Runs the compiler if cargo has called this command under the name of the compiler's wrapper.
+/// Acts as the compiler, if cargo has called this program as the wrapper of the compiler. Returns `None` if not.
 pub fn as_wrapper() -> Option<ExitCode> {
     let mut words = std::env::args_os();
     let path = PathBuf::from(words.next()?);
@@ -52,7 +51,7 @@ pub fn cargo(words: &[OsString]) -> Result<Exit, Failure> {
     }
 }
 
-/// Turns the first word, which is the name of an example, into the flag `--example` with that name.
+/// Replaces the first argument, which is the name of an example, by cargo's flag `--example` with that name.
 fn with_example(mut args: RecordArgs) -> Result<RecordArgs, Failure> {
     let words = &mut args.split.cargo;
     if words.first().is_none_or(|word| word.to_string_lossy().starts_with('-')) {
@@ -64,7 +63,7 @@ fn with_example(mut args: RecordArgs) -> Result<RecordArgs, Failure> {
 }
 
 fn record(action: Action, mut args: RecordArgs) -> Result<Exit, Failure> {
-    // Invalid flags are rejected before anything is built.
+    // Invalid flags are rejected first, before anything is built.
     SiteFilters::read(&args.reported.sites)?;
     commands::short_form(&args.reported)?;
     let program = std::env::current_exe().map_err(|error| {
@@ -101,7 +100,7 @@ fn record(action: Action, mut args: RecordArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// Returns the reason why a run left no dump behind.
+/// Returns the failure for a run without a dump, with the likely reason.
 fn why_no_dump(invocation: &Invocation, args: &RecordArgs, code: u8) -> Failure {
     let conflicts = invocation.conflicts(&args.split.cargo);
     if let Some((first, rest)) = conflicts.split_first() {
@@ -168,7 +167,7 @@ fn initialise(args: &InitArgs) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-/// Asks on the terminal whether to write. Without a terminal, nobody can answer, and the result is a failure.
+/// Asks on the terminal whether to write the changes. Returns a failure without a terminal, because nobody can answer.
 fn is_confirmed() -> Result<bool, Failure> {
     let mut input = io::stdin().lock();
     if !input.is_terminal() {
@@ -178,7 +177,7 @@ fn is_confirmed() -> Result<bool, Failure> {
     anstream::print!("Write this? [y/N] ");
     let _ = io::Write::flush(&mut io::stdout());
     let mut answer = String::new();
-    // Without an answer, nothing is written.
+    // If reading fails, the answer is empty, and nothing is written.
     let _ = input.read_line(&mut answer);
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -1,4 +1,4 @@
-//! Reports on the dumps of a run, by the code of `heapledger run`.
+//! Report on the dumps of a run, written by the code of `heapledger run`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,8 @@ use crate::detail::SiteFilters;
 use crate::exit::{Exit, Failure};
 use crate::run;
 
-/// Reports on the first dump and names the others. Without `--html`, a page to open lies in `directory`.
+/// Reports on the first dump and lists the other ones. With `--open` but without `--html`, the page is written to
+/// `directory`.
 pub(super) fn show(dumps: &[PathBuf], directory: &Path, args: &mut RecordArgs) -> Result<Exit, Failure> {
     let Some((dump, others)) = dumps.split_first() else { return Ok(Exit::Fine) };
     let reported = &mut args.reported;

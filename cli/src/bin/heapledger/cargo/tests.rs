@@ -1,4 +1,4 @@
-//! Reports on a run of `cargo test`: a row for each test.
+//! Report on `cargo heapledger test`: a table with a row for each test.
 
 use std::cmp::Reverse;
 use std::io::{self, Write};
@@ -15,10 +15,10 @@ use crate::exit::{Exit, Failure, written};
 use crate::page::layout;
 use crate::read;
 
-/// Maximum number of listed tests that retain memory. The list of tests by bytes allocated has `--top` rows.
+/// Maximum number of listed tests that retain memory. (The list of tests by bytes allocated has `--top` rows.)
 const RETAINING_ROWS: usize = 10;
 
-/// Reports on the dumps.
+/// Prints the tables of tests. Also reports on one dump, if the flags request a report or no test has a row.
 pub(super) fn show(dumps: &[PathBuf], directory: &Path, args: &mut RecordArgs) -> Result<Exit, Failure> {
     let target = directory.join("target");
     let (mut rows, mut programs, mut largest) = (Vec::new(), 0, None);
@@ -26,7 +26,7 @@ pub(super) fn show(dumps: &[PathBuf], directory: &Path, args: &mut RecordArgs) -
         let profile = read::whole(dump)?.profile;
         let program = per_test::test_program(&profile, &target);
         let names = program.as_deref().map(per_test::names);
-        // A test program without tests allocates too. Its report matters only if no program with tests wrote one.
+        // Programs that have tests are preferred for the report, because a test program without tests allocates too.
         let rank = (names.as_ref().is_none_or(|names| !names.is_empty()), profile.totals.total_bytes);
         if largest.as_ref().is_none_or(|(most, _)| rank > *most) {
             largest = Some((rank, dump));
@@ -54,8 +54,8 @@ pub(super) fn show(dumps: &[PathBuf], directory: &Path, args: &mut RecordArgs) -
     Ok(Exit::Fine)
 }
 
-/// Sorts the dumps of benches by bytes allocated, the largest first. The programs of tests, which `cargo bench` also
-/// starts, come last.
+/// Sorts the dumps of benches by bytes allocated, the largest first. `cargo bench` also starts test programs; their
+/// dumps come last.
 pub(super) fn sort_benches(dumps: &mut [PathBuf], directory: &Path) {
     let target = directory.join("target");
     dumps.sort_by_cached_key(|dump| {
@@ -68,13 +68,13 @@ pub(super) fn sort_benches(dumps: &mut [PathBuf], directory: &Path) {
     });
 }
 
-/// Returns the dumps, with `first` in front.
+/// Returns the dumps with `first` moved to the front.
 fn with_first(dumps: &[PathBuf], first: &Path) -> Vec<PathBuf> {
     let others = dumps.iter().filter(|dump| *dump != first).cloned();
     std::iter::once(first.to_owned()).chain(others).collect()
 }
 
-/// Returns the tables of tests.
+/// Returns the tables of tests as text.
 fn text(rows: &[TestRow], programs: usize, top: usize, width: usize) -> String {
     if rows.is_empty() {
         return "\nheapledger: no test ran in a thread of its own, so there is no row for each test\n"

@@ -1,4 +1,4 @@
-//! Flags of `validate`, and their conversion to a plan.
+//! Flags of `validate`, and their conversion to a plan of runs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -215,7 +215,7 @@ pub enum ExecutorArg {
     Tokio,
 }
 
-/// Returns the help of `--threshold`, with the name of every metric.
+/// Returns the help text of `--threshold`, which lists all metrics.
 fn threshold_help() -> String {
     let list = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(", ");
     format!(
@@ -263,7 +263,7 @@ impl ValidateArgs {
         Ok(PairedPlan { loads, duration, rounds: self.pairs, compares, recorded, config })
     }
 
-    /// Returns the loads. Also returns the length of a load that determines its own length.
+    /// Returns the loads to run. If a load has a fixed length (replayed or staged), also returns this length.
     fn loads(&self) -> Result<(Vec<LoadModel>, Option<Duration>), Failure> {
         if let Some(path) = &self.replay {
             let (load, length) = load::replay(path, self.workers).map_err(|error| {
@@ -297,7 +297,7 @@ impl ValidateArgs {
         Ok((users.into_iter().map(LoadModel::closed).collect(), None))
     }
 
-    /// Refuses arguments that contradict each other.
+    /// Returns a failure if arguments contradict each other.
     fn check(&self) -> Result<(), Failure> {
         if self.pairs == 0 {
             return usage(

@@ -1,4 +1,4 @@
-//! Requests to the user's own service, at a loopback address of this machine.
+//! Load on the user's HTTP service, at a loopback address of this machine.
 
 use std::io::Read;
 use std::net::IpAddr;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use heapledger::validation::{Answers, Outcome, SyncWorkload, UserId, UserRng, checksum_of};
 
-/// Place of the query in the address and the body.
+/// Text in the address or the body that is replaced by the query.
 const QUERY: &str = "{}";
-/// Whether a byte of a query stands in an address unchanged: an unreserved character of RFC 3986.
+/// Whether a byte of a query is written to a URL unchanged: an unreserved character of RFC 3986.
 const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// A service under load. Each user keeps one connection open.
+/// Workload that sends requests to a service. Each user keeps one connection open.
 pub struct HttpWorkload {
     name: String,
     url: String,
@@ -32,14 +32,14 @@ impl HttpWorkload {
         Self { name: format!("service: {method} {url}"), url, body, queries, answers, limit }
     }
 
-    /// Compares each answer with the first answer to the same query.
+    /// Makes an answer wrong if it differs from the first answer to the same query.
     pub fn same_answers(mut self) -> Self {
         self.answers = Answers::checked(self.queries.len());
         self
     }
 }
 
-/// Checks that an address leads to this machine, by HTTP.
+/// Checks that `text` is a URL with the scheme `http` that leads to this machine.
 pub fn loopback_url(text: &str) -> Result<String, String> {
     let uri: ureq::http::Uri =
         text.replace(QUERY, "0").parse().map_err(|error| format!("{text:?} is no address: {error}"))?;
@@ -62,7 +62,7 @@ fn encoded(query: &str) -> String {
 
 impl SyncWorkload for HttpWorkload {
     type Session = ureq::Agent;
-    /// The number of the query.
+    /// Index of the query.
     type Request = usize;
     type Error = ureq::Error;
 
@@ -86,7 +86,7 @@ impl SyncWorkload for HttpWorkload {
             Some(body) => agent.post(&url).send(body.replace(QUERY, query))?,
             None => agent.get(&url).call()?,
         };
-        // Read to the end, so that the connection can be kept.
+        // The answer is read to its end, so that the connection can be used again.
         let mut answer = Vec::new();
         response.body_mut().as_reader().read_to_end(&mut answer).map_err(ureq::Error::from)?;
         Ok(Outcome { items: 1, checksum: checksum_of(&answer) })

@@ -1,17 +1,18 @@
-//! Loads from the command line: stages, recorded times, and the choice of queries.
+//! Parsers for loads on the command line: stages, recorded times, and the choice of queries.
 
 use std::path::Path;
 use std::time::Duration;
 
 use heapledger::validation::{LoadModel, Popularity, Stage, StageShape, StageUnit, parse_time};
 
-/// Parses a number with a unit.
+/// Parses a time: a number with a unit.
 pub fn time(text: &str) -> Result<Duration, String> {
     parse_time(text)
         .ok_or_else(|| format!("{text:?} is no time: write a number and its unit, such as 300ms, 10s or 2m"))
 }
 
-/// Parses a stage: `10s:8` rises or falls to 8 within ten seconds, `10s=8` is at 8 for ten seconds.
+/// Parses a stage: `10s:8` changes evenly to 8 users (or requests per second) within ten seconds; `10s=8` keeps 8 for
+/// ten seconds.
 pub fn stage(text: &str) -> Result<Stage, String> {
     let expected =
         || format!("{text:?} is no stage: write 10s:8 to reach 8 in ten seconds, or 10s=8 to stay at 8");
@@ -31,8 +32,8 @@ pub fn staged(stages: &[Stage], unit: StageUnit, workers: usize) -> (LoadModel, 
     (load, length)
 }
 
-/// Reads the times of a replay from a file: one start of a request a line, in seconds or with a unit, counted from the
-/// first start. Empty lines and lines that begin with `#` are left out.
+/// Reads a replay from a file. Each line has the time at which a request starts, in seconds or with a unit; only
+/// differences to the first start matter. Empty lines and lines that begin with `#` are skipped.
 pub fn replay(path: &Path, workers: usize) -> Result<(LoadModel, Duration), String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut offsets_ns = Vec::new();
@@ -50,7 +51,7 @@ pub fn replay(path: &Path, workers: usize) -> Result<(LoadModel, Duration), Stri
     offsets_ns.sort_unstable();
     let first = offsets_ns.first().copied().unwrap_or(0);
     offsets_ns.iter_mut().for_each(|offset| *offset -= first);
-    // The window ends after the last start.
+    // The load ends 1 ms after the last start, so that it includes this start.
     let length = Duration::from_nanos(offsets_ns.last().copied().unwrap_or(0)) + Duration::from_millis(1);
     Ok((LoadModel::Replay { offsets_ns, max_in_flight: workers }, length))
 }

@@ -1,11 +1,11 @@
-//! `heapledger validate`: measures heapledger under load, in child processes with and without recording.
+//! Subcommand `validate`: measures heapledger under load, in child processes with and without recording.
 //!
 //! ```text
 //!  args ─► plan ─► library: pairs of children, which are this command again ─► report ─► text, JSON, page, plot, CSV
 //!                              └─► status: one line on a terminal
 //! ```
 //!
-//! The command has a `HeapLedger` as its global allocator, which records only in these children.
+//! This program has a `HeapLedger` as its global allocator, which records only in the child processes.
 
 mod args;
 mod http;
@@ -35,7 +35,7 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
     let baseline = args.baseline.as_deref().map(read_baseline).transpose().map_err(|error| {
         Failure::new(FailureKind::Usage, error).hint("--json of an earlier run writes one")
     })?;
-    // Output files are opened before any long work.
+    // Output files are opened before the runs, so that an error is found early.
     let outputs = Outputs::open(args)?;
     let stop = StopHandle::default();
     stop_on_interrupt(&stop).map_err(|error| {

@@ -10,7 +10,7 @@ use heapledger::validation::{ValidationReport, scalability_svg, validation_html}
 use super::args::ValidateArgs;
 use crate::exit::{Failure, FailureKind, written};
 
-/// Form of the report.
+/// Format of an output file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
@@ -42,12 +42,12 @@ impl Form {
     }
 }
 
-/// Destination of each requested form: a file, or standard output.
+/// Output files: for each the format, the path, and the open file. `None` in place of the file is standard output.
 #[derive(Debug)]
 pub struct Outputs(Vec<(Form, PathBuf, Option<File>)>);
 
 impl Outputs {
-    /// Opens all requested files. Existing contents stay until the command writes the report.
+    /// Opens all requested files. A file keeps its old content until the report is written.
     pub fn open(args: &ValidateArgs) -> Result<Self, Failure> {
         let asked = [
             (Form::Json, &args.json),
@@ -72,7 +72,7 @@ impl Outputs {
         Ok(Self(opened))
     }
 
-    /// Whether a form goes to standard output.
+    /// Whether one of the formats goes to standard output.
     pub fn uses_stdout(&self) -> bool {
         self.0.iter().any(|(.., file)| file.is_none())
     }
@@ -89,7 +89,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Lists the files.
+    /// Prints the list of the files.
     pub fn list(&self, out: &mut impl Write) -> io::Result<()> {
         for (form, path, _) in &self.0 {
             writeln!(out, "{:<16}{}", form.name(), shown(path))?;
@@ -98,7 +98,7 @@ impl Outputs {
     }
 }
 
-/// Replaces the contents of a file. Only a regular file is truncated, because devices and pipes have no length.
+/// Replaces the content of a file. Only a regular file is truncated first, because devices and pipes have no length.
 fn write_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     if file.metadata()?.is_file() {
         file.set_len(0)?;

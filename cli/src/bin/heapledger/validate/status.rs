@@ -1,4 +1,4 @@
-//! Progress on standard error: one updated line on a terminal, one line for each run elsewhere.
+//! Progress on standard error: one line that is updated on a terminal, or else one line for each run.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 pub struct Status {
     bar: Option<ProgressBar>,
-    /// Current run, as text.
+    /// Description of the current run.
     run: String,
-    /// Lowest completeness so far.
+    /// Lowest completeness of the runs so far.
     lowest: Option<f64>,
 }
 

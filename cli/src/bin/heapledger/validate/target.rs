@@ -1,4 +1,4 @@
-//! The target of the load: a workload of the library, a program, or a service.
+//! Target of the load: a workload of the library, a program, or a service.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use super::http::HttpWorkload;
 use crate::exit::{Failure, FailureKind};
 
 impl ValidateArgs {
-    /// Returns which process is recorded.
+    /// Returns which process is recorded: the child with the workload, the user's program, or none.
     pub fn recorded(&self) -> Recorded {
         match (&self.url, self.command.is_empty()) {
             (Some(_), _) => Recorded::Nothing,
@@ -23,7 +23,7 @@ impl ValidateArgs {
         }
     }
 
-    /// Reads the queries, one a line.
+    /// Reads the queries from the file of `--queries`, one per line.
     pub fn queries(&self) -> Result<Vec<String>, Failure> {
         self.queries.as_deref().map_or(Ok(Vec::new()), read_queries)
     }
@@ -39,7 +39,7 @@ fn read_queries(path: &Path) -> Result<Vec<String>, Failure> {
     if queries.is_empty() { Err(unusable(&"no query")) } else { Ok(queries) }
 }
 
-/// Runs the workload in a child process, under the load that the parent sends.
+/// Runs the workload in a child process, with the load that the parent process sends.
 pub fn serve_workload(args: &ValidateArgs, queries: Vec<String>) -> ExitCode {
     if let Some(url) = &args.url {
         let service = HttpWorkload::new(url, args.body.as_deref(), queries, args.request_timeout);
