@@ -40,7 +40,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
 #[test]
 fn clones_and_drops_of_tracked_pointers_do_not_allocate() {
     let pointer = heapledger::Tracked::new(Arc::new(1), "pointer");
-    // The check sees an allocation when there is one.
+    // The counter does count an allocation.
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
     let cloned_and_dropped = allocations(|| (0..10_000).for_each(|_| drop(pointer.clone())));
     assert_eq!(cloned_and_dropped, 0);

@@ -1,4 +1,5 @@
-//! Tests of the promises with a real global allocator in a real process: one child process for each scenario.
+//! Tests of heapledger's guarantees with a real global allocator in a real process: one child process for each
+//! scenario.
 //!
 //! This program is both parent and child. `cargo test` or nextest starts it as a test runner (`runner`), and each test
 //! starts the same program again with the name of its scenario in the environment (`case`). In the child, `main`
@@ -42,17 +43,17 @@
 //! | `refusals`, `faults` | every system call refused, one after the other, in every mode |
 //! | `surroundings` | limits, read-only mounts and control groups of a child |
 //! | `loader` | libraries that are loaded and unloaded, and a second copy of the crate in one |
-//! | `chaos` | random programs under random settings, against an exact count of their own |
+//! | `chaos` | random programs under random settings, compared with an exact count by the program |
 //! | `live` | the live page, in a black box and in its own file |
-//! | `endpoint` | the endpoint, and clients that mean no good; feature `serve` |
-//! | `soak` | all of these together |
+//! | `endpoint` | the endpoint, and hostile clients; feature `serve` |
+//! | `soak` | all of these subjects together, for a long time |
 //! | `endings`, `forks` | every way for a process to end; children and parents |
 //! | `fidelity`, `error_number` | the arguments and results of every inner allocator are unchanged, and so is `errno` |
 //! | `signals`, `small_stacks` | a handler that allocates at every instruction, of the recorder or of `pthread_create`; one with little stack |
-//! | `straddling` | what is left out changes, or the process forks, in the midst of an event |
+//! | `straddling` | the set of events that are left out changes, or the process forks, in the middle of an event |
 //! | `losses` | each reason for loss, forced, and how it shows |
-//! | `memory`, `own_thread`, `last_thread` | what heapledger takes for itself; when its own thread is there, and when it ends |
-//! | `exact` | a scripted program, known by hand, and the same under another profiler |
+//! | `memory`, `own_thread`, `last_thread` | heapledger's memory; the start and the end of its background thread |
+//! | `exact` | a scripted program whose figures are computed by hand, also under another profiler |
 //! | `scopes` | exact figures of a part of the work, whatever other threads do |
 //! | `budgets` | 200 heap budgets in parallel beside a noisy neighbour; tokens under pools and channels; what is inconclusive |
 //! | `heap_snapshots` | figures in a file: written, kept, broken, tightened, by several processes at once |
@@ -70,7 +71,7 @@ mod all;
 fn main() -> std::process::ExitCode {
     #[cfg(target_os = "linux")]
     return all::main();
-    // Forks, signals at every instruction, resident memory: what is asked here is asked of Linux.
+    // The tests need Linux, for forks, signals at every instruction and figures of resident memory.
     #[cfg(not(target_os = "linux"))]
     std::process::ExitCode::SUCCESS
 }

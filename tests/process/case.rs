@@ -140,7 +140,7 @@ impl Case {
             command.env_remove(name);
         }
         command.env(VARIABLE, self.name).env(heap::VARIABLE, self.heap.letter().to_string());
-        // What is asked of stacks is asked in cases of their own; without them figures are known to the byte.
+        // Separate cases test stacks. Without stacks, figures are known to the byte.
         command.env("HEAPLEDGER_STACKS", "off");
         command.env("HEAPLEDGER_DUMP", "%p.hl").env("RUST_BACKTRACE", "0");
         for (name, value) in self.variables.iter().chain(more) {
@@ -150,7 +150,7 @@ impl Case {
                 command.env(name, value)
             };
         }
-        // SAFETY: between fork and exec it makes one call of the system, which is safe there.
+        // SAFETY: between fork and exec, `end_with_parent` makes a single system call, which is safe there.
         unsafe { command.pre_exec(end_with_parent) };
         command
     }
@@ -170,7 +170,8 @@ impl Case {
         command.stdout(output("stdout")).stderr(output("stderr"));
         let limits = self.limits;
         let limit = move || {
-            // The tests may run with these ignored, as under `nohup` and a shell's `&` do, and a child would inherit that.
+            // The tests may run with these signals ignored, as under `nohup` and a shell's `&`. A child would inherit
+            // that.
             for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
                 // SAFETY: the default needs no handler.
                 unsafe { libc::signal(signal, libc::SIG_DFL) };
@@ -184,7 +185,7 @@ impl Case {
             }
             Ok(())
         };
-        // SAFETY: between fork and exec it calls `signal` and `setrlimit` only, which are safe there.
+        // SAFETY: between fork and exec, `limit` calls only `signal` and `setrlimit`, which are safe there.
         unsafe { command.pre_exec(limit) };
         surroundings.put_around(&mut command);
         let mut child = command.spawn().expect("the child starts");
@@ -219,7 +220,7 @@ fn end_with_parent() -> std::io::Result<()> {
     }
 }
 
-/// The name of the case that this child plays.
+/// Returns the name of the case that this child plays.
 pub fn name() -> String {
     std::env::var(VARIABLE).unwrap_or_default()
 }
@@ -242,8 +243,8 @@ pub fn main(cases: &'static [&'static [Case]]) -> ExitCode {
     }
 }
 
-/// Returns the function of this child, or `None` in the parent. It is found without allocating, so that only the case
-/// is recorded.
+/// Returns the function of this child, or `None` in the parent. The search does not allocate, so that only the case is
+/// recorded.
 fn part_of_child(cases: &'static [&'static [Case]]) -> Option<fn()> {
     // SAFETY: the name is terminated, and nobody changes the environment meanwhile.
     let asked = unsafe {

@@ -1,5 +1,5 @@
 //! The surroundings of a child: a limit of its address space, a read-only file system, a control group with little
-//! memory. The kernel refuses here, not the test, so the results are those of users.
+//! memory. The kernel itself refuses requests, so a child meets the same conditions as a user's program.
 //!
 //! Mounts and control groups need rights that some machines do not give. A test without these rights prints that it is
 //! skipped, and passes.
@@ -49,13 +49,13 @@ impl Surroundings<'_> {
                 mount_alone(c"/proc", 0)?;
             }
             if let Some(processes) = &processes {
-                // SAFETY: two bytes of ours. 0 is the writing process.
+                // SAFETY: the text has two bytes. The `0` in it names the writing process.
                 let written = unsafe { libc::write(processes.as_raw_fd(), c"0\n".as_ptr().cast(), 2) };
                 done(if written == 2 { 0 } else { -1 })?;
             }
             Ok(())
         };
-        // SAFETY: between fork and exec it makes calls of the system only, which are safe there.
+        // SAFETY: between fork and exec, `enter` makes only system calls, which are safe there.
         unsafe { command.pre_exec(enter) };
     }
 }
@@ -66,7 +66,7 @@ fn done(result: libc::c_int) -> io::Result<()> {
 
 /// Mounts an empty file system at `place` for this process alone.
 fn mount_alone(place: &CStr, flags: libc::c_ulong) -> io::Result<()> {
-    // SAFETY: all texts are terminated, and a mount that others do not see touches nobody.
+    // SAFETY: all texts are terminated, and the mount is visible to this process only.
     unsafe {
         done(libc::unshare(libc::CLONE_NEWNS))?;
         let private = libc::MS_REC | libc::MS_PRIVATE;
@@ -98,7 +98,7 @@ impl MemoryGroup {
     /// cannot.
     pub fn new(limit_bytes: u64) -> Result<MemoryGroup, String> {
         let group = MemoryGroup::with_swap(limit_bytes)?;
-        // What is swapped out is not killed. Not every kernel has these.
+        // With swap, the kernel would not kill the processes. Not every kernel has both files.
         let _ = fs::write(group.path.join("memory.swap.max"), "0");
         let _ = fs::write(group.path.join("memory.memsw.limit_in_bytes"), limit_bytes.to_string());
         Ok(group)
@@ -155,7 +155,7 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        // Its last process may be just leaving.
+        // The last process of the group may still be ending.
         for _ in 0..500 {
             if fs::remove_dir(&self.path).is_ok() {
                 return;

@@ -1,4 +1,4 @@
-//! The files of a room form no circle: types below, functions above.
+//! Finds circular uses between the files of a room (a layer or a program): types belong below, functions above.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

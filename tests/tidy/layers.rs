@@ -25,7 +25,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("live", &["sys", "profile"]),
     ("quality", &["profile", "text"]),
     ("tracked", &["sys", "recorder", "profile"]),
-    // Macros lie at the root of the crate: `assert_heap` and `assert_heap_snapshot` are of this layer itself.
+    // Macros are at the root of the crate. `assert_heap` and `assert_heap_snapshot` belong to this layer.
     (
         "scope",
         &[
@@ -40,7 +40,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "assert_heap_snapshot",
         ],
     ),
-    // For comparison only: nothing above uses it.
+    // The strategies are for comparison only: no layer above uses them.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
     ("replay", &["ring", "profile"]),
@@ -68,9 +68,9 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "serve",
         ],
     ),
-    // The public surface: like any other program, but from inside the package.
+    // The validation uses the public interface, like any other program, although it is inside the package.
     ("validation", &["profile", "quality", "dumps", "text"]),
-    // The command's package, `cli`: it sees the library's public surface only, as the compiler makes sure.
+    // The layers of the command's package, `cli`. The compiler lets them see the library's public interface only.
     ("symbols", &[]),
     ("cargo", &[]),
     ("analysis", &[]),
@@ -187,7 +187,7 @@ const ORDERED: &[(&str, &str)] = &[
 /// Finds uses of a layer that the table does not allow.
 pub fn uses(source: &Source) -> Vec<Finding> {
     let Some(layer) = source.layer() else { return Vec::new() };
-    // The command is a crate of its own: the compiler lets it see the public surface only.
+    // The command is a separate crate: the compiler lets it see the library's public interface only.
     if matches!(layer, "lib" | "bin") {
         return Vec::new();
     }
@@ -224,7 +224,7 @@ pub fn orderings(source: &Source) -> Vec<Finding> {
     }
     let is_ordered = ORDERED.iter().any(|(path, _)| *path == source.path);
     for ordering in ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"] {
-        // The benchmark counts and flags by relaxed atomics; what must be ordered there goes through locks.
+        // The validation uses relaxed atomics for counts and flags, and locks for ordered data.
         let may_relax = RELAXED.contains(&source.path.as_str()) || source.path.starts_with("src/validation/");
         let is_fine = is_ordered || ordering == "Relaxed" && may_relax;
         if is_fine {

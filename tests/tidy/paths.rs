@@ -30,11 +30,11 @@ pub fn paths(tokens: TokenStream, code: &str, module: &[String]) -> Vec<Path> {
 
 fn walk(tokens: TokenStream, code: &str, module: &[String], found: &mut Vec<Path>) {
     let mut tokens = tokens.into_iter().peekable();
-    // After `pub`, after `pub … use`.
+    // Whether the last token was `pub`, and whether a `pub … use` has begun.
     let (mut is_public, mut is_reexport) = (false, false);
     while let Some(token) = tokens.next() {
         match token {
-            // Who may see an item is no use of it: `pub(in super::super)`.
+            // A restriction of visibility, such as `pub(in super::super)`, is no use of its path.
             TokenTree::Group(group) if is_public && group.delimiter() == Delimiter::Parenthesis => {}
             TokenTree::Group(group) => walk(group.stream(), code, module, found),
             TokenTree::Ident(word) if word == "pub" => is_public = true,
@@ -64,7 +64,7 @@ fn walk(tokens: TokenStream, code: &str, module: &[String], found: &mut Vec<Path
 fn tree(first: &Ident, tokens: &mut Tokens) -> Vec<Vec<String>> {
     let mut path = vec![first.to_string()];
     while is_punct(tokens, ':') {
-        // A second colon makes it a path; a single one gives a type.
+        // Two colons continue a path; a single colon precedes a type.
         tokens.next();
         if !is_punct(tokens, ':') {
             break;

@@ -16,7 +16,7 @@ pub fn systems(source: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     let found = SYSTEMS.iter().flat_map(|name| {
-        // A method that happens to be called as a system is none: `windows` gives parts of a slice.
+        // A method with the name of a system is no system: `windows` gives parts of a slice.
         let is_method = |at: usize| source.code[..at].ends_with('.');
         words(&source.code, name).filter(move |at| !is_method(*at)).map(move |at| (at, *name))
     });

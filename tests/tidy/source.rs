@@ -97,7 +97,7 @@ pub fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Returns a path in the form of the rules.
+/// Returns a path relative to the package, with `/` as the separator.
 pub fn relative(path: &Path) -> String {
     let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(path);
     path.to_string_lossy().replace('\\', "/").trim_start_matches('/').to_owned()
@@ -194,7 +194,7 @@ fn test_items(code: &str) -> Vec<(usize, usize)> {
     items
 }
 
-/// Returns the places of a word that is not part of a longer one.
+/// Returns the places of a word that is not part of a longer word.
 pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(word).map(|(at, _)| at).filter(move |at| {
         let end = at + word.len();
@@ -216,7 +216,7 @@ pub fn skip_space(code: &str, at: usize) -> usize {
     at + code[at..].bytes().take_while(u8::is_ascii_whitespace).count()
 }
 
-/// Returns the place behind the brace that closes the one at `open`.
+/// Returns the place after the brace that closes the block opened at `open`.
 pub fn block_end(code: &str, open: usize) -> usize {
     let mut depth = 0;
     for (at, byte) in code.bytes().enumerate().skip(open) {

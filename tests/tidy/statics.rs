@@ -20,7 +20,7 @@ const STATICS: &[(&str, &str, &str)] = &[
     ("src/sys", "program_invocation_name", "the C library's, set before any code of the program runs"),
     ("src/sys", "STATICS", "reset by its file, which the hook of the fork calls"),
     ("src/tracked", "TABLE", "kept: the child has copies of the pointers that it counts"),
-    // Programs under validation, and the command, do not go on recording in a forked child.
+    // Programs under validation, and the command, do not continue to record in a forked child.
     ("src/validation", "CURRENT", "who acts on this thread"),
     ("src/validation", "NEXT", "the next number of a thread"),
     ("src/validation", "RUN_DELAY", "an open file of this thread"),

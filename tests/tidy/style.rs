@@ -198,13 +198,13 @@ pub fn rooms(sources: &[Source]) -> Vec<Finding> {
         let folder = source.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let mut head = ["mod.rs", "lib.rs", "main.rs"].map(|name| format!("{folder}/{name}")).to_vec();
         if folder.matches('/').count() > 1 {
-            // Inside a layer, the file that the folder belongs to may lie beside it.
+            // Inside a layer, the file that the folder belongs to may be next to the folder.
             head.push(format!("{folder}.rs"));
         }
         if !sources.iter().any(|other| head.contains(&other.path)) {
             findings.push(Finding::new("room", &source.path, 1, format!("{folder} has no mod.rs")));
         }
-        // Of what only tests compile, the file that brings it in tells enough.
+        // A file that only tests compile needs no module doc: the file that includes it is enough.
         let is_for_tests = source.code.is_empty();
         if !is_for_tests && !source.text.starts_with("//!") && !source.text.starts_with("#![doc") {
             findings.push(Finding::new(
