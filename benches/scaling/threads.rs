@@ -118,7 +118,7 @@ fn turn<A: GlobalAlloc + Sync>(allocator: &A, kind: Kind, threads: usize, each: 
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                // The first event of a thread registers the thread, which is not part of the measured time.
+                // The first event of a thread registers the thread; the measured time is without this.
                 tight_pairs(allocator, 1);
                 let live = if let Kind::Replace(live) = kind { live } else { 0 };
                 let mut population = Population::new(allocator, live);

@@ -32,7 +32,7 @@ pub enum Metering {
     /// The processor time of every poll of every request is measured.
     #[default]
     EveryPoll,
-    /// The processor time of every poll is measured for one request in this many.
+    /// One request out of this number is measured, in each of its polls.
     OneIn(u32),
     /// No poll is measured. The breakdown of the response time then does not divide the time inside polls.
     Off,

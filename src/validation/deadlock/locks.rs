@@ -83,7 +83,7 @@ impl Watched {
     }
 }
 
-/// A mutex for asynchronous code.
+/// A mutex for asynchronous code, which reports waits and holds to a [`DeadlockDetector`].
 #[derive(Debug)]
 pub struct TrackedMutex<T> {
     watched: Watched,
@@ -113,7 +113,8 @@ impl<T> TrackedMutex<T> {
     }
 }
 
-/// A readers-writer lock for asynchronous code. The lock is fair, so readers queue behind a waiting writer.
+/// A readers-writer lock for asynchronous code, which reports waits and holds to a [`DeadlockDetector`]. The lock is
+/// fair, so readers queue behind a waiting writer.
 #[derive(Debug)]
 pub struct TrackedRwLock<T> {
     watched: Watched,

@@ -12,11 +12,11 @@
 //! | observation | report |
 //! | --- | --- |
 //! | no order of releases frees the actors | [`DeadlockReport`], class `Permanent` |
-//! | the same, and one of the waits has a deadline | [`DeadlockReport`], class `Transient`: a time-out hides it |
+//! | the same, but one of the waits has a deadline | [`DeadlockReport`], class `Transient`: a time-out ends it |
 //! | no progress for `deadlock_timeout`, asleep or waiting for a registered resource | [`StallReport`], `Blocked` |
-//! | the same, with the processor in use or polls without end | `Spinning`: a livelock |
-//! | the same, woken but never polled | `Starved`: the executor is blocked |
-//! | the same, waiting for an unregistered resource | `Unknown`: a slow request, or an uninstrumented lock |
+//! | no progress, with the processor in use or polls without end | `Spinning`: a livelock |
+//! | no progress, woken but never polled | `Starved`: the executor is blocked |
+//! | no progress, waiting for an unregistered resource | `Unknown`: a slow request, or an uninstrumented lock |
 
 mod actor;
 mod detector;
