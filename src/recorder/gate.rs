@@ -13,8 +13,8 @@ use crate::sys::sync::{AtomicU32, Ordering};
 
 /// Increments the depth of an internal scope or of a pause, and closes the gate.
 pub(super) fn enter(lane: &Lane, depth: &AtomicU32) {
-    // The depth is written first: a signal handler that finds the gate closed must see the reason. relaxed: only this
-    // thread writes the depth; its signal handlers see program order.
+    // The depth is written first: a signal handler that finds the gate closed must see the reason.
+    // relaxed: only this thread writes the depth; its signal handlers see program order.
     depth.store(depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     compiler_fence(Ordering::SeqCst);
     slot::mark_slot(lane, false);

@@ -131,7 +131,7 @@ impl Traits {
         (self.0 & Self::RATE) >> Self::RATE_SHIFT
     }
 
-    /// Whether the block is excluded from the program's totals, because it is internal or sampled.
+    /// Returns whether the block is excluded from the program's totals, because it is internal or sampled.
     #[inline(always)]
     pub(crate) const fn is_excluded(self) -> bool {
         self.0 & (Self::OWN | Self::RATE) != 0

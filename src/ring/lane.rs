@@ -273,7 +273,7 @@ impl Folder {
         self.hand_over.store(folds << 1 | u32::from(has_remote_frees), Ordering::Relaxed);
     }
 
-    /// Whether frees of the last fold did not find their blocks in the lane's nursery.
+    /// Returns whether frees of the last fold did not find their blocks in the lane's nursery.
     pub(crate) fn has_remote_frees(&self) -> bool {
         // relaxed: a hint.
         self.hand_over.load(Ordering::Relaxed) & 1 != 0
@@ -298,7 +298,7 @@ impl Folder {
         self.costly_balance.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the last fold was costly in proportion to its length.
+    /// Returns whether the last fold was costly in proportion to its length.
     pub(crate) fn is_costly(&self) -> bool {
         // relaxed: a hint.
         self.costly.load(Ordering::Relaxed) != 0
@@ -390,7 +390,7 @@ impl Lane {
         unsafe { &*both }.load(Ordering::Relaxed)
     }
 
-    /// Whether the thread walks stacks.
+    /// Returns whether the thread walks stacks.
     #[inline(always)]
     pub(crate) fn walks(&self) -> bool {
         self.hot.needs.walks.load(Ordering::Relaxed) != 0

@@ -37,8 +37,7 @@ mod mapping {
     /// Distance of the region from the addresses that the system assigns, in bytes: 1.5 TiB of the 128 TiB of a
     /// process.
     const FAR_BYTES: usize = 3 << 39;
-    /// Number of places that are tried. A forked child needs a place of its own, because its parent's region stays
-    /// mapped.
+    /// Number of places that are tried. A forked child needs another place, because its parent's region stays mapped.
     const FAR_TRIES: usize = 16;
     /// Minimum distance between two places, in bytes.
     const FAR_STEP_BYTES: usize = 64 << 30;
@@ -87,8 +86,8 @@ mod mapping {
             map(start.as_ptr(), bytes, ACCESSIBLE).is_some()
         };
         if is_done {
-            // Lanes use single pages in scattered places, so huge pages would waste memory. SAFETY: the range lies
-            // inside the region's mapping.
+            // Lanes use single pages in scattered places, so huge pages would waste memory.
+            // SAFETY: the range lies inside the region's mapping.
             unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_NOHUGEPAGE) };
         }
         is_done

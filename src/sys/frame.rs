@@ -161,7 +161,8 @@ mod os {
         if platform::thread_id() != u64::from(platform::process_id()) {
             return below(pointer, 0);
         }
-        // This is the main thread, or in a forked child the thread that forked. SAFETY: no memory is involved.
+        // This is the main thread, or in a forked child the thread that forked.
+        // SAFETY: no memory is involved.
         let top = unsafe { libc::getauxval(libc::AT_RANDOM) };
         let main = below(top, top.saturating_sub(main_bytes())).filter(|main| main.may_hold(sp));
         main.or_else(|| below(pointer, 0).map(|known| extend(known, sp)).filter(|known| known.holds(sp)))

@@ -1,10 +1,10 @@
-//! A lock that lies in raw pages: one word, in which zero means open.
+//! A lock that may lie in raw pages. It is one word, in which zero means open.
 //!
-//! std's mutex may allocate on some platforms and cannot lie in zeroed pages, so the crate has this lock. It guards a
-//! lane's fold state, a shard of the live table, a stripe of sites, and the page directory. Sections under a latch are
-//! short, allocate nothing, and cannot panic in release builds.
+//! The crate has this lock because std's mutex may allocate on some platforms, and cannot lie in zeroed pages. It
+//! guards a lane's fold state, a shard of the live table, a stripe of sites, and the page directory, among others.
+//! Sections under a latch are short, allocate nothing, and cannot panic in release builds.
 //!
-//! The event of a signal handler never takes a latch: a thread closes its lane before it takes one (see
+//! The event of a signal handler never takes a latch. A thread closes its lane's gate before it takes a latch (see
 //! `recorder::hot_path`), so the handler's event is counted as `reentrant` instead.
 //!
 //! Lock order, outermost first: lane, shard, sites, timeline, peak, pages.
@@ -13,11 +13,11 @@ use super::sync::{AtomicU32, Ordering, spin_loop};
 
 /// Number of spins before the first yield.
 const SPINS: u32 = 64;
-/// Number of yields before the first sleep. After that many, the holder is probably off the processor.
+/// Number of yields before the first sleep. If the latch is still taken then, its holder is probably off the processor.
 const YIELDS: u32 = 64;
 
-/// Number of sleeps of [`Patience::Bounded`]. All spins, yields and sleeps of such a wait take about a tenth of a
-/// second.
+/// Number of sleeps of [`Patience::Bounded`]. All spins, yields and sleeps of such a wait together take about a tenth
+/// of a second.
 #[cfg(not(loom))]
 const SLEEPS: u32 = 1500;
 
@@ -31,19 +31,19 @@ pub(crate) struct Latch {
     word: AtomicU32,
 }
 
-/// The time to wait for a latch.
+/// Maximum time for which a thread waits for a latch.
 #[cfg(not(loom))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// No wait.
+    /// The thread does not wait.
     None,
-    /// A wait as long as a holder that is off the processor may need on a busy machine.
+    /// The thread waits about a tenth of a second: as long as a holder may be off the processor on a busy machine.
     Bounded,
-    /// A wait until the latch is open.
+    /// The thread waits until the latch is open.
     Endless,
 }
 
-/// A taken latch; dropping it opens the latch.
+/// Token of a taken latch. Dropping it opens the latch.
 #[must_use]
 pub(crate) struct Taken<'a> {
     latch: &'a Latch,
@@ -63,7 +63,7 @@ impl Latch {
     /// Takes the latch if it is open.
     #[inline]
     pub(crate) fn try_take(&self) -> Option<Taken<'_>> {
-        // Acquire: pairs with the release in `Taken::drop`; what the last holder wrote is seen.
+        // Acquire: pairs with the release in `Taken::drop`; the new holder sees the writes of the last holder.
         match self.word.compare_exchange(OPEN, TAKEN, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => Some(Taken { latch: self }),
             Err(_) => None,
@@ -79,7 +79,7 @@ impl Latch {
         }
     }
 
-    /// Takes the latch within `patience`; returns `None` if it stays taken.
+    /// Takes the latch within `patience`. Returns `None` if the latch stays taken.
     #[cfg(not(loom))]
     pub(crate) fn take_within(&self, patience: Patience) -> Option<Taken<'_>> {
         let rounds = match patience {
@@ -90,7 +90,8 @@ impl Latch {
         self.take_in_rounds(rounds).or_else(|| self.try_take())
     }
 
-    /// Takes the latch within `rounds` steps of waiting, of which the first 128 are short; `None` if it stays taken.
+    /// Takes the latch within `rounds` steps of waiting, of which the first 128 are short (spins and yields). Returns
+    /// `None` if the latch stays taken.
     #[cfg(not(loom))]
     pub(crate) fn take_in_rounds(&self, rounds: u32) -> Option<Taken<'_>> {
         for round in 0..rounds {
@@ -116,15 +117,15 @@ impl Latch {
 }
 
 impl Latch {
-    /// Opens the latch for a holder that has forgotten its [`Taken`].
+    /// Opens the latch. Used by a holder that has passed its [`Taken`] to `std::mem::forget`.
     pub(crate) fn open(&self) {
         // Release: pairs with the acquire in `try_take`.
         self.word.store(OPEN, Ordering::Release);
     }
 
-    /// Returns whether the latch is held; in a copy of memory, whether it was held when the copy was made.
+    /// Returns whether the latch is held. In a copy of memory, returns whether it was held when the copy was made.
     pub(crate) fn is_taken(&self) -> bool {
-        // relaxed: nothing is read through it.
+        // relaxed: no data is read after it.
         self.word.load(Ordering::Relaxed) != OPEN
     }
 }
@@ -132,8 +133,9 @@ impl Latch {
 impl<'a> Taken<'a> {
     /// Returns the token of a latch that the caller already holds.
     ///
-    /// # Safety The caller holds the latch and has forgotten its token. One of the two tokens is forgotten again, so
-    /// that the latch is opened once.
+    /// # Safety
+    /// The caller holds the latch, and has passed its token to `std::mem::forget`. The returned token or another one
+    /// must be forgotten again, so that the latch is opened only once.
     pub(crate) unsafe fn assume(latch: &'a Latch) -> Taken<'a> {
         Taken { latch }
     }
@@ -149,7 +151,7 @@ impl Drop for Taken<'_> {
 
 #[cfg(loom)]
 impl Latch {
-    /// A twin of [`Latch::try_take`] with too weak an ordering, which the models must detect.
+    /// Weakened copy of [`Latch::try_take`], whose ordering is too weak; the models must detect it.
     pub(crate) fn try_take_weakly(&self) -> Option<Taken<'_>> {
         match self.word.compare_exchange(OPEN, TAKEN, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => Some(Taken { latch: self }),
@@ -157,14 +159,14 @@ impl Latch {
         }
     }
 
-    /// A twin of dropping a [`Taken`] with too weak an ordering.
+    /// Weakened copy of dropping a [`Taken`], whose ordering is too weak.
     pub(crate) fn open_weakly(taken: Taken<'_>) {
         taken.latch.word.store(OPEN, Ordering::Relaxed);
         std::mem::forget(taken);
     }
 }
 
-/// Waits one step for something that another thread is about to do; `round` counts from 0.
+/// Waits one step for something that another thread will do soon. `round` counts the steps from 0.
 pub(crate) fn wait(round: u32) {
     if round < SPINS {
         spin_loop();
@@ -187,14 +189,14 @@ fn sleep_briefly() {
 
 #[cfg(all(not(loom), unix))]
 fn yield_now() {
-    // SAFETY: no arguments, no memory; always succeeds on the systems we know.
+    // SAFETY: the call has no arguments, and always succeeds on the supported systems.
     unsafe { libc::sched_yield() };
 }
 
 #[cfg(all(not(loom), unix))]
 fn sleep_briefly() {
     let pause = libc::timespec { tv_sec: 0, tv_nsec: 50_000 };
-    // SAFETY: `pause` is valid for reads and a null remainder is allowed; being interrupted is fine.
+    // SAFETY: `pause` is valid for reads, and the remainder may be null. An interrupted sleep is allowed.
     unsafe { libc::nanosleep(&pause, std::ptr::null_mut()) };
 }
 

@@ -1,6 +1,6 @@
-//! A file, or a part of one, as memory: what is not looked at is not loaded.
+//! A file, or a part of a file, mapped as memory. Only the parts that are read are loaded.
 //!
-//! If somebody truncates the file while it is mapped, a read beyond its new end ends the process by `SIGBUS`.
+//! If another process truncates the file while it is mapped, a read beyond its new end ends this process by `SIGBUS`.
 
 pub(crate) use os::MappedFile;
 
@@ -18,17 +18,17 @@ mod os {
         bytes: usize,
     }
 
-    // SAFETY: the mapping belongs to the value alone; only atomics of it are written.
+    // SAFETY: only this value accesses the mapping, and only atomics in it are written.
     unsafe impl Send for MappedFile {}
 
     impl MappedFile {
-        /// Maps `bytes` bytes from `offset` on. `offset` is a multiple of the system's page size. A file that ends
-        /// earlier is an error.
+        /// Maps `bytes` bytes from `offset` on. `offset` must be a multiple of the system's page size. Returns an error
+        /// if the file ends earlier.
         pub(crate) fn open(file: &File, offset: u64, bytes: usize) -> io::Result<MappedFile> {
             MappedFile::with_access(file, offset, bytes, libc::PROT_READ)
         }
 
-        /// Maps as [`MappedFile::open`] does, so that atomics of the mapping may be written. The file must be open for
+        /// Maps a file like [`MappedFile::open`], but atomics in the mapping may be written. The file must be open for
         /// writing.
         #[cfg(any(test, feature = "read"))]
         pub(crate) fn open_writable(file: &File, offset: u64, bytes: usize) -> io::Result<MappedFile> {
@@ -46,7 +46,7 @@ mod os {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-            // SAFETY: a fresh mapping touches no memory of anyone.
+            // SAFETY: a fresh mapping overlaps no other memory.
             let start =
                 unsafe { libc::mmap(null_mut(), bytes, access, libc::MAP_SHARED, file.as_raw_fd(), offset) };
             match NonNull::new(start.cast()).filter(|_| start != libc::MAP_FAILED) {
@@ -60,10 +60,10 @@ mod os {
             self.start
         }
 
-        /// Returns all bytes. Nobody may write to the file at the same time.
+        /// Returns all bytes. No process may write to the file at the same time.
         pub(crate) fn as_slice(&self) -> &[u8] {
-            // SAFETY: the range is mapped as long as the value lives. The callers have asked the file's lock; the values
-            // read are not trusted.
+            // SAFETY: the range is mapped as long as the value lives. The callers have checked the file's lock, and do
+            // not trust the bytes.
             unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
         }
     }
@@ -76,7 +76,7 @@ mod os {
     }
 }
 
-/// Twin for systems on which the crate maps no files: it reads the file into memory.
+/// The implementation for systems on which the crate maps no files: it reads the file into memory.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod os {
     use std::fs::File;
@@ -85,7 +85,7 @@ mod os {
 
     #[derive(Debug)]
     pub(crate) struct MappedFile {
-        /// As words, so that they are aligned.
+        /// The content as words, so that it is aligned.
         words: Vec<u64>,
         bytes: usize,
     }
@@ -102,7 +102,7 @@ mod os {
             Ok(MappedFile { words, bytes })
         }
 
-        /// A copy is not written to the file.
+        /// Returns an error, because writes to the copy in memory would not reach the file.
         #[cfg(any(test, feature = "read"))]
         pub(crate) fn open_writable(_file: &File, _offset: u64, _bytes: usize) -> io::Result<MappedFile> {
             Err(io::ErrorKind::Unsupported.into())
@@ -113,7 +113,7 @@ mod os {
         }
 
         pub(crate) fn as_slice(&self) -> &[u8] {
-            // SAFETY: the words are as long.
+            // SAFETY: the words have at least `bytes` bytes.
             unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.bytes) }
         }
     }

@@ -1,10 +1,11 @@
-//! heapledger's own threads: their start, their number, and whether the program has any thread besides them.
+//! heapledger's threads: their start, their number, and whether the program has any thread besides them.
 //!
-//! The C library ends a process with `exit(0)` when its last thread ends. It counts heapledger's threads too, and these
-//! block all signals, so they must end when the program's last thread has ended. If the main thread returns from `main`
-//! or calls `exit`, the process ends with it. Otherwise the main thread ends before the other threads, and the system
-//! lists the main thread as a zombie until the process ends. So [`are_alone`] looks at the main thread first: a main
-//! thread with a lane calls [`main_thread_ends`] at its end, and until then nothing is read from the system.
+//! The C library ends a process with `exit(0)` when its last thread ends. It counts heapledger's threads too. So these
+//! threads must end when the program's last thread has ended, because they block all signals and the process would
+//! never end. If the main thread returns from `main` or calls `exit`, the process ends with it. Otherwise the main
+//! thread ends before the other threads, and the system lists it as a zombie until the process ends. So [`are_alone`]
+//! looks at the main thread first. A main thread with a lane calls [`main_thread_ends`] at its end; until then nothing
+//! is read from the system.
 
 pub(crate) use os::*;
 
@@ -17,29 +18,29 @@ mod os {
     use super::super::statics::STATICS;
     use super::super::sync::Ordering;
 
-    /// The main thread has a lane, so its end will be noticed. Before that the value is 0.
+    /// State of the main thread: it has a lane, so its end will be noticed. Before that the state is 0.
     const LIVES: u32 = 1;
-    /// The main thread has called [`main_thread_ends`].
+    /// State of the main thread: it has called [`main_thread_ends`].
     const ENDS: u32 = 2;
 
     extern "C" fn start(argument: *mut c_void) -> *mut c_void {
-        // SAFETY: `spawn` passes the address of a `fn()` and nothing else does.
+        // SAFETY: only `spawn` passes this argument, and it passes the address of a `fn()`.
         let body = unsafe { std::mem::transmute::<*mut c_void, fn()>(argument) };
-        // relaxed, both: `are_alone` allows for an addition and a subtraction that it sees early or late.
+        // relaxed, both: `are_alone` tolerates that it sees an addition or a subtraction early or late.
         STATICS.os.own_threads.fetch_add(1, Ordering::Relaxed);
         body();
         STATICS.os.own_threads.fetch_sub(1, Ordering::Relaxed);
         null_mut()
     }
 
-    /// Starts a detached thread that receives no signals, and returns whether it started. Bypasses std, which would
-    /// allocate. With 0 bytes of stack the thread has a stack of the system's default size.
+    /// Starts a detached thread that receives no signals. Returns whether it started. Does not use std, which would
+    /// allocate. If `stack_bytes` is 0, the thread has a stack of the system's default size.
     ///
-    /// Never called from an event: the event may come from a signal handler, and the code of the C library that the
-    /// handler interrupted may hold a lock that this call takes.
+    /// Must not be called from an event. The event may come from a signal handler that interrupted code of the C
+    /// library, and this code may hold a lock that this call takes.
     pub(crate) fn spawn(stack_bytes: usize, body: fn()) -> bool {
-        // SAFETY: every object passed is initialised by the call before it and outlives the call it is passed to;
-        // the signal mask of the calling thread is put back.
+        // SAFETY: every object passed is initialised by an earlier call and outlives the call; the signal mask of the
+        // calling thread is restored.
         unsafe {
             let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
             if libc::pthread_attr_init(&mut attributes) != 0 {
@@ -60,7 +61,7 @@ mod os {
         }
     }
 
-    /// Names the calling thread, which is a thread of heapledger.
+    /// Names the calling thread, which must be a thread of heapledger.
     pub(crate) fn name(name: &'static CStr) {
         // SAFETY: the name is terminated.
         unsafe { libc::pthread_setname_np(libc::pthread_self(), name.as_ptr()) };
@@ -73,34 +74,34 @@ mod os {
 
     /// Notes that the main thread will call [`main_thread_ends`] before it ends.
     pub(crate) fn main_thread_lives() {
-        // relaxed: see `are_alone`, which reads the system's list afterwards.
+        // relaxed: `are_alone` reads the system's list of threads after it.
         STATICS.os.main_thread.store(LIVES, Ordering::Relaxed);
     }
 
     /// Notes that the main thread is about to end while the process continues.
     pub(crate) fn main_thread_ends() {
-        // relaxed: as above.
+        // relaxed: `are_alone` reads the system's list of threads after it.
         STATICS.os.main_thread.store(ENDS, Ordering::Relaxed);
     }
 
     /// Returns whether the main thread has called [`main_thread_ends`].
     pub(crate) fn has_main_thread_ended() -> bool {
-        // relaxed: as above.
+        // relaxed: the state changes to `ENDS` only once.
         STATICS.os.main_thread.load(Ordering::Relaxed) == ENDS
     }
 
     /// Returns whether only heapledger's threads are left: the main thread has ended, and the process has no other
-    /// thread. No later thread can make the answer wrong, because only an existing thread can start another.
+    /// thread. The answer stays true, because only an existing thread of the program could start another one.
     ///
-    /// Where `/proc` cannot be read, the answer is yes as soon as the main thread ends.
+    /// If `/proc` cannot be read, returns true as soon as the main thread ends.
     pub(crate) fn are_alone() -> bool {
-        // relaxed: it changes once, and is read again.
+        // relaxed: the value changes once, and the caller calls again later.
         let main_thread = STATICS.os.main_thread.load(Ordering::Relaxed);
         if main_thread == LIVES {
             return false;
         }
-        // A thread of heapledger may start or end between these calls. The system has counted all threads that are in
-        // both numbers, so the smaller number is used.
+        // A thread of heapledger may start or end between these calls. The smaller of the two numbers is used: the
+        // system has certainly counted these threads.
         let before = own_threads();
         match Threads::read() {
             Some(Threads { is_main_gone, count }) => is_main_gone && count <= 1 + before.min(own_threads()),
@@ -108,18 +109,19 @@ mod os {
         }
     }
 
-    /// Returns whether the calling thread, which is one of heapledger, is the only thread that is left.
+    /// Returns whether the calling thread, a thread of heapledger, is the only thread left besides the main thread,
+    /// which has ended.
     pub(crate) fn is_last() -> bool {
         own_threads() <= 1 && Threads::read().is_none_or(|threads| threads.count <= 2)
     }
 
     fn own_threads() -> u32 {
-        // relaxed: see `are_alone`.
+        // relaxed: `are_alone` tolerates that a change is seen early or late.
         STATICS.os.own_threads.load(Ordering::Relaxed)
     }
 
-    /// Unblocks the signals that are not pending in the calling thread, which has blocked all signals. A pending signal
-    /// was sent after the program's last thread had ended, and the process ends without it.
+    /// Unblocks all signals in the calling thread except pending signals. The thread has blocked all signals. A pending
+    /// signal was sent after the program's last thread had ended, and the process then ends without it.
     pub(crate) fn take_signals() {
         // SAFETY: the set is valid for writes, and initialised by the call before it is read.
         unsafe {
@@ -134,7 +136,7 @@ mod os {
     struct Threads {
         /// Whether the main thread has ended.
         is_main_gone: bool,
-        /// Number of threads, a main thread that has ended included.
+        /// Number of threads, including a main thread that has ended.
         count: u32,
     }
 
@@ -145,7 +147,7 @@ mod os {
             Threads::parse(text.get(..length)?)
         }
 
-        /// Parses `pid (name) state …`. The name may contain anything; the 20th field is the number of threads.
+        /// Parses `pid (name) state …`. The name may contain any characters. The 20th field is the number of threads.
         fn parse(text: &[u8]) -> Option<Threads> {
             let name_end = text.iter().rposition(|byte| *byte == b')')?;
             let mut fields = text.get(name_end + 2..)?.split(|byte| *byte == b' ');

@@ -1,8 +1,8 @@
 //! Zeroed memory, addressed by page number.
 //!
 //! All state of the ledger lies in one *region*: a range of address space that is reserved once and committed step by
-//! step. Objects in the region refer to each other by page number, not by pointer, so the same bytes keep their meaning
-//! at another address (in a file mapping, or in a forked child).
+//! step. Objects in the region refer to each other by page number, not by pointer. So the same bytes are valid at
+//! another address, in a file mapping or in a forked child.
 //!
 //! ```text
 //! page 0                page 1 …
@@ -12,20 +12,22 @@
 //! └────────────────────┴───────────┴─────┴────────────┴───────────────┴─────────────────────────┘
 //! ```
 //!
-//! Pages that are not committed are free address space, far from the addresses that the system gives to others. They
-//! are no memory of the process, so `mlockall` neither counts nor locks them. If the program maps its own memory there,
-//! the region ends before that memory. Where no such addresses are free, inaccessible memory is mapped instead.
+//! Pages that are not committed are free address space, far from the addresses that the system assigns. They are not
+//! memory of the process, so `mlockall` neither counts nor locks them. If the program maps memory there, the region
+//! ends before that memory. Where no such addresses are free, inaccessible memory is mapped instead.
 //!
-//! A run is a power of two of pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each
-//! small size, and one larger run of up to [`WARM_PAGES_MAX`] pages. Three facts favour keeping: a growing table gives
-//! back a run of the size that the next table takes; a fresh page costs more than filling a page with zeros; and a
-//! return to the system interrupts the other processors. Further runs are returned to the system and listed: their
-//! numbers are kept in the first page of another run of that size ([`Trunk`]). Untouched pages cost only address space.
-//! `held_bytes` counts all pages that are taken or kept, touched or not, so it is an upper bound of resident memory.
-//! Large tables that are filled from the front count their pages themselves.
+//! A *run* is a power of two of pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each
+//! small size, and one larger run of up to [`WARM_PAGES_MAX`] pages. Keeping is cheaper for three reasons: a growing
+//! table gives back a run of the size that the next table takes; a fresh page costs more than filling a page with
+//! zeros; and a return to the system interrupts the other processors.
+//!
+//! All other runs are returned to the system and listed: their numbers are kept in the first page of another run of the
+//! same size ([`Trunk`]). Unused pages cost only address space. `held_bytes` counts all pages that are taken or kept,
+//! used or not, so it is an upper bound of resident memory. Large tables that are filled from the front count their
+//! pages themselves.
 //!
 //! Invariants: **P1** the head of a region is committed and zeroed before any thread sees it, and stays mapped until
-//! `release`. **P2** a run has one owner, or is in one list, or is kept, and never two of these.
+//! `release`. **P2** a run has one owner, or is in one list, or is kept; never two of these.
 
 use std::ptr::NonNull;
 
@@ -37,19 +39,20 @@ use super::sync::{AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use super::address_space::PAGE_BYTES;
 
-/// Pages committed at once.
+/// Number of pages that are committed at once.
 const COMMIT_PAGES: u32 = 256;
 /// Number of run sizes: 2⁰ to 2²³ pages (32 GiB).
 const RUN_ORDERS: usize = 24;
-/// Number of run sizes of which some runs are kept: up to 16 pages. Of all larger sizes together, one run is kept.
+/// Number of run sizes of which some runs are kept: 1, 2, 4, 8 and 16 pages. Of all larger sizes together, one run is
+/// kept.
 const WARM_ORDERS: usize = 5;
-/// Maximum number of pages kept of one small size.
+/// Maximum number of pages that are kept of one small run size.
 const WARM_PAGES_EACH: u32 = 16;
 /// Maximum number of pages of a run that is kept.
 const WARM_PAGES_MAX: u32 = 1024;
-/// Minimum number of pages for which one system call is cheaper than one page fault per page.
+/// Minimum number of pages for which one system call costs less than one page fault per page.
 const LENT_AT_ONCE_MIN: u32 = 4;
-/// Bytes of the smallest reservation.
+/// Size of the smallest reservation, in bytes.
 const RESERVE_BYTES_MIN: usize = 1 << 20;
 
 const _: () = assert!(RESERVE_BYTES_MIN.is_multiple_of(COMMIT_PAGES as usize * PAGE_BYTES));
@@ -57,11 +60,11 @@ const _: () = assert!(RESERVE_BYTES_MIN.is_multiple_of(COMMIT_PAGES as usize * P
 /// The purpose of memory in a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum For {
-    /// Rings of threads, with their counters and state, and their spare segments.
+    /// Rings of threads with their counters and state, and spare segments.
     Rings,
     /// Live blocks: the shared table and the nurseries.
     LiveBlocks,
-    /// Sums on their way to sites. The sites themselves count their pages.
+    /// Sums that are not yet committed to sites. The sites themselves count their pages.
     Sites,
     /// The store of stacks, and the tables with which threads walk stacks.
     Stacks,
@@ -82,20 +85,21 @@ pub(crate) struct Pages {
     in_file: AtomicU32,
     /// Whether memory is mapped where the region is not committed.
     is_mapped: AtomicU32,
-    /// Whether large tables are taken like other runs. This is so in a file and in unit tests.
+    /// Whether large tables are taken like other runs, without sparse pages. This is so in a file and in unit tests.
     is_dense: AtomicU32,
     reserved_pages: AtomicU32,
     committed_pages: AtomicU32,
     next_page: AtomicU32,
     latch: Latch,
-    /// Listed runs, by size. Lower half: page of the trunk that was listed last. Upper half: number of its leaves.
+    /// Listed runs, by size. Lower half: page of the trunk that was listed last. Upper half: number of the trunk's
+    /// leaves.
     free_runs: [AtomicU64; RUN_ORDERS],
     /// Kept small runs, by size. Lower half: page of the first run. Upper half: number of runs. The runs are filled
-    /// with zeros, except for their links.
+    /// with zeros, except for the page number of the next run.
     warm_runs: [AtomicU64; WARM_ORDERS],
     /// The kept large run, which is filled with zeros. Lower half: its first page. Upper half: its number of pages.
     warm_large: AtomicU64,
-    /// Resident bytes of runs that were given back: of kept runs, and of the trunks in the lists.
+    /// Resident bytes of runs that were given back: kept runs, and trunks in the lists.
     warm_bytes: AtomicU64,
     /// Bytes of the runs that are in use, by [`For`].
     held_bytes: [AtomicU64; For::COUNT],
@@ -103,8 +107,8 @@ pub(crate) struct Pages {
     sparse: Sparse,
 }
 
-/// The seal at the start of a region in a file, by which a reader recognises the region's layout. All bytes are zero in
-/// a region that has no file.
+/// The seal at the start of a region in a file. It tells a reader the region's layout. In a region without a file all
+/// bytes of the seal are zero.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Seal {
@@ -115,11 +119,11 @@ pub(crate) struct Seal {
     pub(crate) version: [AtomicU64; 2],
 }
 
-/// The first page of a listed run. It holds the numbers of other listed runs: one resident page serves about a thousand
-/// runs.
+/// The first page of a listed run, which holds the numbers of other listed runs (*leaves*). So one resident page serves
+/// about a thousand runs.
 #[repr(C)]
 struct Trunk {
-    /// The value that the list's word had before this run was listed.
+    /// The value of the list's word before this run was listed.
     before: u64,
     leaves: [u32; TRUNK_LEAVES],
 }
@@ -129,7 +133,8 @@ const TRUNK_LEAVES: usize = PAGE_BYTES / size_of::<u32>() - 2;
 const _: () = assert!(size_of::<Trunk>() == PAGE_BYTES);
 
 impl Pages {
-    /// Makes a region, with a seal, of a file of 1 MiB or more. `head_bytes` is as in [`Pages::reserve`].
+    /// Makes a region in a file of 1 MiB or more, with a seal. `head_bytes` has the same meaning as in
+    /// [`Pages::reserve`].
     pub(crate) fn in_file(
         file: &BoxFile,
         head_bytes: usize,
@@ -142,26 +147,26 @@ impl Pages {
         // SAFETY: P1, the head is mapped, zeroed (a valid `Pages`) and not shared yet.
         let this = unsafe { pages.as_ref() };
         this.begin(all, all, head_pages);
-        // relaxed, all of these: as in `begin`.
+        // relaxed, all: the region is published later.
         this.in_file.store(1, Ordering::Relaxed);
         this.is_dense.store(1, Ordering::Relaxed);
         for (cell, bytes) in this.seal.version.iter().zip(version.chunks_exact(8)) {
             cell.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
         }
         this.seal.magic.store(u64::from_le_bytes(super::box_file::MAGIC), Ordering::Relaxed);
-        // Written last: a reader takes a box without the layout number as unfinished.
+        // Written last: a reader treats a black box without the layout number as unfinished.
         this.seal.layout.store(layout, Ordering::Relaxed);
         Some(pages)
     }
 
-    /// Reserves a region of no more than `limit_bytes`, and commits the first `head_bytes` for the caller's type, of
-    /// which `Pages` is the first field.
+    /// Reserves a region of at most `limit_bytes`, and commits the first `head_bytes` for the caller's type, whose
+    /// first field is `Pages`.
     pub(crate) fn reserve(limit_bytes: u64, head_bytes: usize) -> Option<NonNull<Pages>> {
-        // Unit tests have many regions in one process, and copy their pages.
+        // Not sparse in unit tests, which have many regions in one process, and copy their pages.
         Pages::reserve_as(limit_bytes, head_bytes, !cfg!(test))
     }
 
-    /// Reserves a region as [`Pages::reserve`] does. A sparse region lies at far addresses, and has sparse runs.
+    /// Reserves a region like [`Pages::reserve`]. A sparse region lies at far addresses, and can have sparse runs.
     fn reserve_as(limit_bytes: u64, head_bytes: usize, is_sparse: bool) -> Option<NonNull<Pages>> {
         let share = address_space::limit().map_or(u64::MAX, |limit| limit / ADDRESS_SPACE_SHARE);
         let mut bytes =
@@ -181,7 +186,7 @@ impl Pages {
                 // SAFETY: P1, the head is committed, zeroed (a valid `Pages`) and not shared yet.
                 let this = unsafe { pages.as_ref() };
                 this.begin((bytes / PAGE_BYTES) as u32, committed, head_pages);
-                // relaxed, both: as in `begin`.
+                // relaxed, both: the region is published later.
                 this.is_mapped.store(u32::from(is_mapped), Ordering::Relaxed);
                 this.is_dense.store(u32::from(!is_sparse || !address_space::COMMITS), Ordering::Relaxed);
                 return Some(pages);
@@ -191,30 +196,31 @@ impl Pages {
         None
     }
 
-    /// Sets up the directory of a region of `reserved` pages, of which the first `head` pages are taken.
+    /// Sets up the directory of a region of `reserved` pages, of which the first `head` pages are taken and `committed`
+    /// are committed.
     fn begin(&self, reserved: u32, committed: u32, head: u32) {
-        // relaxed, all of these: the region is published later, by a release store of its address.
+        // relaxed, all: the region is published later, by a release store of its address.
         self.reserved_pages.store(reserved, Ordering::Relaxed);
         self.committed_pages.store(committed, Ordering::Relaxed);
         self.next_page.store(head, Ordering::Relaxed);
         self.held_bytes[For::Tables as usize].store(bytes_of(head), Ordering::Relaxed);
     }
 
-    /// Takes a run of `pages` zeroed pages or more, and returns the number of the first; `None` when the region or the
-    /// system has no more.
+    /// Takes a run of at least `pages` zeroed pages. Returns the number of its first page, or `None` if the region or
+    /// the system has no more pages.
     pub(crate) fn take(&self, pages: u32, for_what: For) -> Option<u32> {
         let page = self.take_unheld(pages)?;
         self.hold(pages, for_what);
         Some(page)
     }
 
-    /// Counts pages of an unheld run as in use.
+    /// Counts pages of a run that was taken by [`Pages::take_unheld`] as in use.
     pub(crate) fn hold(&self, pages: u32, for_what: For) {
-        // relaxed: a figure for people.
+        // relaxed: a figure for reports.
         self.held_bytes[for_what as usize].fetch_add(bytes_of(pages), Ordering::Relaxed);
     }
 
-    /// Takes a run without counting it, for large tables that are filled from the front: the caller counts the used
+    /// Takes a run without counting it, for a large table that is filled from the front. The caller counts the used
     /// pages with [`Pages::hold`].
     pub(crate) fn take_unheld(&self, pages: u32) -> Option<u32> {
         let order = order_of(pages);
@@ -228,7 +234,7 @@ impl Pages {
         self.unlist(order).or_else(|| self.extend(1 << order)).or_else(|| self.refuse())
     }
 
-    /// Takes a run for a large table without counting it. A page of the run is accessible once [`Pages::reach`] has
+    /// Takes a run for a large table without counting it. A page of the run is accessible after [`Pages::reach`] has
     /// returned true for it. The run is never given back.
     pub(crate) fn take_sparse(&self, pages: u32) -> Option<u32> {
         // relaxed: written before the region was published.
@@ -245,17 +251,17 @@ impl Pages {
         self.take_unheld(pages)
     }
 
-    /// Makes pages of a run accessible if the run is sparse. Returns whether they are accessible.
+    /// Makes pages of a run accessible if the run is sparse. Returns whether the pages are accessible.
     pub(crate) fn reach(&self, page: u32, pages: u32) -> bool {
         self.steps(page, pages).all(|step| self.sparse.is_committed(step) || self.commit_step(step))
     }
 
-    /// Whether pages of a run are accessible. Pages of a run that is not sparse always are.
+    /// Returns whether pages of a run are accessible. Pages of a run that is not sparse always are.
     pub(crate) fn is_reached(&self, page: u32, pages: u32) -> bool {
         self.steps(page, pages).all(|step| self.sparse.is_committed(step))
     }
 
-    /// Returns the steps of the sparse part that hold these pages.
+    /// Returns the commit steps of the sparse part that contain these pages.
     fn steps(&self, page: u32, pages: u32) -> std::ops::Range<u32> {
         if page < self.ceiling() {
             return 0..0;
@@ -285,26 +291,26 @@ impl Pages {
             .is_some_and(|start| address_space::commit(start, pages as usize * PAGE_BYTES, is_mapped))
     }
 
-    /// Returns the first page of the sparse part; the end of the region if there is none.
+    /// Returns the first page of the sparse part, or the end of the region if there is no sparse part.
     fn ceiling(&self) -> u32 {
         self.reserved().saturating_sub(self.sparse.pages())
     }
 
-    /// Takes a run that will be filled in random order, and populates its pages at once. Otherwise a page that is read
-    /// before its first write maps the shared zero page, which the write then replaces: two faults, and an interruption
-    /// of the other processors.
+    /// Takes a run that will be filled in random order, and populates its pages at once. Without this, a page that is
+    /// read before its first write maps the shared zero page, which the write then replaces. That costs two faults, and
+    /// an interruption of the other processors.
     pub(crate) fn take_to_scatter(&self, pages: u32, for_what: For) -> Option<u32> {
         let page = self.take(pages, for_what)?;
         if pages < LENT_AT_ONCE_MIN || !address_space::lend(self.at(page), pages as usize * PAGE_BYTES) {
             for page in page..page + pages {
-                // SAFETY: P2, the run is ours, it is zeroed, and no one else knows of it yet.
+                // SAFETY: P2, this thread has just taken the run, it is zeroed, and no other thread knows of it yet.
                 unsafe { self.at(page).write_volatile(0) };
             }
         }
         Some(page)
     }
 
-    /// Takes a kept run of this size, if there is one. The caller holds the latch.
+    /// Takes a kept run of this size, or returns `None`. The caller holds the latch.
     fn take_warm(&self, order: usize) -> Option<u32> {
         let warm = self.warm_runs.get(order).unwrap_or(&self.warm_large);
         // relaxed, all: the latch orders it.
@@ -320,9 +326,9 @@ impl Pages {
         Some(page)
     }
 
-    /// Gives a run back. `pages` is the number of pages with which it was taken; no page after these was written to.
+    /// Gives a run back. `pages` is the number of pages with which it was taken; no page behind them was written.
     pub(crate) fn give_back(&self, page: u32, pages: u32, for_what: For) {
-        // relaxed: a figure for people.
+        // relaxed: a figure for reports.
         self.held_bytes[for_what as usize].fetch_sub(bytes_of(pages), Ordering::Relaxed);
         let order = order_of(pages);
         let (cold, pages) = match self.warm_runs.get(order) {
@@ -335,11 +341,12 @@ impl Pages {
         }
     }
 
-    /// Keeps a small run, filled with zeros, unless enough runs of its size are kept. Returns whether it is kept.
+    /// Keeps a small run, filled with zeros, unless enough runs of its size are kept already. Returns whether the run
+    /// is kept.
     fn keep_small(&self, page: u32, pages: u32, order: usize) -> bool {
         let warm = &self.warm_runs[order];
         let is_room = |kept| halves(kept).1 < WARM_PAGES_EACH >> order;
-        // relaxed, both here: a guess; the latch orders what follows.
+        // relaxed: a guess; it is repeated under the latch.
         if !is_room(warm.load(Ordering::Relaxed)) {
             return false;
         }
@@ -357,12 +364,12 @@ impl Pages {
         true
     }
 
-    /// Keeps a large run, filled with zeros, in place of a run of another size: the tables of several lanes grow alike,
-    /// so the next run that is taken often has the size of the last run that was given back. Returns the run that is
-    /// not kept, or page 0 if there is none.
+    /// Keeps a large run, filled with zeros, unless a run of the same size is kept already. Another size is replaced:
+    /// the tables of several lanes grow alike, so the next run that is taken often has the size of the last run that
+    /// was given back. Returns the run that is not kept, with its number of pages; page 0 if there is none.
     fn keep_large(&self, page: u32, pages: u32) -> (u32, u32) {
         let is_new = |kept| halves(kept).0 == 0 || order_of(pages) != order_of(halves(kept).1);
-        // relaxed, both here: a guess; the latch orders what follows.
+        // relaxed: a guess; it is repeated under the latch.
         if pages > WARM_PAGES_MAX || !is_new(self.warm_large.load(Ordering::Relaxed)) {
             return (page, pages);
         }
@@ -379,20 +386,22 @@ impl Pages {
         halves(kept)
     }
 
-    /// Lists a run by its size, and returns its pages to the system, except the first page if the run becomes a trunk.
+    /// Lists a run by its size, and returns its pages to the system. If the run becomes a trunk, its first page is not
+    /// returned.
     fn list(&self, page: u32, pages: u32) {
         let order = order_of(pages);
         let list = &self.free_runs[order];
         let has_room = |word| halves(word).0 != 0 && (halves(word).1 as usize) < TRUNK_LEAVES;
-        // relaxed, both: written before the region was published; a guess, and the latch orders what follows.
+        // relaxed, both: the flag was written before the region was published; the list is a guess, repeated under the
+        // latch.
         let is_in_file = self.in_file.load(Ordering::Relaxed) != 0;
         let stays = u32::from(!has_room(list.load(Ordering::Relaxed)));
         if is_in_file {
-            // The blocks of the file stay allocated, so that no write can fail later.
+            // The file's blocks stay allocated, so that no later write can fail.
             self.fill_with_zeros(page, pages);
         } else {
             self.fill_with_zeros(page, stays);
-            // Extends to the end of the run: the system's pages may be larger, and more of them are whole then.
+            // Extends to the end of the run, so that more of the system's pages, which may be larger, are whole.
             address_space::discard(self.at(page + stays), bytes_of((1 << order) - stays) as usize);
         }
         let _taken = self.latch.take();
@@ -401,7 +410,7 @@ impl Pages {
         let is_trunk = stays > 0 || !has_room(word);
         let (trunk, leaves) = halves(word);
         if is_trunk {
-            // SAFETY: P2, the run is ours, and all zeros.
+            // SAFETY: P2, this thread gives the run back, and the run is filled with zeros.
             unsafe { &mut *self.trunk(page) }.before = word;
             list.store(both(page, 0), Ordering::Relaxed);
         } else {
@@ -412,7 +421,8 @@ impl Pages {
         self.warm_bytes.fetch_add(self.listed_bytes(page, order, is_trunk), Ordering::Relaxed);
     }
 
-    /// Takes a run of this size, full of zeros, out of its list. The caller holds the latch.
+    /// Takes a run of this size, filled with zeros, out of its list. Returns `None` if the list is empty. The caller
+    /// holds the latch.
     fn unlist(&self, order: usize) -> Option<u32> {
         let list = &self.free_runs[order];
         // relaxed, all: the latch orders it.
@@ -436,7 +446,7 @@ impl Pages {
         self.at(page).cast()
     }
 
-    /// Returns the bytes of a listed run that stay resident.
+    /// Returns the number of bytes of a listed run that stay resident.
     fn listed_bytes(&self, page: u32, order: usize, is_trunk: bool) -> u64 {
         let stays = u32::from(is_trunk);
         // relaxed: written before the region was published.
@@ -446,19 +456,19 @@ impl Pages {
     }
 
     fn fill_with_zeros(&self, page: u32, pages: u32) {
-        // SAFETY: P2, the run is the caller's, who gives it back.
+        // SAFETY: P2, the caller owns the run, which it gives back.
         unsafe { self.at(page).write_bytes(0, bytes_of(pages) as usize) };
     }
 
-    /// Writes the page of the next run into a run that enters a list. The caller holds the latch.
+    /// Writes the page number of the next kept run into the run at `page`. The caller holds the latch.
     fn link(&self, page: u32, next: u32) {
-        // SAFETY: P2, the run has no owner.
+        // SAFETY: P2, the run is given back and not yet in a list.
         unsafe { self.at(page).cast::<u32>().write(next) };
     }
 
-    /// Takes the page of the next run out of the first run of a list. The caller holds the latch.
+    /// Takes the page number of the next kept run out of the run at `page`. The caller holds the latch.
     fn unlink(&self, page: u32) -> u32 {
-        // SAFETY: P2, the run is in a list, and its first word was written by `link` under the same latch.
+        // SAFETY: P2, the run is kept, and `link` wrote its first word under the same latch.
         unsafe { self.at(page).cast::<u32>().replace(0) }
     }
 
@@ -466,7 +476,7 @@ impl Pages {
     #[inline(always)]
     pub(crate) fn at(&self, page: u32) -> *mut u8 {
         let base = std::ptr::from_ref(self).cast::<u8>().cast_mut();
-        // A page number that was taken lies inside the reservation, so the address does too.
+        // A page number that was taken lies inside the reservation, and so does its address.
         base.wrapping_add(page as usize * PAGE_BYTES)
     }
 
@@ -483,9 +493,9 @@ impl Pages {
         self.next_page.load(Ordering::Relaxed)
     }
 
-    /// Returns the bytes that are taken, by [`For`]. Kept runs and the head count as tables.
+    /// Returns the bytes that are taken, by [`For`]. Kept runs and the head are counted as tables.
     pub(crate) fn held_bytes_by_use(&self) -> [u64; For::COUNT] {
-        // relaxed, both: figures for people. Of a killed process's region they may be anything.
+        // relaxed, both: figures for reports. In the region of a killed process they may have any value.
         let mut held = self.held_bytes.each_ref().map(|held| held.load(Ordering::Relaxed));
         let tables = &mut held[For::Tables as usize];
         *tables = tables.saturating_add(self.warm_bytes.load(Ordering::Relaxed));
@@ -500,9 +510,9 @@ impl Pages {
 
     /// Returns a whole region to the system. The caller has the only reference to it.
     pub(crate) fn release(this: NonNull<Pages>) {
-        // SAFETY: P1, until the last release.
+        // SAFETY: P1, the head is mapped until the last call of `address_space::release` below.
         let pages = unsafe { this.as_ref() };
-        // relaxed, both: only the caller has the region now.
+        // relaxed, both: only the caller has a reference to the region now.
         if pages.is_mapped.load(Ordering::Relaxed) != 0 || pages.in_file.load(Ordering::Relaxed) != 0 {
             return address_space::release(this.cast(), bytes_of(pages.reserved()) as usize);
         }
@@ -515,9 +525,10 @@ impl Pages {
         address_space::release(this.cast(), bytes_of(committed) as usize);
     }
 
-    /// Moves the end of the taken pages by `count`, and commits more pages when needed. The caller holds the latch.
+    /// Moves the end of the taken pages up by `count`, and commits more pages if necessary. Returns the first new page.
+    /// The caller holds the latch.
     fn extend(&self, count: u32) -> Option<u32> {
-        // relaxed, all of it: the latch orders it.
+        // relaxed, all: the latch orders them.
         let page = self.next_page.load(Ordering::Relaxed);
         let end = page.checked_add(count)?;
         let ceiling = self.ceiling();
@@ -538,7 +549,7 @@ impl Pages {
 
     #[cold]
     fn refuse(&self) -> Option<u32> {
-        // relaxed: a count for people.
+        // relaxed: a figure for reports.
         self.refused.fetch_add(1, Ordering::Relaxed);
         None
     }
@@ -550,8 +561,8 @@ pub(crate) fn halves(word: u64) -> (u32, u32) {
     (word as u32, (word >> u32::BITS) as u32)
 }
 
-/// Packs a page and a number into one word, so both are written at once: a reader of a killed process's memory never
-/// sees one without the other.
+/// Packs a page and a number into one word, so that both are written at once. A reader of a killed process's memory
+/// then never sees one without the other.
 #[inline(always)]
 pub(crate) fn both(page: u32, number: u32) -> u64 {
     u64::from(page) | u64::from(number) << u32::BITS

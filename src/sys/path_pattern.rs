@@ -7,16 +7,16 @@
 //! | `%t` | seconds since 1970 UTC |
 //! | `%%` | a percent sign |
 //!
-//! A percent sign before any other character stays. The expansion allocates nothing, so it can run inside the
+//! A percent sign before any other character stays. The expansion allocates nothing, so it may run inside the
 //! allocator.
 
 use super::platform;
 use super::program_name::with_program_name;
 
-/// Decimal digits of the largest `u64`.
+/// Number of decimal digits of the largest `u64`.
 const DIGITS: usize = 20;
 
-/// Passes the expanded `pattern` piece by piece to `push`; returns `None` as soon as `push` returns `None`.
+/// Expands `pattern` and passes the result piece by piece to `push`. Returns `None` as soon as `push` returns `None`.
 pub(crate) fn expand(pattern: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
     for_each_part(pattern, |part| match part {
         Part::Text(text) => push(text),
@@ -26,7 +26,7 @@ pub(crate) fn expand(pattern: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) 
     })
 }
 
-/// Returns whether `pattern` contains `%p`, and so gives each process a separate path.
+/// Returns whether `pattern` contains `%p`, so that each process has a separate path.
 pub(crate) fn has_process_id(pattern: &[u8]) -> bool {
     let search = for_each_part(pattern, |part| if part == Part::ProcessId { None } else { Some(()) });
     search.is_none()

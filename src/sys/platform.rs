@@ -1,7 +1,7 @@
-//! System calls off the hot path: process, threads, environment, time, sleep, exit and fork hooks.
+//! System calls off the hot path: process, threads, environment, time, sleep, exit hooks and fork hooks.
 //!
-//! The Linux implementation does not allocate. The portable twin may, where std gives no other way; its callers run
-//! while the thread's events are marked as internal.
+//! The Linux implementation does not allocate. The portable implementation may allocate where std requires it; its
+//! callers run while the thread's events are marked as internal.
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
@@ -12,12 +12,12 @@ mod os {
     use super::super::statics::STATICS;
     use super::super::sync::Ordering;
 
-    /// Whether functions of this module may allocate: if so, an event during such a call may be heapledger's.
+    /// Whether functions of this module may allocate. If so, an event during such a call may come from heapledger.
     pub(crate) const ALLOCATES: bool = false;
 
-    /// Reads the first `text.len()` bytes of a file, or fewer if the file is shorter, and returns their number.
+    /// Reads the beginning of a file into `text`. Returns the number of bytes read.
     pub(crate) fn read_small_file(path: &CStr, text: &mut [u8]) -> Option<usize> {
-        // SAFETY: the path is terminated, the buffer is valid for its length, and the descriptor is ours to close.
+        // SAFETY: the path is terminated, the buffer is valid for its length, and this function owns the descriptor.
         unsafe {
             let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
             if file < 0 {
@@ -42,15 +42,15 @@ mod os {
 
     /// Calls `read` with the value of an environment variable, if it is set.
     pub(crate) fn with_env<T>(name: &CStr, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        // SAFETY: the name is terminated; the value is copied or parsed before anyone could change the environment,
-        // which at this point (the first allocation of the process) only this thread can.
+        // SAFETY: the name is terminated. The value is copied or parsed before another thread could change the
+        // environment: at this point, the first allocation of the process, there is no other thread.
         unsafe {
             let value = libc::getenv(name.as_ptr());
             if value.is_null() { None } else { Some(read(CStr::from_ptr(value).to_bytes())) }
         }
     }
 
-    /// Returns whether the program runs with rights that its caller does not have.
+    /// Returns whether the program runs with rights that its caller does not have (set-user-ID).
     pub(crate) fn is_set_user_id() -> bool {
         // SAFETY: no memory is involved.
         unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
@@ -63,7 +63,7 @@ mod os {
 
     /// Returns the number of processors that the calling thread may run on; 1 if unknown.
     pub(crate) fn processors() -> u32 {
-        // SAFETY: all zero bytes are a valid, empty set; it is valid for writes of its size, and for reads of it.
+        // SAFETY: all zero bytes are a valid, empty set, which is valid for reads and writes of its size.
         let count = unsafe {
             let mut set: libc::cpu_set_t = std::mem::zeroed();
             libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set);
@@ -77,9 +77,9 @@ mod os {
         unsafe { libc::syscall(libc::SYS_gettid) as u64 }
     }
 
-    /// Writes the absolute path of the working directory into `path` and returns its length. Returns `None` if the
-    /// directory was removed, lies outside the root directory of the process, or has a longer path. The call bypasses
-    /// libc, whose `getcwd` may allocate.
+    /// Writes the absolute path of the working directory into `path`, and returns its length. Returns `None` if the
+    /// directory was removed, lies outside the root directory of the process, or has a longer path. Calls the system
+    /// directly, because `getcwd` of libc may allocate.
     pub(crate) fn working_directory(path: &mut [u8]) -> Option<usize> {
         // SAFETY: the buffer is valid for its length.
         let length = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) };
@@ -89,7 +89,7 @@ mod os {
 
     /// Writes the calling thread's name into `name`, terminated by a zero byte.
     pub(crate) fn thread_name(name: &mut [u8; 16]) {
-        // SAFETY: the buffer is valid for its length; on failure it stays as it is.
+        // SAFETY: the buffer is valid for its length; a failed call leaves it unchanged.
         unsafe { libc::pthread_getname_np(libc::pthread_self(), name.as_mut_ptr().cast(), name.len()) };
     }
 
@@ -113,16 +113,17 @@ mod os {
     pub(crate) fn remember_stderr() {
         let Some(Identity { device, inode }) = Identity::of(libc::STDERR_FILENO) else { return };
         let [known_device, known_inode] = &STATICS.os.standard_error;
-        // relaxed, both: the process has one thread, or the opening one publishes the ledger behind this.
+        // relaxed, both: the process has one thread, or the thread that opens the ledger publishes the ledger after
+        // these stores.
         known_device.store(device, Ordering::Relaxed);
         known_inode.store(inode, Ordering::Relaxed);
     }
 
-    /// Writes to standard error once, and ignores failures. Writes nothing if standard error was closed when the
-    /// ledger was opened, or if its descriptor belongs to another file now: a program that closes its standard
-    /// descriptors gets number 2 for another file. A pipe without a reader raises no signal.
+    /// Writes to standard error once, and ignores failures. Writes nothing if standard error was closed when the ledger
+    /// was opened, or if its descriptor belongs to another file now: in a program that closes its standard descriptors,
+    /// number 2 may be assigned to another file. A pipe without a reader raises no signal.
     pub(crate) fn write_stderr(text: &[u8]) {
-        // relaxed, both: as in `remember_stderr`.
+        // relaxed, both: written before the ledger was published.
         let [device, inode] = STATICS.os.standard_error.each_ref().map(|word| word.load(Ordering::Relaxed));
         if !(Identity { device, inode }).is_behind(libc::STDERR_FILENO) {
             return;
@@ -131,12 +132,12 @@ mod os {
         with_failing_writes(|| unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) });
     }
 
-    /// Runs `work` with SIGXFSZ and SIGPIPE blocked: a write beyond the limit of file size, or into a pipe without a
-    /// reader, then returns an error. A signal that `work` raised is discarded; a signal that was pending before stays
+    /// Runs `work` with SIGXFSZ and SIGPIPE blocked. So a write beyond the limit of file size, or into a pipe without a
+    /// reader, returns an error. A signal that `work` raised is discarded; a signal that was pending before stays
     /// pending.
     pub(crate) fn with_failing_writes<T>(work: impl FnOnce() -> T) -> T {
         const SIGNALS: [c_int; 2] = [libc::SIGXFSZ, libc::SIGPIPE];
-        // SAFETY: every object passed is initialised before, and the mask of the calling thread is put back.
+        // SAFETY: every object passed is initialised before, and the signal mask of the calling thread is restored.
         unsafe {
             let (mut signals, mut before): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();
             libc::sigemptyset(&mut signals);
@@ -165,10 +166,10 @@ mod os {
         }
     }
 
-    /// Discards a pending signal that is blocked, so that it is not delivered when the mask is restored. Does not wait.
+    /// Discards a pending, blocked signal, so that it is not delivered when the signal mask is restored. Does not wait.
     fn take_pending(signal: c_int) {
         let no_time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the set is initialised, and the rest may be null.
+        // SAFETY: the set is initialised, and the other pointer may be null.
         unsafe {
             let mut set: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&mut set);
@@ -190,7 +191,7 @@ mod os {
         unsafe { libc::atexit(on_exit) == 0 }
     }
 
-    /// Registers `in_child` to be called in every forked child, before `fork` returns there. Returns whether that
+    /// Registers `in_child` to be called in every forked child before `fork` returns there. Returns whether that
     /// succeeded.
     pub(crate) fn at_fork(in_child: unsafe extern "C" fn()) -> bool {
         // SAFETY: the function is `extern "C"` and lives as long as the program.
@@ -205,7 +206,7 @@ mod os {
     use std::sync::atomic::Ordering;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    /// Whether functions of this module may allocate: if so, an event during such a call may be heapledger's.
+    /// Whether functions of this module may allocate. If so, an event during such a call may come from heapledger.
     pub(crate) const ALLOCATES: bool = true;
 
     #[allow(dead_code)]
@@ -235,7 +236,7 @@ mod os {
     }
 
     pub(crate) fn thread_id() -> u64 {
-        // relaxed: only the uniqueness matters.
+        // relaxed: only the uniqueness of the number matters.
         super::super::statics::STATICS.os.threads.fetch_add(1, Ordering::Relaxed) + 1
     }
 

@@ -1,10 +1,10 @@
-//! What the system reports of the memory of this process, and what the C library's allocator reports of itself.
+//! Figures of the process's memory from the system, and figures of the C library's allocator from the C library.
 
-/// Figures of the process, in bytes. A figure that the system does not give is `None`.
+/// Figures of the process, in bytes. `None` means that the system does not provide the figure.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ProcessFigures {
     pub(crate) resident: Option<u64>,
-    /// Resident memory that belongs to no file.
+    /// Resident memory that is not backed by a file.
     pub(crate) anonymous: Option<u64>,
     pub(crate) highest_resident: Option<u64>,
     pub(crate) swapped: Option<u64>,
@@ -25,7 +25,7 @@ mod os {
     use super::super::platform::read_small_file;
     use super::{AllocatorFigures, ProcessFigures};
 
-    /// Number of pages that one system call looks at.
+    /// Maximum number of pages per system call.
     const PAGES_AT_ONCE: usize = 4096;
 
     pub(crate) fn process_figures() -> ProcessFigures {
@@ -49,8 +49,8 @@ mod os {
         is_number.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
     }
 
-    /// Returns the resident bytes of the pages of a block; `None` if some of these pages are not mapped, for example
-    /// because the block was freed meanwhile.
+    /// Returns the resident bytes of a block. Returns `None` if some of its pages are not mapped, for example because
+    /// the block was freed meanwhile.
     pub(crate) fn resident_bytes_of(address: u64, bytes: u64) -> Option<u64> {
         let mut resident = 0;
         let mut states = [0u8; PAGES_AT_ONCE];
@@ -70,21 +70,22 @@ mod os {
         Some(resident.min(bytes))
     }
 
-    /// Returns the figures of the C library's allocator. Takes the locks of the allocator and of the loader.
+    /// Returns the figures of the C library's allocator. The call takes the locks of the allocator and of the loader.
     #[cfg(target_env = "gnu")]
     pub(crate) fn allocator_figures() -> Option<AllocatorFigures> {
         type Mallinfo2 = unsafe extern "C" fn() -> libc::mallinfo2;
-        // SAFETY: the name is terminated. Versions before 2.33 do not have the function, so it cannot be linked.
+        // SAFETY: the name is terminated. The function is looked up at run time, because glibc before 2.33 does not
+        // have it.
         let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"mallinfo2".as_ptr()) };
         if found.is_null() {
             return None;
         }
-        // SAFETY: the C library's function of this name has this type, and no precondition.
+        // SAFETY: the C library's function of this name has this type, and has no precondition.
         let info = unsafe { std::mem::transmute::<*mut libc::c_void, Mallinfo2>(found)() };
         Some(AllocatorFigures { used: (info.uordblks + info.hblkhd) as u64, free: info.fordblks as u64 })
     }
 
-    /// The C library has no such figures.
+    /// Returns `None`, because this C library provides no such figures.
     #[cfg(not(target_env = "gnu"))]
     pub(crate) fn allocator_figures() -> Option<AllocatorFigures> {
         None
@@ -131,15 +132,15 @@ mod tests {
         const BYTES: usize = 1 << 24;
         let (read_write, private) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping, which is unmapped last.
+        // SAFETY: a new mapping, which is unmapped at the end.
         let block = unsafe { libc::mmap(std::ptr::null_mut(), BYTES, read_write, private, -1, 0) };
         let address = block.addr() as u64;
         let resident = || resident_bytes_of(address, BYTES as u64).unwrap();
         assert_eq!(resident(), 0);
-        // SAFETY: inside the mapping.
+        // SAFETY: the range lies inside the mapping.
         unsafe { block.cast::<u8>().add(1 << 20).write_bytes(1, 1 << 20) };
         assert!((1 << 20..1 << 23).contains(&resident()), "{}", resident());
-        // SAFETY: the mapping of above.
+        // SAFETY: the mapping was made above, and is not used any more.
         unsafe { libc::munmap(block, BYTES) };
         assert_eq!(resident_bytes_of(address, BYTES as u64), None);
         assert_eq!(resident_bytes_of(u64::MAX - 10, 100), None);

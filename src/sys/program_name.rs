@@ -1,8 +1,9 @@
 //! The name of the program, for its dump and for `%e` in paths.
 //!
-//! The name is the whole file name of the running executable: `tool-1.2.3` has no extension. If the executable is a
-//! dynamic loader that got the program as an argument, or is unknown because there is no `/proc`, the name is the one
-//! by which the program was called. Nothing here allocates, because a path is expanded inside the allocator.
+//! The name is the complete file name of the running executable: `tool-1.2.3` has no extension. The name by which the
+//! program was called is used in two cases: the executable is a dynamic loader that received the program as an
+//! argument, or the executable is unknown because there is no `/proc`. Nothing here allocates, because paths are
+//! expanded inside the allocator.
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
@@ -11,24 +12,24 @@ mod os {
 
     use super::{file_name, is_loader};
 
-    /// What the kernel appends to the path of a file that was removed or replaced.
+    /// Suffix that the kernel appends to the path of a file that was removed or replaced.
     const DELETED: &[u8] = b" (deleted)";
-    /// Links to the running executable. The link in `self` is empty once the main thread has ended; old kernels have
-    /// only this link.
+    /// Links to the running executable. The link in `self` is empty once the main thread has ended, but old kernels
+    /// have only this link.
     const EXECUTABLES: [&CStr; 2] = [c"/proc/thread-self/exe", c"/proc/self/exe"];
 
     unsafe extern "C" {
-        /// First word of the command line. The C library sets it before any code of the program runs. A loader that
-        /// is called by name has removed its own name from the command line.
+        /// First word of the command line. The C library sets it before any code of the program runs. A loader that is
+        /// called by name has removed its name from the command line.
         static program_invocation_name: *const c_char;
     }
 
-    /// Calls `then` with the name of the program; empty if unknown.
+    /// Calls `then` with the name of the program, which is empty if it is unknown.
     pub(crate) fn with_program_name<T>(then: impl FnOnce(&[u8]) -> T) -> T {
         let mut path = [0u8; libc::PATH_MAX as usize + 1];
-        // One byte stays zero, so that the path is terminated.
+        // The last byte stays zero, so that the path is terminated.
         let room = path.len() - 1;
-        // SAFETY: the name is terminated, and the buffer is valid for that length.
+        // SAFETY: the name is terminated, and the buffer is valid for `room` bytes.
         let mut read = |link: &CStr| unsafe { libc::readlink(link.as_ptr(), path.as_mut_ptr().cast(), room) };
         let length = EXECUTABLES.into_iter().find_map(|link| usize::try_from(read(link)).ok()).unwrap_or(0);
         let executable = CStr::from_bytes_until_nul(&path).unwrap_or_default();
@@ -38,13 +39,13 @@ mod os {
         then(if name.is_empty() || is_loader(name) { file_name(called()) } else { name })
     }
 
-    /// Whether the file at `path` is the running executable.
+    /// Returns whether the file at `path` is the running executable.
     fn is_executable(path: &CStr) -> bool {
         let identity = |path: &CStr| {
             let mut found = MaybeUninit::<libc::stat>::uninit();
             // SAFETY: the path is terminated, and `found` is valid for writes.
             let is_found = unsafe { libc::stat(path.as_ptr(), found.as_mut_ptr()) } == 0;
-            // SAFETY: the call has filled it in.
+            // SAFETY: the successful call has filled in `found`.
             is_found.then(|| unsafe { found.assume_init() }).map(|found| (found.st_dev, found.st_ino))
         };
         let here = identity(path);
@@ -80,7 +81,7 @@ fn file_name(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(&[])
 }
 
-/// Whether a file of this name is a dynamic loader: `ld-linux-x86-64.so.2`, `ld-2.31.so`, `ld-musl-x86_64.so.1`,
+/// Returns whether this is the name of a dynamic loader: `ld-linux-x86-64.so.2`, `ld-2.31.so`, `ld-musl-x86_64.so.1`,
 /// `ld64.so.2`, or musl's `libc.so`.
 #[cfg(any(test, all(target_os = "linux", not(heapledger_portable))))]
 fn is_loader(name: &[u8]) -> bool {

@@ -1,15 +1,15 @@
-//! A sequence lock: one writer publishes many words at once. Any number of readers, also in other processes, either
-//! get all words of one writing, or learn that they did not. Readers write nothing, so a read-only mapping is enough
-//! for them, and the writer waits for nobody.
+//! A sequence lock: one writer publishes many words at once. A reader, which may be in another process, either gets all
+//! words of one write, or learns that it did not. There may be any number of readers. Readers write nothing, so a
+//! read-only mapping suffices for them, and the writer never waits.
 //!
-//! The sequence is odd while the words are being written. A reader compares the sequence before and after its copy
+//! The sequence number is odd while the words are being written. A reader compares the number before and after its copy
 //! (H.-J. Boehm, "Can seqlocks get along with programming language memory models?", 2012).
 //!
-//! Writers exclude each other by other means.
+//! Several writers must exclude each other by other means.
 
 use super::sync::{AtomicU64, Ordering, fence};
 
-/// The sequence. All zero bytes are a valid sequence of a lock that was never written.
+/// The sequence number. All zero bytes are the valid number of a lock that was never written.
 #[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct Sequence(AtomicU64);
@@ -20,28 +20,29 @@ impl Sequence {
         Sequence(AtomicU64::new(0))
     }
 
-    /// Writes all words. There is one writer at a time.
+    /// Writes all words. There may be only one writer at a time.
     pub(crate) fn write<'a>(&self, words: impl Iterator<Item = (&'a AtomicU64, u64)>) {
-        // relaxed: only writers change it.
+        // relaxed: only writers change the number.
         let before = self.0.load(Ordering::Relaxed) & !1;
         self.0.store(before.wrapping_add(1), Ordering::Relaxed);
-        // Release: a reader that sees one of the words below also sees that the sequence is odd.
+        // Release: pairs with the acquire fence in `read`; a reader that sees one of the words below also sees the odd
+        // number.
         fence(Ordering::Release);
         for (word, value) in words {
             word.store(value, Ordering::Relaxed);
         }
-        // Release: pairs with the acquire in `read`; a reader that sees the new sequence sees all words.
+        // Release: pairs with the acquire in `read`; a reader that sees the new number sees all words.
         self.0.store(before.wrapping_add(2), Ordering::Release);
     }
 
-    /// Whether anything was written, or is being written.
+    /// Returns whether any words were written, or are being written.
     pub(crate) fn was_written(&self) -> bool {
-        // relaxed: it changes once.
+        // relaxed: the result changes only once.
         self.0.load(Ordering::Relaxed) != 0
     }
 
-    /// Calls `copy`, which loads the words, and returns its result with the number of writings before it. Returns
-    /// `None` if nothing was written yet, or a writing was in progress during the copy.
+    /// Calls `copy`, which loads the words. Returns its result with the number of completed writes. Returns `None` if
+    /// nothing was written yet, or if a write was in progress during the copy.
     pub(crate) fn read<T>(&self, copy: impl FnOnce() -> T) -> Option<(T, u64)> {
         // Acquire: pairs with the release at the end of `write`.
         let before = self.0.load(Ordering::Acquire);
@@ -49,16 +50,16 @@ impl Sequence {
             return None;
         }
         let copied = copy();
-        // Acquire: the words are loaded before the sequence is loaded again.
+        // Acquire: pairs with the release fence in `write`; the words are loaded before the number is loaded again.
         fence(Ordering::Acquire);
         (self.0.load(Ordering::Relaxed) == before).then_some((copied, before / 2))
     }
 }
 
-/// Twins with orderings that are too weak, which the models must detect.
+/// Weakened copies, whose orderings are too weak; the models must detect them.
 #[cfg(loom)]
 impl Sequence {
-    /// Writes as [`Sequence::write`] does, without the fence after the odd sequence.
+    /// Weakened copy of [`Sequence::write`], without the fence after the odd number.
     pub(crate) fn write_without_fence<'a>(&self, words: impl Iterator<Item = (&'a AtomicU64, u64)>) {
         let before = self.0.load(Ordering::Relaxed) & !1;
         self.0.store(before.wrapping_add(1), Ordering::Relaxed);
@@ -68,7 +69,7 @@ impl Sequence {
         self.0.store(before.wrapping_add(2), Ordering::Release);
     }
 
-    /// Writes as [`Sequence::write`] does, with a relaxed store of the new sequence.
+    /// Weakened copy of [`Sequence::write`], which stores the new number with a relaxed ordering.
     pub(crate) fn write_unreleased<'a>(&self, words: impl Iterator<Item = (&'a AtomicU64, u64)>) {
         let before = self.0.load(Ordering::Relaxed) & !1;
         self.0.store(before.wrapping_add(1), Ordering::Relaxed);
@@ -79,7 +80,7 @@ impl Sequence {
         self.0.store(before.wrapping_add(2), Ordering::Relaxed);
     }
 
-    /// Reads as [`Sequence::read`] does, without the fence before the second look.
+    /// Weakened copy of [`Sequence::read`], without the fence before the second load of the number.
     pub(crate) fn read_without_fence<T>(&self, copy: impl FnOnce() -> T) -> Option<(T, u64)> {
         let before = self.0.load(Ordering::Acquire);
         if before == 0 || before & 1 == 1 {
@@ -89,7 +90,7 @@ impl Sequence {
         (self.0.load(Ordering::Relaxed) == before).then_some((copied, before / 2))
     }
 
-    /// Reads as [`Sequence::read`] does, with a relaxed first look.
+    /// Weakened copy of [`Sequence::read`], which loads the number first with a relaxed ordering.
     pub(crate) fn read_unacquired<T>(&self, copy: impl FnOnce() -> T) -> Option<(T, u64)> {
         let before = self.0.load(Ordering::Relaxed);
         if before == 0 || before & 1 == 1 {
@@ -143,7 +144,8 @@ mod tests {
         let reads = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
         let taken = torn(reads, |sequence, words| Some(sequence.read(|| copied(words))?.0));
         assert_eq!(taken, (reads, 0));
-        // Shows that the test finds a torn read: one processor preempts a reader now and then, two do it all the time.
+        // Shows that the test detects a torn read. On one processor a reader is preempted now and then; on two, reads
+        // are torn often.
         let (_, found) = torn(reads, |_, words| Some(copied(words)));
         assert!(found > 0);
     }

@@ -1,8 +1,9 @@
 //! A counter of events and bytes that a signal handler of the same thread cannot corrupt. With a separate load and
-//! store, an event that a handler counts between the two would be lost.
+//! store, an event would be lost if a handler counted it between the two.
 //!
-//! One thread counts, and others read. On x86-64 each addition is one instruction without the lock prefix: the prefix
-//! would exclude other processors, and take twenty times as long. On other processors it is an atomic addition.
+//! One thread counts, and other threads read. On x86-64 each addition is one instruction without the lock prefix: the
+//! prefix would order the access against other processors, and take twenty times as long. On other processors the
+//! addition is atomic.
 
 use super::sync::AtomicU64;
 
@@ -15,12 +16,12 @@ pub(crate) struct SignalSafeCounter {
 }
 
 impl SignalSafeCounter {
-    /// Adds an event; called only by the thread that counts, or by its signal handlers. Both sums wrap.
+    /// Adds an event. Called only by the thread that counts and by its signal handlers. Both sums wrap.
     #[inline(always)]
     pub(crate) fn count(&self, bytes: u64) {
         #[cfg(all(target_arch = "x86_64", not(loom)))]
-        // SAFETY: both lie where they are looked for, the second behind the first (`repr(C)`), valid for reads and
-        // writes and aligned, so that a reader sees the old value or the new one.
+        // SAFETY: `events` and `bytes` are adjacent (`repr(C)`), valid for reads and writes, and aligned. So a reader
+        // sees the old or the new value of each.
         unsafe {
             core::arch::asm!(
                 "inc qword ptr [{counted}]",
@@ -33,7 +34,7 @@ impl SignalSafeCounter {
         #[cfg(not(all(target_arch = "x86_64", not(loom))))]
         {
             use super::sync::Ordering;
-            // relaxed, both: nothing is published by them.
+            // relaxed, both: they publish no data.
             self.events.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
@@ -56,7 +57,7 @@ impl SignalSafeCounter {
         #[cfg(not(all(target_arch = "x86_64", not(loom))))]
         {
             use super::sync::Ordering;
-            // relaxed, both: as in `count`.
+            // relaxed, both: they publish no data.
             self.events.fetch_sub(1, Ordering::Relaxed);
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         }

@@ -1,31 +1,31 @@
 //! Signals that request a dump, and the wake-up of the thread that writes it.
 //!
-//! A signal handler cannot write a dump: the thread that it interrupted may be writing a record, or hold a latch. So
-//! the handler notes the signal, wakes the dump thread and returns, and the interrupted thread goes on. The dump thread
-//! writes the dump, and then takes the action that the signal has without heapledger:
+//! A signal handler cannot write a dump, because the thread that it interrupted may be writing a record, or hold a
+//! latch. So the handler notes the signal, wakes the dump thread and returns, and the interrupted thread continues. The
+//! dump thread writes the dump, and then performs the action that the signal has without heapledger:
 //!
 //! | the program's disposition of the signal | effect |
 //! | --- | --- |
 //! | none | the dump, then the default action: the process ends by the signal |
 //! | a function | it is called at once, in the handler; the dump is written at the same time |
-//! | ignored, where the default would end the process | it stays ignored, and no dump is written |
+//! | ignored, where the default would end the process | the signal stays ignored, and no dump is written |
 //!
-//! A signal that ends the process always ends it: the default action follows at once if the signal comes a second time,
-//! or if the dump takes longer than [`DEADLINE_S`] (a timer then sends the signal again).
+//! A signal that ends the process ends it in any case. The default action follows at once if the signal comes a second
+//! time. It also follows if the dump takes longer than [`DEADLINE_S`], because a timer then sends the signal again.
 //!
-//! Threads request dumps of other kinds in the same way.
+//! Threads request dumps for other reasons in the same way.
 
 use super::statics::STATICS;
 use super::sync::Ordering;
 
-/// Maximum delay of the end of the process by a dump, in seconds.
+/// Maximum time by which a dump delays the end of the process, in seconds.
 #[cfg_attr(
     any(not(target_os = "linux"), heapledger_portable),
     allow(dead_code, reason = "no signal is waited for")
 )]
 pub(crate) const DEADLINE_S: i64 = 10;
 
-/// Requests a dump: sets its bit and wakes the dump thread. Safe in a signal handler.
+/// Requests a dump: sets the bit of the request, and wakes the dump thread. May be called in a signal handler.
 pub(crate) fn ask(bit: u32) {
     // Release: pairs with the acquire in `wait`.
     let asked = &STATICS.asked;
@@ -33,7 +33,7 @@ pub(crate) fn ask(bit: u32) {
     os::wake(asked);
 }
 
-/// Waits for requests, and returns their bits, or 0 after a quarter of a second without a request.
+/// Waits for requests. Returns their bits, or 0 after a quarter of a second without a request.
 pub(crate) fn wait() -> u32 {
     // Acquire: pairs with the release in `ask`.
     match STATICS.asked.swap(0, Ordering::Acquire) {
@@ -57,7 +57,8 @@ mod os {
     use super::super::statics::{SIGNALS as COUNT, STATICS};
     use super::super::sync::{AtomicU32, Ordering};
 
-    /// Each signal, and whether its default action follows the dump. The index of a signal is the number of its bit.
+    /// The signals, each with the flag whether its default action follows the dump. The index of a signal is its bit
+    /// number.
     const SIGNALS: [(c_int, bool); COUNT] = [
         (libc::SIGHUP, true),
         (libc::SIGINT, true),
@@ -67,7 +68,7 @@ mod os {
     ];
 
     pub(super) fn wake(word: &AtomicU32) {
-        // SAFETY: the word lives as long as the program; the call is safe in a handler.
+        // SAFETY: the word lives as long as the program; the call is allowed in a signal handler.
         unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
     }
 
@@ -88,12 +89,14 @@ mod os {
     extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
         let Some(index) = SIGNALS.iter().position(|(number, _)| *number == signal) else { return };
         let _errno = KeptErrno::keep();
-        // relaxed, all here: written before the handler was set; the flags are one bit each.
+        // relaxed, all: `handlers` and `flags` were written before the handler was set; the other words are single
+        // bits.
         let function = STATICS.os.handlers[index].load(Ordering::Relaxed) as usize;
         let is_watched = STATICS.os.is_watched.load(Ordering::Relaxed) != 0;
         let bit = 1 << index;
         if function == libc::SIG_DFL && SIGNALS[index].1 {
-            // `is_watched` is tested first: without a waiting thread, a first signal must not count as a second one.
+            // `is_watched` is tested first: without a waiting thread, the first signal must not be noted, or it would
+            // count as a first of two.
             if !is_watched || STATICS.os.ending.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
                 end(signal);
             } else {
@@ -103,8 +106,8 @@ mod os {
             super::ask(bit);
         }
         if function != libc::SIG_DFL && function != libc::SIG_IGN {
-            // SAFETY: the program's own handler of this signal, with its flags; it is called as the system would have
-            // called it.
+            // SAFETY: this is the program's handler of this signal, and it is called as the system would call it by its
+            // flags.
             unsafe {
                 if STATICS.os.flags[index].load(Ordering::Relaxed) & libc::SA_SIGINFO as u32 != 0 {
                     type WithInfo = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
@@ -116,10 +119,10 @@ mod os {
         }
     }
 
-    /// Gives a signal its default action. Inside the signal's handler, where the signal is blocked, the action follows
-    /// when the handler returns.
+    /// Performs the default action of a signal. In the signal's handler, where the signal is blocked, the action
+    /// follows when the handler returns.
     fn end(signal: c_int) {
-        // SAFETY: all zero bytes are the default action; the rest involves no memory.
+        // SAFETY: all zero bytes are the default action; the other calls access no memory.
         unsafe {
             let action: libc::sigaction = zeroed();
             libc::sigaction(signal, &action, null_mut());
@@ -127,18 +130,18 @@ mod os {
         }
     }
 
-    /// Installs handlers for the signals of `bits`, except those that the program ignores. Called by the dump thread,
-    /// so a handler exists only while that thread does. Returns whether all were installed.
+    /// Installs handlers for the signals of `bits`, except for those that the program ignores. Called by the dump
+    /// thread, so that handlers exist only while this thread exists. Returns whether all handlers were installed.
     pub(crate) fn watch(bits: u32) -> bool {
-        // relaxed: the handlers are set behind it, by the system.
+        // relaxed: the calls that set the handlers follow.
         STATICS.os.is_watched.store(1, Ordering::Relaxed);
         let wanted = SIGNALS.iter().enumerate().filter(|(index, _)| bits & (1 << index) != 0);
         wanted.fold(true, |all, (index, (signal, ends))| watch_one(index, *signal, *ends) && all)
     }
 
     fn watch_one(index: usize, signal: c_int, ends: bool) -> bool {
-        // SAFETY: every object is initialised, the handler has the signature that the flags promise, and calls only
-        // what a handler may.
+        // SAFETY: every object is initialised. The handler has the signature that the flags require, and calls only
+        // functions that a handler may call.
         unsafe {
             let mut before: libc::sigaction = zeroed();
             if libc::sigaction(signal, null(), &mut before) != 0 {
@@ -146,13 +149,13 @@ mod os {
             }
             let ours = on_signal as *const () as usize;
             if before.sa_sigaction == ours {
-                // A forked child: the program's handler is known.
+                // This is a forked child, which knows the program's handler already.
                 return true;
             }
             if ends && before.sa_sigaction == libc::SIG_IGN {
                 return true;
             }
-            // relaxed: set before the handler is.
+            // relaxed: stored before the handler is set.
             STATICS.os.handlers[index].store(before.sa_sigaction as u64, Ordering::Relaxed);
             STATICS.os.flags[index].store(before.sa_flags as u32, Ordering::Relaxed);
             let mut action: libc::sigaction = zeroed();
@@ -163,17 +166,17 @@ mod os {
         }
     }
 
-    /// Ends the effect of [`watch`]: no thread waits any longer, so each signal has the effect that it has without
-    /// heapledger.
+    /// Ends the effect of [`watch`]. No thread waits for signals from now on, so each signal has the effect that it has
+    /// without heapledger.
     pub(crate) fn end_watch() {
-        // relaxed: a signal that comes before it has no effect any more.
+        // relaxed: a handler that sees the old value only requests a dump that is not written.
         STATICS.os.is_watched.store(0, Ordering::Relaxed);
     }
 
-    /// Returns whether the process ends after the dump for this signal; if so, sets a timer that sends the signal again
+    /// Returns whether the process ends after the dump for this signal. If so, sets a timer that sends the signal again
     /// at the deadline.
     pub(crate) fn set_deadline(index: usize) -> bool {
-        // relaxed: the bit was set before the thread was woken.
+        // relaxed: the bit was set before this thread was woken.
         if STATICS.os.ending.load(Ordering::Relaxed) & (1 << index) == 0 {
             return false;
         }
@@ -192,14 +195,14 @@ mod os {
         true
     }
 
-    /// Gives a signal its default action after its dump, if the signal ends the process.
+    /// Performs the default action of a signal after its dump, if the signal ends the process.
     pub(crate) fn end_if_due(index: usize) {
-        // relaxed: as above.
+        // relaxed: the bit was set before this thread was woken.
         if STATICS.os.ending.load(Ordering::Relaxed) & (1 << index) == 0 {
             return;
         }
         let signal = SIGNALS[index].0;
-        // SAFETY: every object is initialised. This thread blocks all signals; this one it now takes.
+        // SAFETY: every object is initialised. This thread blocks all signals, and unblocks this signal now.
         unsafe {
             let action: libc::sigaction = zeroed();
             libc::sigaction(signal, &action, null_mut());
@@ -212,7 +215,7 @@ mod os {
     }
 }
 
-/// The portable twin, without signals: the dump thread polls for requests.
+/// The portable implementation, without signals: the dump thread polls for requests.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod os {
     use super::super::platform::sleep_ns;

@@ -1,4 +1,4 @@
-//! A thread that sleeps at a word until another thread changes the word and wakes it.
+//! Sleep of a thread at a word, until another thread changes the word and wakes the sleeper.
 
 pub(crate) use os::{CAN_BE_WOKEN, sleep_while, wake};
 
@@ -6,11 +6,11 @@ pub(crate) use os::{CAN_BE_WOKEN, sleep_while, wake};
 mod os {
     use super::super::sync::AtomicU32;
 
-    /// Whether [`wake`] ends a sleep.
+    /// Whether [`wake`] can end a sleep on this system.
     pub(crate) const CAN_BE_WOKEN: bool = true;
 
-    /// Sleeps for about `ns` nanoseconds while the word has this value. A signal ends the sleep early, as [`wake`]
-    /// does.
+    /// Sleeps for about `ns` nanoseconds while the word has this value. A call of [`wake`] or a signal ends the sleep
+    /// early.
     pub(crate) fn sleep_while(word: &'static AtomicU32, value: u32, ns: u64) {
         let time = libc::timespec { tv_sec: (ns / 1_000_000_000) as _, tv_nsec: (ns % 1_000_000_000) as _ };
         let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
@@ -18,14 +18,14 @@ mod os {
         unsafe { libc::syscall(libc::SYS_futex, word, operation, value, &raw const time) };
     }
 
-    /// Wakes the thread that sleeps at the word. Safe in a signal handler.
+    /// Wakes the thread that sleeps at the word. May be called in a signal handler.
     pub(crate) fn wake(word: &'static AtomicU32) {
         // SAFETY: the word lives as long as the program.
         unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
     }
 }
 
-/// Twin for systems on which the crate wakes no thread.
+/// The implementation for systems on which the crate wakes no thread.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod os {
     use super::super::platform;
@@ -34,7 +34,7 @@ mod os {
     pub(crate) const CAN_BE_WOKEN: bool = false;
 
     pub(crate) fn sleep_while(word: &'static AtomicU32, value: u32, ns: u64) {
-        // relaxed: a sleep in vain is bounded.
+        // relaxed: if a change is missed, the thread sleeps for `ns` at most.
         if word.load(Ordering::Relaxed) == value {
             platform::sleep_ns(ns);
         }

@@ -1,8 +1,8 @@
-//! Sockets of the endpoint: they listen, accept, and wait for many sockets at once. Only [`wait`] blocks, for a
+//! Sockets of the endpoint: listening, accepting, and waiting for many sockets at once. Only [`wait`] blocks, for a
 //! bounded time.
 //!
-//! The descriptors have numbers that programs do not reach (see `descriptors`), and listeners are used only while their
-//! descriptors are heapledger's.
+//! The descriptors have numbers that programs do not use (see `descriptors`). A listener is used only while the program
+//! has not taken over its descriptor.
 
 pub(crate) use os::{Listener, Stream, close_listener, remove_socket, wait};
 
@@ -11,7 +11,7 @@ pub(crate) use os::{Listener, Stream, close_listener, remove_socket, wait};
 pub(crate) enum Interest {
     Readable,
     Writable,
-    /// Only the end of the connection by the other side.
+    /// Only the end of the connection by the peer.
     Nothing,
 }
 
@@ -31,7 +31,7 @@ mod os {
     #[derive(Debug)]
     pub(crate) struct Listener {
         kind: Kind,
-        /// The socket behind the descriptor when it was made.
+        /// Identity of the socket behind the descriptor when the socket was made.
         identity: Option<Identity>,
     }
 
@@ -48,7 +48,7 @@ mod os {
             Ok(Listener { identity: Identity::of(listener.as_raw_fd()), kind: Kind::Tcp(listener) })
         }
 
-        /// Listens at a socket file that only its owner can use. A socket file at which nobody listens is replaced.
+        /// Listens at a socket file that only its owner can use. Replaces a socket file at which no process listens.
         pub(crate) fn unix(path: &str) -> io::Result<Listener> {
             if UnixStream::connect(path).is_ok() {
                 return Err(io::ErrorKind::AddrInUse.into());
@@ -59,7 +59,7 @@ mod os {
             Ok(Listener { identity: Identity::of(listener.as_raw_fd()), kind: Kind::Unix(listener) })
         }
 
-        /// Returns the address of a TCP listener, with the port that the system chose.
+        /// Returns the address of a TCP listener with the port that the system chose; `None` for a socket file.
         pub(crate) fn local_address(&self) -> Option<SocketAddr> {
             match &self.kind {
                 Kind::Tcp(listener) => listener.local_addr().ok(),
@@ -67,8 +67,8 @@ mod os {
             }
         }
 
-        /// Returns a connection that is waiting, without blocking. An error of the kind `NotConnected` says that the
-        /// program has closed the listener.
+        /// Returns a waiting connection, without blocking. The error kind `NotConnected` means that the program has
+        /// closed the listener.
         pub(crate) fn accept(&self) -> io::Result<Stream> {
             if !self.identity.is_some_and(|identity| identity.is_behind(self.descriptor())) {
                 return Err(io::ErrorKind::NotConnected.into());
@@ -94,7 +94,7 @@ mod os {
             }
         }
 
-        /// Closes the socket, unless the program has put another file under the descriptor.
+        /// Closes the socket, unless the program has reused the descriptor for another file.
         pub(crate) fn close(self) {
             if !self.identity.is_some_and(|identity| identity.is_behind(self.descriptor())) {
                 std::mem::forget(self);
@@ -102,11 +102,11 @@ mod os {
         }
     }
 
-    /// Closes the descriptor of a listener in a forked child, unless the program has put another file under it.
+    /// Closes the descriptor of a listener in a forked child, unless the program has reused it for another file.
     pub(crate) fn close_listener(descriptor: RawFd) {
         let mut listens: libc::c_int = 0;
         let mut length = size_of::<libc::c_int>() as libc::socklen_t;
-        // SAFETY: the result is as long as said; the descriptor is this process's copy of the parent's.
+        // SAFETY: the result has the length passed; the descriptor is this process's copy of the parent's.
         unsafe {
             let asked = libc::getsockopt(
                 descriptor,
@@ -130,11 +130,11 @@ mod os {
         }
     }
 
-    /// Makes a socket that listens at a file. The file has mode 0600 from its first instant.
+    /// Makes a socket that listens at a file. The file has mode 0600 from the moment of its creation.
     fn bound_unix(path: &str) -> io::Result<OwnedFd> {
         let name = CString::new(path).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // SAFETY: a zeroed address is valid; the name is copied into it only if it fits with its zero byte; the descriptor
-        // is owned from its first instant.
+        // SAFETY: a zeroed address is valid. The name is copied into it only if it fits with its zero byte. The
+        // descriptor has an owner at once.
         unsafe {
             let mut address: libc::sockaddr_un = std::mem::zeroed();
             let bytes = name.as_bytes_with_nul();
@@ -192,9 +192,9 @@ mod os {
             }
         }
 
-        /// Ends the connection, also where a forked child has a copy of the descriptor.
+        /// Ends the connection, even if a forked child has a copy of the descriptor.
         pub(crate) fn shut_down(&self) {
-            // It may have ended already.
+            // Fails if the connection has already ended.
             let _ = match self {
                 Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
                 Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
@@ -202,7 +202,7 @@ mod os {
         }
     }
 
-    /// Waits until one of the sockets is ready, or the time is over. Returns for each socket whether it is ready.
+    /// Waits until one of the sockets is ready or the time has passed. Returns for each socket whether it is ready.
     pub(crate) fn wait(sockets: &[(RawFd, Interest)], at_most: Duration) -> Vec<bool> {
         let events = |interest| match interest {
             Interest::Readable => libc::POLLIN,
@@ -214,14 +214,14 @@ mod os {
             .map(|(fd, interest)| libc::pollfd { fd: *fd, events: events(*interest), revents: 0 })
             .collect();
         let timeout = i32::try_from(at_most.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the array is as long as said.
+        // SAFETY: the length passed is the length of the array.
         let ready = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout) };
         polled.iter().map(|socket| ready > 0 && socket.revents != 0).collect()
     }
 }
 
-/// Twin for other systems, through std alone: without socket files, and with a wait that sleeps and reports each
-/// socket as ready.
+/// The implementation for other systems, with std only: without socket files, and with a wait that sleeps and reports
+/// each socket as ready.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod os {
     use std::io::{self, Read, Write};

@@ -1,40 +1,40 @@
-//! The sparse part of a region: large tables at the region's end, whose pages are committed as they are used.
+//! The sparse part of a region: large tables at the region's end, whose pages are committed when they are used.
 //!
-//! A table that is filled from the front needs its address space at once, and its memory later. A page that is not
-//! committed is no memory of the process, so `mlockall` does not populate and lock it, and a limit of locked memory
-//! does not count it.
+//! A table that is filled from the front needs its address space at once, but its memory only later. A page that is not
+//! committed is not memory of the process. So `mlockall` does not populate and lock it, and it does not count towards
+//! the limit of locked memory.
 //!
-//! Invariant **P3**: a step is marked as committed after it was committed, and stays committed.
+//! Invariant **P3**: a step of pages is marked as committed only after it was committed, and stays committed.
 
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Pages committed at once.
+/// Number of pages of a step, which are committed at once.
 pub(super) const STEP_PAGES: u32 = 16;
-/// Maximum number of steps: 2 GiB in all.
+/// Maximum number of steps of the sparse part: 2 GiB in total.
 const STEPS: u32 = 1 << 15;
 
-/// The steps of the sparse part. All zero bytes are an empty part.
+/// The sparse part and its committed steps. All zero bytes are an empty part.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Sparse {
-    /// Pages of the part, a multiple of [`STEP_PAGES`].
+    /// Number of pages of the part, a multiple of [`STEP_PAGES`].
     pages: AtomicU32,
-    /// The committed steps, one bit each. Step 0 is at the end of the region.
+    /// The committed steps, one bit each. Step 0 is at the end of the region, and further steps lie below it.
     committed: [AtomicU64; (STEPS / u64::BITS) as usize],
 }
 
 impl Sparse {
-    /// Returns the pages of the part.
+    /// Returns the number of pages of the part.
     pub(super) fn pages(&self) -> u32 {
-        // relaxed: written before the table that lies there was published.
+        // relaxed: written before the table in these pages was published.
         self.pages.load(Ordering::Relaxed)
     }
 
-    /// Extends the part by a table of `pages` pages if there are steps for them. Returns whether it did. The caller
-    /// holds the latch of the region.
+    /// Extends the part by a table of `pages` pages if the number of steps allows it. Returns whether it was extended.
+    /// The caller holds the latch of the region.
     pub(super) fn extend(&self, pages: u32) -> bool {
         let all = self.pages().saturating_add(pages.next_multiple_of(STEP_PAGES));
-        // relaxed: as above.
+        // relaxed, all: the latch orders them.
         let fits = all / STEP_PAGES <= STEPS;
         if fits {
             self.pages.store(all, Ordering::Relaxed);

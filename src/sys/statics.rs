@@ -1,7 +1,7 @@
-//! All statics of this room in one struct, so that the reset in a forked child covers every one.
+//! All statics of the module `sys`, in one struct, so that the reset in a forked child covers all of them.
 //!
-//! The cells are `once_cell::race`: a cell is set once at the most, and neither blocks nor allocates, so it is safe
-//! inside an allocator and in a signal handler. Setting is a release, getting an acquire.
+//! The cells are of `once_cell::race`. A cell is set at most once, and neither blocks nor allocates, so it is safe
+//! inside an allocator and in a signal handler. Setting a cell is a release, getting its value an acquire.
 
 use once_cell::race::OnceRef;
 
@@ -10,17 +10,17 @@ use super::sync::{AtomicU32, Ordering};
 pub(super) static STATICS: Statics =
     Statics { asked: AtomicU32::new(0), on_exit: OnceRef::new(), os: os::State::new() };
 
-/// All state of the room that lies neither in a ledger nor in a thread-local.
+/// All state of the module that lies neither in a ledger nor in a thread-local.
 pub(super) struct Statics {
-    /// Requested dumps that have not begun, one bit each.
+    /// Requested dumps that have not begun, one bit each (`signals`).
     pub(super) asked: AtomicU32,
     /// The function that is called at the end of each thread.
     pub(super) on_exit: OnceRef<'static, fn()>,
     pub(super) os: os::State,
 }
 
-/// Resets the state that is invalid in a forked child, which has one thread and writes no dump yet. The rest stays: the
-/// child has its parent's thread key, signal handlers and mappings.
+/// Resets the state that is invalid in a forked child, which has one thread and writes no dump yet. All other state
+/// stays: the child has its parent's thread key, signal handlers and mappings.
 pub(crate) fn reset_after_fork() {
     let Statics { asked, on_exit: _, os } = &STATICS;
     // relaxed: there is one thread.
@@ -45,19 +45,19 @@ mod os {
         pub(in crate::sys) handlers: [AtomicU64; SIGNALS],
         /// The flags with which the program's handler of each signal was set.
         pub(in crate::sys) flags: [AtomicU32; SIGNALS],
-        /// Whether a thread waits for signals.
+        /// Whether the dump thread waits for signals.
         pub(in crate::sys) is_watched: AtomicU32,
         /// Signals that end the process after the dump, one bit each.
         pub(in crate::sys) ending: AtomicU32,
-        /// The thread key whose destructor is the exit hook, plus one.
+        /// Number of the thread key whose destructor is the exit hook, plus one.
         pub(in crate::sys) exit_key: OnceNonZeroUsize,
-        /// Device and inode of standard error when the ledger was opened; both zero if it was closed.
+        /// Device and inode of standard error when the ledger was opened; both are 0 if standard error was closed.
         pub(in crate::sys) standard_error: [AtomicU64; 2],
         /// Address of the mapping that marks this copy of the crate as the copy that records.
         pub(in crate::sys) mark: OnceNonZeroUsize,
-        /// Number of heapledger's threads whose bodies run.
+        /// Number of heapledger's threads that are running.
         pub(in crate::sys) own_threads: AtomicU32,
-        /// What is known of the main thread: a constant of `own_threads`.
+        /// State of the main thread: a constant of `own_threads`.
         pub(in crate::sys) main_thread: AtomicU32,
     }
 
@@ -106,9 +106,9 @@ mod os {
     use crate::sys::sync::AtomicU64;
 
     pub(in crate::sys) struct State {
-        /// The first reading of the clock; times are relative to it.
+        /// The first reading of the clock. All times are relative to it.
         pub(in crate::sys) first_instant: OnceRef<'static, Instant>,
-        /// Number of threads that were given a number.
+        /// Number of threads to which a number was assigned.
         pub(in crate::sys) threads: AtomicU64,
     }
 

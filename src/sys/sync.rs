@@ -1,4 +1,4 @@
-//! Atomics and the spin hint, from std, or from loom when the protocols are model-checked.
+//! Atomics and the spin hint: from std, or from loom when loom explores the models of the protocols.
 
 #[cfg(loom)]
 pub(crate) use loom::{

@@ -10,14 +10,14 @@ fn runs_are_zeroed_distinct_and_come_back() {
     let held = pages.held_bytes();
     let (a, b) = (pages.take(3, For::Tables).unwrap(), pages.take(1, For::Tables).unwrap());
     assert!(b >= a + 4, "a run of 3 pages occupies 4");
-    // SAFETY: the run is ours.
+    // SAFETY: this test has taken the run.
     unsafe {
         assert!((0..4 * PAGE_BYTES).all(|i| pages.at(a).add(i).read() == 0));
         pages.at(a).write_bytes(7, 3 * PAGE_BYTES);
     }
     pages.give_back(a, 3, For::Tables);
     assert_eq!(pages.take(4, For::Tables), Some(a));
-    // SAFETY: the run is ours again.
+    // SAFETY: this test has taken the run again.
     assert!((0..4 * PAGE_BYTES).all(|i| unsafe { pages.at(a).add(i).read() } == 0));
     pages.give_back(a, 4, For::Tables);
     pages.give_back(b, 1, For::Tables);
@@ -26,14 +26,15 @@ fn runs_are_zeroed_distinct_and_come_back() {
     Pages::release(region);
 }
 
-/// Takes `runs` runs of a size, writes to them and gives them back, twice: the second time they are full of zeros.
+/// Takes `runs` runs of a size, writes to them and gives them back; twice, so that the second time checks that they are
+/// filled with zeros.
 fn take_and_give_back(pages: &Pages, size: u32, runs: usize) {
     for _ in 0..2 {
         let runs: Vec<u32> = (0..runs).map(|_| pages.take_to_scatter(size, For::Tables).unwrap()).collect();
         assert_eq!(runs.iter().collect::<HashSet<_>>().len(), runs.len());
         for &run in &runs {
             let bytes = size as usize * PAGE_BYTES;
-            // SAFETY: the run is ours.
+            // SAFETY: this test has taken the run.
             unsafe {
                 assert!((0..bytes).all(|i| pages.at(run).add(i).read() == 0), "{size} pages");
                 pages.at(run).write_bytes(7, bytes);
@@ -51,7 +52,7 @@ fn of_each_small_size_some_runs_are_kept_one_large_one_and_none_that_is_huge() {
     let held = pages.held_bytes();
     let kept_pages = || (pages.held_bytes() - held) / PAGE_BYTES as u64;
     let mut kept = 0;
-    // Of the runs in a list, one page per thousand runs stays.
+    // Of the runs in a list, one page per thousand runs stays resident.
     for (size, runs, is_added, are_trunks, takes_the_place_of) in [
         (1, 2_500, 16, 3, 0),
         (2, 3, 6, 0, 0),
@@ -73,10 +74,10 @@ fn of_each_small_size_some_runs_are_kept_one_large_one_and_none_that_is_huge() {
     Pages::release(region);
 }
 
-/// Returns the bytes of a region that are in memory, as the system reports them.
+/// Returns the number of resident bytes of a region, as the system reports it.
 #[cfg(target_os = "linux")]
 fn resident_bytes(pages: &Pages) -> u64 {
-    // SAFETY: it only asks for a figure.
+    // SAFETY: the call only returns a figure.
     let unit = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
     let bytes = pages.reserved() as usize * PAGE_BYTES;
     let mut lent = vec![0u8; bytes.div_ceil(unit)];
@@ -107,7 +108,7 @@ fn what_is_taken_to_be_filled_here_and_there_is_lent_already() {
         let lent = pages.take_to_scatter(size, For::Tables).unwrap();
         let before = faults();
         for page in lent..lent + size {
-            // SAFETY: the run is ours.
+            // SAFETY: this test has taken the run.
             unsafe { pages.at(page).write_volatile(pages.at(page).read_volatile() + 1) };
         }
         assert_eq!(faults() - before, 0, "{size} pages");
@@ -130,14 +131,14 @@ fn the_limit_is_a_refusal_not_a_crash() {
     Pages::release(region);
 }
 
-/// The only test with regions of this kind, because two that are opened at the same time choose the same addresses.
+/// This is the only test with sparse regions, because two that are opened at the same time choose the same addresses.
 #[test]
 fn a_sparse_run_is_accessible_where_it_was_reached_and_no_memory_elsewhere() {
     let own = Pages::reserve_as(1 << 34, size_of::<Pages>(), true).unwrap();
     // SAFETY: P1, the region lives until the end of the test.
     use_sparse_runs(unsafe { own.as_ref() });
     let child = Pages::reserve_as(64 << 20, size_of::<Pages>(), true).unwrap();
-    // SAFETY: as above.
+    // SAFETY: P1, the region lives until its release below.
     let pages = unsafe { child.as_ref() };
     use_sparse_runs(pages);
     let ceiling = pages.reserved() - pages.sparse.pages();
@@ -158,7 +159,7 @@ fn use_sparse_runs(pages: &Pages) {
     for (run, size) in [(first, 1_000), (second, 300)] {
         for page in [0, 1, size - 1, size / 2] {
             assert!(pages.reach(run + page, 1) && pages.is_reached(run + page, 1));
-            // SAFETY: the run is ours, and the page was reached.
+            // SAFETY: this test has taken the run, and the page was made accessible.
             unsafe {
                 assert_eq!(pages.at(run + page).read(), 0);
                 pages.at(run + page).write_bytes(7, PAGE_BYTES);
@@ -171,11 +172,11 @@ fn use_sparse_runs(pages: &Pages) {
     assert!(!is_mapped(pages.at(first + 900)) && is_mapped(pages.at(first + 999)));
 }
 
-/// Whether any memory is mapped at an address.
+/// Returns whether any memory is mapped at an address.
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 fn is_mapped(page: *mut u8) -> bool {
     let mut lent = 0u8;
-    // SAFETY: the call reads and writes nothing but the byte.
+    // SAFETY: the call writes only the byte `lent`, and reads no memory.
     unsafe { libc::mincore(page.cast(), 1, &mut lent) == 0 }
 }
 
