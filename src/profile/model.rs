@@ -56,8 +56,8 @@ pub struct Peak {
     pub blocks: u64,
     /// Time of the peak, in nanoseconds since the start of the ledger.
     pub at_ns: u64,
-    /// Number of bytes by which the true peak can exceed `bytes`. The reason is blocks of other threads that were not
-    /// booked yet, and blocks that were sampled or sampled out. 0 means that the peak is exact.
+    /// Number of bytes by which the true peak can exceed `bytes`. Two kinds of blocks are uncertain: blocks of other
+    /// threads that were not booked yet, and blocks that were sampled or sampled out. 0 means that the peak is exact.
     /// [`Profile::peak_bounds`] returns both bounds.
     pub uncertainty_bytes: u64,
 }
@@ -100,7 +100,7 @@ pub struct Site {
     pub at_peak_blocks: u64,
     /// Number of temporary blocks: the allocating thread freed them before it had made more than [`TEMPORARY_ALLOCS`]
     /// further allocations. A temporary block is missed if further allocations evicted it from the table of the
-    /// thread's young blocks. Whether they do depends on the addresses.
+    /// thread's young blocks. Whether this happens depends on the addresses.
     pub temporary_blocks: u64,
     /// Bytes of the blocks in `temporary_blocks`.
     pub temporary_bytes: u64,
@@ -144,8 +144,8 @@ pub struct Stack {
 /// allocated it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteFrees {
-    /// Index into [`Profile::threads`] of the thread that allocated the blocks. The table holds a limited number of
-    /// pairs of threads. All further pairs share one entry; both of its threads are the row that several threads share.
+    /// Index into [`Profile::threads`] of the thread that allocated the blocks. The number of pairs of threads is
+    /// limited. All further pairs are added up in one entry, whose two indices are the row that several threads share.
     pub allocated_by: u32,
     /// Index into [`Profile::threads`] of the thread that freed the blocks.
     pub freed_by: u32,
@@ -245,8 +245,8 @@ pub struct Interval {
     pub peak_bytes: u64,
     /// Number of events lost in the interval. A lost event counts at the time at which the ring of its thread is
     /// booked, so it can appear late, by up to the time in which the ring fills. Events without a ring are in no
-    /// interval. They occur if there was no memory for the ring, after the thread's last destructor, and after the
-    /// ledger was closed.
+    /// interval. Such events occur if there was no memory for the ring, after the thread's last destructor, and after
+    /// the ledger was closed.
     pub lost: u64,
 }
 

@@ -4,7 +4,7 @@
 macro_rules! names {
     ($type:ident: $what:literal { $($variant:ident = $name:literal),+ $(,)? }) => {
         impl $type {
-            /// Every variant, in the order of their numbers.
+            /// All variants, in the order of their numbers.
             pub const ALL: [$type; [$($name),+].len()] = [$($type::$variant),+];
 
             #[doc = $what]

@@ -225,7 +225,7 @@ pub struct QualityIndicator {
     pub target_completeness: f64,
     /// Completeness of the newest window of time, or `None` if the window has too few events.
     pub windowed_completeness: Option<f64>,
-    /// Trend of completeness from the window of time before the newest one to the newest one.
+    /// Trend of completeness from the second newest window of time to the newest window.
     pub trend: CompletenessTrend,
     /// The recommended setting, in one sentence that names a knob and a value. Empty if there is no recommendation.
     pub recommendation: String,

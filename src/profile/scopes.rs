@@ -40,8 +40,8 @@ pub struct ScopeCounts {
     /// Number of scopes for which the table had no room. The blocks of such a scope are counted in the scope around it,
     /// or in the scope `(others)`.
     pub without_room: u64,
-    /// Number of guards that were not dropped in the reverse order of their creation, for example a guard held across
-    /// an `await`. The thread stayed in the scopes whose guards it still held.
+    /// Number of scope guards that were not dropped in the reverse order of their creation, for example a guard held
+    /// across an `await`. The thread stayed in the scopes whose guards it still held.
     pub out_of_order: u64,
     /// Number of times that a thread used a [`ScopeToken`](crate::scope::ScopeToken) after the measurement of the token
     /// had ended. Such a use has no effect.

@@ -135,7 +135,7 @@ pub struct TrackedReport {
     pub pointers: Vec<TrackedPointer>,
     /// The last events, oldest first.
     pub events: Vec<TrackedEvent>,
-    /// Number of all events of listed pointers: `events_recorded + events_unrecorded`, and the events in flight.
+    /// Number of all events of listed pointers: `events_recorded + events_unrecorded`, plus the events in flight.
     pub events_total: u64,
     /// Number of events that were booked from the rings. A booked event has a time and a stack, and is in the order of
     /// its thread. It is in [`Profile::history`](super::Profile::history) until the history drops it.
