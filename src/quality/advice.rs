@@ -26,7 +26,7 @@ pub struct Loss {
     pub events: u64,
     /// Number of all events recorded or lost in the same time.
     pub of: u64,
-    /// Whether both figures are those of the newest window of time; otherwise they are those of the whole process.
+    /// Whether both figures cover only the newest window of time. If not, they cover the whole process.
     pub lately: bool,
 }
 
@@ -162,8 +162,8 @@ pub fn advice_for(
     }
 }
 
-/// Returns the figures of a loss: those of the newest window if events were lost for this reason in it, otherwise those
-/// of the whole process.
+/// Returns the figures of a loss. They cover the newest window if it has losses for this reason, otherwise the whole
+/// process.
 fn loss(reason: LossReason, quality: &QualityIndicator, newest: Option<&QualityWindow>) -> Loss {
     match newest.filter(|window| window.lost.get(reason) > 0) {
         Some(window) => Loss { reason, events: window.lost.get(reason), of: window.resolved(), lately: true },

@@ -14,7 +14,7 @@ use crate::profile::{QualityIndicator, Settings};
 pub(crate) struct QualityCounters(QualityIndicator);
 
 impl QualityCounters {
-    /// Makes counters of an indicator. [`QualityCounters::assemble`] sets the other fields later.
+    /// Takes over the counters of an indicator. [`QualityCounters::assemble`] sets the other fields later.
     pub(crate) fn new(counters: QualityIndicator) -> QualityCounters {
         QualityCounters(counters)
     }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::monitor::QualityWindow;
 use crate::profile::{LossReason, QualityIndicator};
 
-/// Number of events per wait that must at least be reached; with fewer events per wait, threads wait too often. At this
-/// number, a wait of ten microseconds costs one nanosecond per event.
+/// Minimum number of events per wait. With fewer events per wait, threads wait too often. At this number, a wait of ten
+/// microseconds costs one nanosecond per event.
 pub const EVENTS_PER_WAIT_MIN: u64 = 10_000;
 /// Maximum age of the oldest event in flight, in nanoseconds: ten seconds. If the event is older, the figures are out
 /// of date.

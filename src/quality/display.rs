@@ -217,7 +217,7 @@ fn floored(share: f64, places: u32) -> String {
     }
     let scale = 10u64.pow(places);
     let hundred = 100 * scale;
-    // The small addend corrects the binary rounding of decimals: 0.57 × 100 is 56.99999999999999 in binary.
+    // The small addend corrects the rounding of floating-point numbers: 0.57 × 100 gives 56.99999999999999.
     let mut units = (share.clamp(0.0, 1.0) * hundred as f64 + 1e-6).floor() as u64;
     if share < 1.0 {
         units = units.min(hundred - 1);

@@ -10,7 +10,7 @@ fn sample(at_ns: u64, recorded: u64, ring_full: u64) -> QualitySample {
     QualitySample { at_ns, attempted: recorded + ring_full, recorded, lost, ..QualitySample::default() }
 }
 
-/// Returns the view after windows with these numbers of recorded and lost events.
+/// Returns the view of a monitor after windows with these numbers of recorded and lost events.
 fn view_of(windows: &[(u64, u64)]) -> QualityView {
     let mut monitor = QualityMonitor::default();
     let (mut at_ns, mut recorded, mut lost) = (0, 0, 0);

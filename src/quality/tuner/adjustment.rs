@@ -40,9 +40,9 @@ pub enum ConfigAdjustment {
     },
     /// Set the mean number of bytes between sampled blocks.
     SetSampling {
-        /// Base-2 logarithm of the previous mean distance, in bytes.
+        /// Base-2 logarithm of the previous mean number of bytes.
         from_shift: u32,
-        /// Base-2 logarithm of the new mean distance, in bytes.
+        /// Base-2 logarithm of the new mean number of bytes.
         to_shift: u32,
     },
     /// Set the size of the rings.

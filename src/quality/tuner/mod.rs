@@ -1,8 +1,8 @@
 //! A tuner that adjusts heapledger's settings (*knobs*) while the process runs, and never the settings of the program.
 //!
-//! The tuner reads figures of one interval after another. Each interval has a [`Pressure`], which is the problem to
-//! solve. The tuner changes one knob by one step at a time, within [`KnobBounds`], because a rule that switches at a
-//! single threshold oscillates:
+//! The tuner reads the figures of one interval after another. The figures of an interval show a [`Pressure`]: a problem
+//! to relieve, or headroom that allows restoring. The tuner changes one knob by one step at a time, within
+//! [`KnobBounds`], because a rule that switches at a single threshold oscillates:
 //!
 //! ```text
 //!  stats ─► which pressure?   ─► seen often enough? ─► out of cooldown? ─► one step of one knob ─► log

@@ -109,7 +109,7 @@ fn shed_less(
 ) -> Option<ConfigAdjustment> {
     let larger = larger_rings(knobs, bounds.ring_segments.1);
     let step = match knobs.mode {
-        // Only these two modes depend on the rounds of the aggregator.
+        // Only these two modes depend on the rounds of the background thread.
         DataQualityMode::HighThroughput | DataQualityMode::BestEffort => {
             larger.or_else(|| drain_sooner(knobs, bounds))
         }

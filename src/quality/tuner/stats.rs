@@ -21,7 +21,7 @@ pub struct TrackingStats {
     /// [`TurnTimes`](crate::profile::TurnTimes).
     pub avg_latency_ns: f64,
     /// 99th percentile of the time that an event spent on the slow path, in nanoseconds, rounded up to a power of two.
-    /// Events on the short path count with 0. 0 if no slow path was timed.
+    /// Events on the short path count with 0. The figure is 0 if no slow path was timed.
     pub p99_latency_ns: u64,
     /// Age of the oldest event that is not booked yet, in nanoseconds.
     pub lag_ns: u64,
