@@ -20,7 +20,7 @@ use crate::sys::pages::PAGE_BYTES;
 /// A type for which any bytes are a valid value.
 ///
 /// # Safety
-/// X1.
+/// The type must satisfy X1.
 pub(super) unsafe trait Plain {}
 
 // SAFETY: X1, all of these: integers, atomics of integers, and arrays and `repr(C)` structs of them.

@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
         self.scopes(&mut profile);
         profile.changes = changes_of(&self.ledger.changes);
         self.history(&mut profile);
-        // The metadata has the settings at the start of the process; the changes hold later settings.
+        // The metadata has the settings at the start of the process. Later settings are in the list of changes.
         let (settings, quality) = (&mut profile.settings, &mut profile.quality);
         settings.mode = last_mode(&self.ledger.changes).unwrap_or(settings.mode);
         (quality.mode, quality.target_completeness) =
