@@ -237,7 +237,7 @@ impl std::error::Error for ReadError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Damage {
-    /// Name of the section as in `docs/DUMP_FORMAT.md`, if it is known.
+    /// Name of the section as in `docs/DUMP_FORMAT.md`, or `None` if the section is unknown.
     pub section: Option<&'static str>,
     /// Offset in the file at which the damage starts, or `None` if the damage has no place.
     pub offset: Option<u64>,

@@ -96,8 +96,8 @@ pub(crate) fn write_beside_others(
     Ok(Written { path: target, bytes, sections, broken_laws, notes })
 }
 
-/// Creates a file with the content that `fill` writes, at `path` or at `path` with a number. Takes the first name that
-/// is free or holds an earlier dump of `process`. Returns the path of the file.
+/// Creates a file with the content that `fill` writes, at `path` or at a numbered name beside `path`. Takes the first
+/// name that is free or holds an earlier dump of `process`. Returns the path of the file.
 fn place_beside<T>(
     path: &Path,
     process: &ProcessInfo,

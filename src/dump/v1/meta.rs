@@ -42,7 +42,7 @@ impl Wire for LossCounts {
     }
 }
 
-// Section `QUAL`. The recording times are in section `RECT`, the kinds of own memory in `OWNM`.
+// Section `QUAL`. The recording times are in section `RECT`, and the memory by purpose is in `OWNM`.
 record!(QualityIndicator {
     installed, current_completeness, target_completeness, windowed_completeness, trend, recommendation, mode,
     attempted, recorded, in_flight, lost, sampled_out, retained, evicted, anomalies, own_events, lag_ns,
