@@ -34,7 +34,8 @@ pub struct Live {
     pub quality: LiveQuality,
     /// Resident memory of the process, in bytes; `None` if the system does not report it.
     pub resident_bytes: Option<u64>,
-    /// Number of sites of the process. `sites` has the largest 32 of them by live bytes, and the largest 32 by growth.
+    /// Number of sites of the process. `sites` holds only the 32 sites with the most live bytes and the 32 sites that
+    /// have grown most.
     pub sites_known: u64,
     /// Number of sites that the last write examined. The next writes examine the other sites, so a new site can be
     /// missing from `sites` for several writes.

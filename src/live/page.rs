@@ -1,7 +1,7 @@
 //! The live page: 64 KiB that one thread of heapledger writes and any process may read.
 //!
-//! The page begins with its magic number and a hash of its layout. A sequence lock and the words that it guards follow.
-//! All words are atomic, because a reader may load a word while it is written.
+//! The page begins with its magic number and a hash of its layout. Then follow a sequence lock and the words that the
+//! lock guards. All words are atomic, because a reader may load a word while it is written.
 //!
 //! Invariant **Y1**: `Content` consists of `u64`s and arrays of bytes whose length is a multiple of 8, without padding.
 //! So it is an array of words, and any words are a valid content.
@@ -179,7 +179,7 @@ pub(crate) const LIVE_LAYOUT: u64 = {
 /// Reason why no content could be read from a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unread {
-    /// The bytes are no live page, or a page with another layout.
+    /// The bytes are not a live page, or are a live page with another layout.
     OtherLayout,
     /// The process has not written the page yet.
     Unwritten,
@@ -217,7 +217,7 @@ impl Content {
 #[cfg(test)]
 impl LivePage {
     pub(crate) fn zeroed() -> Box<LivePage> {
-        // SAFETY: integers may be zero.
+        // SAFETY: all zero bytes are a valid page, because a page consists of integers.
         unsafe { Box::new_zeroed().assume_init() }
     }
 
@@ -229,7 +229,7 @@ impl LivePage {
 impl LivePage {
     /// Writes magic number and layout into a fresh page.
     pub(crate) fn begin(&self) {
-        // relaxed, both: a reader finds no content before the first write.
+        // relaxed, both: before the first write, the sequence lock gives a reader no content.
         self.layout.store(LIVE_LAYOUT, Ordering::Relaxed);
         self.magic.store(u64::from_le_bytes(MAGIC), Ordering::Relaxed);
     }
@@ -246,7 +246,7 @@ impl LivePage {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        // relaxed: as above.
+        // relaxed: see `end`.
         self.ended.load(Ordering::Relaxed) != 0
     }
 
@@ -258,13 +258,13 @@ impl LivePage {
 
     /// Returns the number of readings so far, which [`LivePage::note_reading`] increases.
     pub(crate) fn readings(&self) -> u64 {
-        // relaxed: as above.
+        // relaxed: see `note_reading`.
         self.readings.load(Ordering::Relaxed)
     }
 
     /// Copies the content that one write has published. Returns the number of writes so far.
     pub(crate) fn read(&self, into: &mut Content) -> Result<u64, Unread> {
-        // relaxed, both: a reader finds no content before the first write.
+        // relaxed, both: before the first write, the sequence lock gives a reader no content.
         if self.magic.load(Ordering::Relaxed) != u64::from_le_bytes(MAGIC)
             || self.layout.load(Ordering::Relaxed) != LIVE_LAYOUT
         {
