@@ -26,7 +26,7 @@ pub(crate) struct Block {
     pub(crate) align_log2: u8,
     pub(crate) reallocs: u8,
     pub(crate) kind: BlockKind,
-    /// Whether the figures count the allocation: whether it is in the replayed span.
+    /// Whether the allocation is in the replayed span. Only such allocations count in the figures.
     pub(crate) counted: bool,
 }
 

@@ -9,7 +9,7 @@ use crate::ring::event::{
 pub struct Dated {
     /// Time, in nanoseconds since the start. The time is interpolated between two readings of the clock.
     pub at_ns: u64,
-    /// Number of the thread's row.
+    /// Number of the thread's row in the table of threads.
     pub row: u32,
     /// The record.
     pub record: Record,
