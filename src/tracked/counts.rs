@@ -87,7 +87,8 @@ impl Counts {
         self.held.fetch_sub(1, Ordering::Relaxed).saturating_sub(1)
     }
 
-    /// Counts clone event `number` in its window. Counts a storm if the clone is number [`STORM_CLONES`] of the window.
+    /// Counts the clone that is event `number`, in the window of this event. Counts a storm if the clone is number
+    /// [`STORM_CLONES`] of the window.
     pub(super) fn count_burst(&self, number: u64) {
         let window = (number / STORM_WINDOW_EVENTS) & u64::from(u32::MAX);
         // relaxed, all: counts.

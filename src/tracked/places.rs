@@ -1,8 +1,8 @@
 //! The places where holders were made: a hash table of pairs of pointer and place, with counts of the holders made and
 //! ended.
 //!
-//! A row is claimed by one exchange and never released. A holder stores the number of its row, so its end is counted by
-//! one addition. If a search finds no row within [`PROBES`] steps, the holder is only counted.
+//! A row is claimed by one atomic exchange and never released. A holder stores the number of its row, so its end is
+//! counted by one addition. If a search finds no row within [`PROBES`] steps, the holder is only counted.
 
 use std::panic::Location;
 

@@ -1,9 +1,9 @@
 //! The last events of all listed pointers. Each event is one word, so a reader never sees half an event.
 //!
 //! A word holds the low bits of the event's number, the kind of event, the pointer, and the number of holders after the
-//! event. A reader uses only words whose numbers are among the last [`EVENTS_KEPT`](super::limits::EVENTS_KEPT).
-//! Another word was written by a thread that was delayed while other threads filled the whole ring: the thread has
-//! overwritten a newer event with its older one. Readers skip such a word.
+//! event. A reader uses only words whose numbers are among the last [`EVENTS_KEPT`](super::limits::EVENTS_KEPT). An
+//! older number means that a thread was delayed while other threads filled the whole ring, and then overwrote a newer
+//! event with its older one. Readers skip such a word.
 
 use crate::profile::tracked::{PointerEvent, TrackedEvent};
 use crate::sys::sync::{AtomicU64, Ordering};
