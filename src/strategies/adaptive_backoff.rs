@@ -2,9 +2,9 @@
 //!
 //! # Order
 //!
-//! An event in the overflow buffer is older than all later events of its producer. So the owner of the lock books the
-//! buffer before its current event. The owner finds all its earlier events in the buffer, because [`ArrayQueue::pop`]
-//! waits for a push in progress before it reports an empty buffer.
+//! An event in the overflow buffer is older than all later events of its producer. So a producer that has the lock
+//! books the buffer before its current event. It finds all its earlier events in the buffer, because
+//! [`ArrayQueue::pop`] waits for a push in progress before it reports an empty buffer.
 //!
 //! # Delays
 //!

@@ -69,8 +69,8 @@ impl Queues {
                 (None, Some(_)) => pointers,
                 _ => allocations,
             };
-            // The queues are never empty here, because all admitted events are visible. Otherwise the counters would
-            // show the missing events.
+            // The queues are never empty here, because all admitted events are visible. If one were empty, the counters
+            // would show the missing events.
             let Some(event) = queue.first() else { break };
             history.book(event);
             queue.skip();

@@ -28,7 +28,7 @@ impl RingWithHelp {
         let queue = &self.buffered.queues[handle.index()];
         let mut history = self.buffered.books.open();
         queue.drain(|older| history.book(older));
-        // The ring is empty now, and this producer is its only producer.
+        // The ring stays empty, because this producer is its only producer.
         history.book(event);
     }
 }
