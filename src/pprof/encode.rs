@@ -113,7 +113,7 @@ impl Out {
         }
     }
 
-    /// Writes a list of numbers, packed.
+    /// Writes a list of numbers as a packed field.
     fn ints(&mut self, field: u64, numbers: impl Iterator<Item = u64>) {
         let mut packed = Out(Vec::new());
         numbers.for_each(|number| packed.varint(number));

@@ -6,7 +6,7 @@ pub const NO_OBJECT: &str = "[heapledger]";
 /// Name of the function in place of an unknown stack.
 pub const NO_STACK: &str = "(no stack)";
 
-/// Returns a figure as a value of a sample. Figures above the maximum are clamped to it.
+/// Converts a figure to a value of a sample. Figures above the maximum are clamped to the maximum.
 pub fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -24,7 +24,7 @@ pub struct Message {
     pub location: Vec<Location>,
     /// The functions at the locations.
     pub function: Vec<Function>,
-    /// Texts; the first is empty.
+    /// The texts. The first text is empty.
     pub string_table: Vec<String>,
     /// Start of the recording, in nanoseconds since 1970 UTC.
     pub time_nanos: i64,
@@ -43,9 +43,9 @@ pub struct Message {
 /// Kind and unit of a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ValueType {
-    /// Text: kind.
+    /// Kind of the value, such as `alloc_space`, as a text.
     pub kind: i64,
-    /// Text: unit.
+    /// Unit of the value, such as `bytes`, as a text.
     pub unit: i64,
 }
 
@@ -63,9 +63,9 @@ pub struct Sample {
 /// A label of a sample: a key and a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Label {
-    /// Text: key.
+    /// Key of the label, as a text.
     pub key: i64,
-    /// Text: value.
+    /// Value of the label, as a text.
     pub str: i64,
 }
 
@@ -80,9 +80,9 @@ pub struct Mapping {
     pub memory_limit: u64,
     /// Offset in the file of the byte at the lowest address.
     pub file_offset: u64,
-    /// Text: path.
+    /// Path of the object, as a text.
     pub filename: i64,
-    /// Text: build id in hexadecimal.
+    /// Build id of the object in hexadecimal, as a text.
     pub build_id: i64,
     /// Whether all locations of the mapping have functions. If so, readers look up no names.
     pub has_functions: bool,
@@ -122,10 +122,10 @@ pub struct Line {
 pub struct Function {
     /// Id of the function, from 1.
     pub id: u64,
-    /// Text: name.
+    /// Name of the function, as a text.
     pub name: i64,
-    /// Text: name as in the object file; 0 if `name` is already demangled.
+    /// Name of the function as in the object file, as a text. 0 if `name` is already demangled.
     pub system_name: i64,
-    /// Text: source file.
+    /// Source file of the function, as a text.
     pub filename: i64,
 }
