@@ -22,8 +22,8 @@ pub(super) struct Connection {
     state: State,
     /// Time at which the connection is closed in any state.
     until: Instant,
-    /// Time at which the client last took a part of the answer, or before there is an answer, time at which the
-    /// connection was accepted.
+    /// Time at which the connection was accepted. After the answer has begun, time at which the client last took a part
+    /// of the answer.
     since: Instant,
 }
 
@@ -44,7 +44,7 @@ enum State {
     Over,
 }
 
-/// The next work of the server for a connection.
+/// The work that the server must do next for a connection.
 #[derive(Debug)]
 pub(super) enum Need {
     Nothing,

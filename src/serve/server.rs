@@ -33,7 +33,7 @@ pub(crate) const UNSENT_BYTES_MAX: usize = 16 << 20;
 pub(crate) const ACCEPTED_AT_ONCE: usize = CONNECTIONS_MAX / 2;
 /// Maximum pause between two checks for the end of the program.
 const TURN: Duration = Duration::from_millis(250);
-/// Divisor for the processor time of the server: the server may use one part in this number of one processor.
+/// Divisor of the processor time: the server may use one processor for a part of the time, 1 / `CPU_SHARE`.
 const CPU_SHARE: u64 = 50;
 /// Processor time that the server may use without a rest, in nanoseconds. `CPU_DEBT_NS` is the maximum by which it may
 /// exceed its share.
