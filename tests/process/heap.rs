@@ -29,9 +29,9 @@ pub enum Heap {
     Plain,
     /// A ledger around an allocator that counts and, on request, refuses.
     Counted,
-    /// As `Counted`, without the background thread, so that only the program allocates.
+    /// Like `Counted`, but without the background thread, so that only the program allocates.
     Alone,
-    /// A ledger that never helps, never waits, and has no background thread.
+    /// A ledger whose threads never book a full ring themselves and never wait, without a background thread.
     Shedding,
     /// A ledger with a limit of 16 MiB.
     Tight,
@@ -107,7 +107,7 @@ impl Heap {
     }
 
     fn from_letter(letter: u8) -> Heap {
-        // At every call of the allocator: no search. The order is checked by the comparison.
+        // This runs at every call of the allocator, so it does not search. The comparison checks the order.
         let at = usize::from(letter.wrapping_sub(b'a' + Heap::Bare as u8));
         Heap::ALL.get(at).copied().filter(|heap| heap.letter() as u8 == letter).unwrap_or(Heap::Bare)
     }
@@ -170,7 +170,7 @@ static PATIENT: HeapLedger<Scripted> = HeapLedger::new(Scripted).concurrency(Con
     ..ConcurrencyConfig::DEFAULT
 });
 
-/// Returns the allocator of [`Heap::Telling`] for direct calls, which are faster than those through [`behind`].
+/// Returns the allocator of [`Heap::Telling`] for direct calls, which are faster than calls through [`behind`].
 pub fn telling() -> &'static HeapLedger<Scripted> {
     &TELLING
 }

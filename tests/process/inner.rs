@@ -36,8 +36,8 @@ pub struct Scripted;
 /// Number of refused reallocs.
 static REALLOCS_REFUSED: AtomicU64 = AtomicU64::new(0);
 
-/// Returns the number of events so far: the served calls, and the refused reallocs, whose first half was recorded
-/// already.
+/// Returns the number of events so far: the served calls and the refused reallocs. The first half of a refused realloc
+/// was already recorded.
 pub fn served() -> u64 {
     SERVED.iter().chain([&REALLOCS_REFUSED]).map(|calls| calls.load(SeqCst)).sum()
 }
@@ -68,12 +68,12 @@ pub fn refuse(method: Method, calls: u64) {
     REFUSE[method as usize].store(calls, SeqCst);
 }
 
-/// Bytes of the block that has one place; 0 for none.
+/// Size of the blocks that have a fixed address, in bytes; 0 if no block has.
 static PLACED_BYTES: AtomicUsize = AtomicUsize::new(0);
 static PLACE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 
-/// From now on every block of this size lies at one address, as where an allocator keeps the last block that was freed.
-/// The program has one such block at a time.
+/// Gives every later block of this size the same address, as an allocator does that reuses the last freed block. The
+/// program must have only one block of this size at a time.
 pub fn place_all_of(bytes: usize) {
     // SAFETY: the size is not zero.
     let place = unsafe { System.alloc(Layout::from_size_align(bytes, 16).expect("a small size")) };
@@ -81,15 +81,15 @@ pub fn place_all_of(bytes: usize) {
     PLACED_BYTES.store(bytes, SeqCst);
 }
 
-/// The block that has one place, if it has this size.
+/// Returns the fixed address, if blocks of this size have it.
 fn placed(layout: Layout) -> Option<*mut u8> {
     (layout.size() == PLACED_BYTES.load(SeqCst)).then(|| PLACE.load(SeqCst))
 }
 
-/// What a realloc calls before it does its work, once: the address of a `fn()`, or 0.
+/// Address of a `fn()` that the next realloc calls once, before its work; 0 if there is none.
 static AMID_A_REALLOC: AtomicUsize = AtomicUsize::new(0);
 
-/// Has the next realloc call a function in its midst.
+/// Makes the next realloc call a function before its work.
 pub fn amid_a_realloc(call: fn()) {
     AMID_A_REALLOC.store(call as usize, SeqCst);
 }
@@ -115,7 +115,7 @@ pub fn last_call() -> Option<Call> {
     LAST.get()
 }
 
-/// Allocations, reallocs and bytes asked for that this thread was served.
+/// Returns the numbers of allocations, of reallocs and of requested bytes that this thread was served.
 pub fn of_this_thread() -> [u64; 3] {
     OF_THREAD.get()
 }
@@ -163,7 +163,7 @@ fn note(method: Method, block: *mut u8, layout: Layout, new_size: usize, returne
 
 fn map(bytes: usize) -> *mut u8 {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a fresh anonymous mapping touches no memory of anyone.
+    // SAFETY: a new anonymous mapping overlaps no other memory.
     let block = unsafe { libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     if block == libc::MAP_FAILED { null_mut() } else { block.cast() }
 }
@@ -173,7 +173,7 @@ fn map(bytes: usize) -> *mut u8 {
 /// # Safety
 /// The conditions are those of [`GlobalAlloc::realloc`].
 unsafe fn remap(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    // SAFETY: the caller's promise; the block is copied into a new one of its own kind, then given back by its own.
+    // SAFETY: the caller's promise; the block is copied into the new block, then freed by the method of its size.
     unsafe {
         if layout.size() >= MAPPED_FROM && new_size >= MAPPED_FROM {
             let new = libc::mremap(block.cast(), layout.size(), new_size, libc::MREMAP_MAYMOVE);
@@ -193,8 +193,8 @@ unsafe fn remap(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     }
 }
 
-// SAFETY: blocks come from the system's allocator or from a fresh mapping, and go back to where they came from, which
-// their size tells; a refusal returns null.
+// SAFETY: blocks come from the system's allocator or from a new mapping, and their size tells from which, so they go
+// back there; a refusal returns null.
 unsafe impl GlobalAlloc for Scripted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let block = match layout.size() {
@@ -274,7 +274,7 @@ fn arena() -> usize {
     start
 }
 
-// SAFETY: every block is a range of its own, aligned as asked, in a mapping that is never released.
+// SAFETY: every block is a separate range, aligned as requested, in a mapping that is never released.
 unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let start = arena();
@@ -315,7 +315,7 @@ pub struct CallsBack;
 
 /// Number of calls of the global allocator, allocations and frees.
 pub static CALLED_BACK: AtomicU64 = AtomicU64::new(0);
-/// Whether calls are made at present; 0 is no.
+/// Whether the allocator calls back at present: 0 is no, any other value is yes.
 pub static CALLS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
@@ -327,7 +327,7 @@ fn call_back() {
         return;
     }
     let layout = Layout::new::<[u64; 3]>();
-    // SAFETY: the size is not zero, and the block is given back with its own layout.
+    // SAFETY: the size is not zero, and the block is freed with the layout with which it was allocated.
     unsafe {
         let block = std::hint::black_box(std::alloc::alloc(layout));
         std::alloc::dealloc(block, layout);
@@ -336,7 +336,7 @@ fn call_back() {
     INSIDE.set(false);
 }
 
-// SAFETY: everything is the system's allocator.
+// SAFETY: every call is forwarded to the system's allocator.
 unsafe impl GlobalAlloc for CallsBack {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         call_back();

@@ -43,7 +43,7 @@ pub fn complete(profile: &Profile) -> Result<(), String> {
     let (quality, anomalies) = (&profile.quality, &profile.quality.anomalies);
     demand(quality.installed && quality.recorded > 0, || format!("nothing recorded: {quality:?}"))?;
     demand(quality.lost.total() == 0, || format!("incomplete: {quality:?}"))?;
-    // heapledger's own thread may have been at an event of its own.
+    // The background thread may have recorded an event of heapledger at this moment.
     let own = profile
         .threads
         .iter()

@@ -1,4 +1,4 @@
-//! Functions that scenarios share: threads that allocate nothing themselves, quiet points, memory sizes.
+//! Functions that scenarios share: threads that do not allocate, points at which no event is in flight, memory sizes.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::ffi::{CStr, c_void};
@@ -13,7 +13,8 @@ use super::laws;
 /// The function of a raw thread, which receives the thread's number.
 pub type Body = extern "C" fn(*mut c_void) -> *mut c_void;
 
-/// Starts `N` threads without std, which would allocate for each, and waits until all have ended.
+/// Starts `N` threads and waits until all have ended. The threads are started without std, which would allocate for
+/// each thread.
 pub fn threads<const N: usize>(body: Body) {
     let mut started = [0; N];
     for (number, thread) in started.iter_mut().enumerate() {
@@ -44,9 +45,9 @@ pub fn free(block: *mut u8, size: usize) {
     unsafe { dealloc(block, Layout::from_size_align_unchecked(size, 8)) };
 }
 
-/// Books everything while no other thread of the program works, so that nothing is in flight; waits until the
-/// background thread is at no event. Also returns the number of calls that the inner allocator had served before,
-/// because a query counts first and then makes events itself.
+/// Flushes, while no other thread of the program works, until no event is in flight. Returns the counters, and the
+/// number of calls that the inner allocator has served. The served calls are read first, because the query of the
+/// counters allocates after it has counted.
 fn quiet_point_and_served() -> (QualityIndicator, u64) {
     let mut quality = QualityIndicator::default();
     for _ in 0..1000 {
@@ -62,8 +63,8 @@ fn quiet_point_and_served() -> (QualityIndicator, u64) {
     panic!("events stay in flight: {quality:?}");
 }
 
-/// Books everything while no other thread of the program works. Asserts that nothing is in flight, and that allocated =
-/// freed + live.
+/// Flushes while no other thread of the program works, and returns the counters. Asserts that no event is in flight,
+/// and that allocated = freed + live.
 pub fn quiet_point() -> QualityIndicator {
     let (quality, _) = quiet_point_and_served();
     let stats = heapledger::stats();
@@ -72,7 +73,8 @@ pub fn quiet_point() -> QualityIndicator {
     quality
 }
 
-/// Returns the quality at a quiet point. Asserts that exactly the calls that the inner allocator served were attempted.
+/// Returns the counters when no event is in flight. Asserts that the number of attempted events equals the number of
+/// calls that the inner allocator served.
 pub fn accounted_point() -> QualityIndicator {
     for _ in 0..1000 {
         let (quality, served) = quiet_point_and_served();
@@ -84,7 +86,7 @@ pub fn accounted_point() -> QualityIndicator {
     panic!("{:?} and served", quiet_point_and_served());
 }
 
-/// Returns the totals. Asserts the same as [`accounted_point`], and that nothing was lost and no pairing is doubtful.
+/// Returns the totals. Asserts the same as [`accounted_point`], and that no event was lost and no pairing is doubtful.
 pub fn lossless_point() -> HeapStats {
     let quality = accounted_point();
     assert_eq!(quality.lost.total(), 0, "{quality:?}");
@@ -96,11 +98,11 @@ pub fn lossless_point() -> HeapStats {
     assert_eq!(stats.live_blocks, stats.total_blocks - stats.freed_blocks);
     assert_eq!(stats.live_bytes, stats.total_bytes - stats.freed_bytes);
     assert_eq!(stats.coverage.lost_events, 0);
-    // The number of recorded events grows with heapledger's own, so equal heaps differ in it.
+    // The number of recorded events includes heapledger's events, so it may differ between equal heaps.
     HeapStats { coverage: heapledger::Coverage::default(), ..stats }
 }
 
-/// Asserts that events were lost for this reason only, and returns their number.
+/// Asserts that events were lost for this reason only, and returns the number of lost events.
 pub fn lost_only(quality: &QualityIndicator, reason: LossReason) -> u64 {
     for (other, events) in quality.lost.iter() {
         assert!(other == reason || events == 0, "{events} events lost for {}", other.name());
