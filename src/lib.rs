@@ -3,45 +3,49 @@
 //! # What is measured
 //!
 //! Every call of the four methods of [`GlobalAlloc`](std::alloc::GlobalAlloc), from the first call in the process,
-//! before `main`, until after `main` has returned. An event has address, size, alignment, zeroing, time, thread and
-//! call stack. The events give totals, live blocks, the peak, sizes, lifetimes, temporary blocks, reallocs, and frees
-//! by another thread: for the process, by thread, by call stack and over time. A successful realloc counts as one more
-//! block of its new size, as in other tools; [`HeapStats::reallocs`] is the number of reallocs.
+//! before `main`, until after `main` has returned. The event of a call has address, size, alignment, zeroing, time,
+//! thread and call stack. From the events, heapledger computes totals, live blocks, the peak, sizes, lifetimes,
+//! temporary blocks, reallocs, and frees by another thread. These figures are for the process, by thread, by call stack
+//! and over time. A successful realloc counts as one more block of its new size, as in other tools;
+//! [`HeapStats::reallocs`] is the number of reallocs.
 //!
-//! Each event is *recorded*, *lost* for one of the [reasons](LossReason), or *in flight*; the three always add up to
-//! the number of events *attempted*. In the default mode nothing is lost for want of buffer space: a thread whose ring
-//! is full books its events into the ledger itself.
+//! Each event is *recorded*, *lost* for one of the [reasons](LossReason), or *in flight*. These three numbers always
+//! add up to the number of events *attempted*. In the default mode no event is lost because a buffer is full: a thread
+//! whose ring of events is full books the events into the ledger itself.
 //!
 //! # What is not measured
 //!
 //! * memory that does not pass through the global allocator;
-//! * allocations that the inner allocator refused: these are no events; [`HeapStats::failed`] counts them;
-//! * memory that heapledger allocates for itself in queries and dumps: recorded, but in no figure of the program.
+//! * allocations that the inner allocator refused: they are not events, but [`HeapStats::failed`] counts them;
+//! * memory that heapledger allocates for itself in queries and dumps: it is recorded, but is in no figure of the
+//!   program.
 //!
 //! With [`ClockMode::Batched`], times between two clock readings are interpolated. So a lifetime shorter than the time
-//! between two readings is an estimate, and the pairing of a block with a free by another thread can be ambiguous;
-//! [`profile::Anomalies`] counts ambiguous pairings. [`ClockMode::PerEvent`] gives every event a time stamp. When
-//! several threads allocate, the peak is known to within [`profile::Peak::uncertainty_bytes`]. `docs/LIMITS.md` has the
-//! whole list.
+//! between two readings is an estimate, and it can be ambiguous which block a free by another thread ends.
+//! [`profile::Anomalies`] counts ambiguous pairings of frees and blocks. [`ClockMode::PerEvent`] gives every event a
+//! time stamp. When several threads allocate, the peak is known to within [`profile::Peak::uncertainty_bytes`].
+//! `docs/LIMITS.md` has the whole list.
 //!
 //! # What it costs
 //!
 //! An allocation writes two words into the ring of its thread, and a free writes one word. When a segment of the ring
-//! is full, some 680 events later, the thread books it. A background thread advances the clock's epoch and books the
-//! rings of threads that have stopped allocating; `HeapLedger::background` says when it starts. Memory: a ring for each
-//! thread, 39 to 49 bytes for each long-lived block, and tables of fixed size; [`QualityIndicator::own_bytes`] has the
-//! sum.
+//! is full, after some 680 events, the thread books the segment. A background thread ([`HeapLedger::background`])
+//! advances the clock's epoch and books the rings of threads that have stopped allocating. The memory costs are a ring
+//! for each thread, 39 to 49 bytes for each long-lived block, and tables of fixed size. [`QualityIndicator::own_bytes`]
+//! is the sum.
 //!
 //! # Words
 //!
-//! A *lane* is a thread's ring with its counters and nursery. A *window* is a run of at most 127 words of a ring behind
-//! one time stamp, the *mark*. To *fold* is to book events into the ledger, the tables of blocks, sites and totals. The
-//! *nursery* holds the young blocks of one lane. To *help* is to fold a full ring instead of waiting.
+//! These words are used in the source. A *lane* is a thread's ring with its counters and nursery. The *nursery* is a
+//! table of the lane's young blocks. A *window* is a run of at most 127 words of a ring after one time stamp, the
+//! *mark*. The *ledger* is the tables of blocks, sites (sums by call stack) and totals. To *fold* is to book the events
+//! of a ring into the ledger. To *help* is to fold a full ring instead of waiting.
 //!
 //! # Environment
 //!
-//! The variables are read once, at the first allocation. Each variable overrides the builder. A value that cannot be
-//! parsed is reported on standard error and ignored. A set-user-id program ignores all variables.
+//! The environment variables are read once, at the first allocation. Each variable overrides the setting in the
+//! builder. A value that cannot be parsed is reported on standard error and ignored. A set-user-id program ignores all
+//! variables.
 //!
 //! | variable | values |
 //! | --- | --- |
@@ -76,8 +80,8 @@
 //!
 //! # In tests
 //!
-//! [`assert_heap!`] states what a piece of work may allocate. Its figures are right while other tests run in the same
-//! process; `docs/HEAP_BUDGETS.md` has more.
+//! [`assert_heap!`] limits the allocations of a block of code. Its figures are right even while other tests run in the
+//! same process. See `docs/HEAP_BUDGETS.md`.
 //!
 //! ```
 //! use std::hint::black_box;
@@ -168,7 +172,7 @@ pub mod dumps {
     };
 }
 
-/// The answers of heapledger's HTTP endpoint, for a program that serves them from its own HTTP server.
+/// The answers of heapledger's HTTP endpoint, for a program that has an HTTP server.
 #[cfg(all(feature = "serve", not(loom)))]
 pub mod http {
     pub use crate::serve::Response;

@@ -1,4 +1,5 @@
-//! Figures of the whole process in a span of time, for work whose threads cannot take a token.
+//! Figures of the whole process in a span of time, for work whose threads cannot take a
+//! [`ScopeToken`](super::ScopeToken).
 
 use super::booking::book_all;
 use super::measurement::{Ended, Inconclusive, doubt, recording};
@@ -10,7 +11,7 @@ use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state;
 use crate::ring::lane::Lane;
 
-/// A measurement of all threads: its figures count everything that the process does until the measurement ends.
+/// A measurement of all threads. Its figures count all events of the process until the measurement ends.
 #[derive(Debug)]
 pub(super) struct OfAllThreads {
     begun: Result<Begun, Inconclusive>,
@@ -54,8 +55,8 @@ impl OfAllThreads {
 }
 
 impl Usage {
-    /// Returns the usage of the process between two readings of its totals. The peak is 0, because the totals do not
-    /// have it.
+    /// Returns the usage of the process between two readings of its totals. The peak is 0, because the totals have no
+    /// peak of the time between the readings.
     fn between(before: &HeapStats, after: &HeapStats) -> Usage {
         let reallocations = after.reallocs.saturating_sub(before.reallocs);
         let blocks = after.total_blocks.saturating_sub(before.total_blocks);

@@ -8,8 +8,8 @@ use super::figure::Limit;
 use super::measurement::{Ended, Measurement};
 use crate::recorder::internal::InternalScope;
 
-/// Asserts what a block of code allocates, and gives back its value. What other threads allocate in the meantime does
-/// not change the figures, so a test need not be alone in its process.
+/// Asserts limits on the allocations of a block of code, and returns the value of the block. Allocations of other
+/// threads do not change the figures, so other tests may run in the same process.
 ///
 /// | figure | meaning |
 /// | --- | --- |
@@ -44,9 +44,9 @@ use crate::recorder::internal::InternalScope;
 ///
 /// # Panics
 ///
-/// Panics if a figure breaks its limit. The message has a table of the figures, and the five places that contribute
-/// most. With the feature `names` the message gives the function, file and line of each place. Also panics if the
-/// figures may be wrong; the message then gives the [reason](crate::scope::Inconclusive).
+/// Panics if a figure breaks its limit. The message has a table of the figures, and the five places in the program that
+/// contribute most to the figure. With the feature `names` the message gives the function, file and line of each place.
+/// Also panics if the figures may be wrong. The message then gives the [reason](crate::scope::Inconclusive).
 #[macro_export]
 macro_rules! assert_heap {
     (warmup = $rounds:expr, all_threads, $($figure:ident $operator:tt $limit:expr),+ $(,)?; $work:expr) => {{
@@ -88,7 +88,8 @@ macro_rules! assert_heap {
     }};
 }
 
-/// Asserts that a block of code neither allocates nor reallocates, and gives back its value. See [`assert_heap!`].
+/// Asserts that a block of code neither allocates nor reallocates, and returns the value of the block. See
+/// [`assert_heap!`].
 ///
 /// ```
 /// # #[global_allocator]
@@ -156,8 +157,8 @@ impl Asserting {
     }
 }
 
-/// Returns the message of an assertion that fails; `None` if the assertion holds. The message's own allocations count
-/// as heapledger's, not as the program's.
+/// Returns the message of an assertion that fails; `None` if the assertion holds. Allocations for the message count as
+/// heapledger's, not as the program's.
 fn message(place: &Location<'_>, ended: &Ended, limits: &[Limit], is_of_all_threads: bool) -> Option<String> {
     let _internal = InternalScope::enter();
     let name = format!("{}:{}", place.file(), place.line());

@@ -1,14 +1,15 @@
-//! Books the events that threads recorded before a query, while other threads go on recording.
+//! Books the events that threads recorded before a query, while the threads continue to record.
 
 use crate::ledger::Ledger;
 use crate::ring::lane::Lane;
 use crate::sys::latch;
 
-/// Maximum number of rounds for which a query waits for events of other threads: about a second.
+/// Maximum number of rounds for which a query waits for events of other threads. The rounds take about a second.
 const BOOKING_ROUNDS_MAX: u32 = 20_000;
 
-/// Books the calling thread's ring. If every event has a time stamp, an event is booked only after the earlier events
-/// of other threads. Returns `false` if the ring is not booked after `BOOKING_ROUNDS_MAX` rounds.
+/// Books the calling thread's ring. With the per-event clock, this may take several rounds, because an event is booked
+/// only after the earlier events of other threads. Returns `false` if the ring is not booked after `BOOKING_ROUNDS_MAX`
+/// rounds.
 pub(super) fn book(lane: &Lane, ledger: &Ledger) -> bool {
     until(|| {
         ledger.fold(lane);
@@ -16,7 +17,8 @@ pub(super) fn book(lane: &Lane, ledger: &Ledger) -> bool {
     })
 }
 
-/// Books the events that any thread recorded before the call. Returns `false` under the same condition as [`book`].
+/// Books the events that any thread recorded before the call. Returns `false` if they are not booked after
+/// `BOOKING_ROUNDS_MAX` rounds.
 pub(super) fn book_all(lane: &Lane, ledger: &Ledger) -> bool {
     let asked_ns = ledger.clock.now_ns();
     let is_booked = |other: &Lane| {
@@ -24,7 +26,7 @@ pub(super) fn book_all(lane: &Lane, ledger: &Ledger) -> bool {
     };
     until(|| {
         ledger.flush(lane);
-        // Without stamps a flush books every ring to its end.
+        // Without the per-event clock, a flush books every ring to its end.
         !ledger.is_ordered() || ledger.lanes().all(is_booked)
     })
 }

@@ -1,4 +1,5 @@
-//! A table that maps keys (ids of spans, addresses of locations) to cells of scopes. Many threads read it at once.
+//! A table that maps keys (ids of spans, addresses of source locations) to cells, which hold the figures of scopes.
+//! Many threads read the table at once.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ const KEYS_MAX: usize = 65_536;
 
 pub(super) struct Cells {
     slots: Box<[Slot]>,
-    /// Cells of the keys whose slot another key has taken.
+    /// Cells of the keys whose slots other keys have taken.
     further: Mutex<HashMap<u64, u32>>,
     /// Number of keys in `further`.
     count: AtomicUsize,
@@ -43,7 +44,7 @@ impl Cells {
         let _internal = InternalScope::enter();
         let mut further = self.further.lock().unwrap_or_else(PoisonError::into_inner);
         let result = work(&mut further);
-        // relaxed: a thread that asks for a key was told of it after this.
+        // relaxed: a thread receives a key only after the key was set.
         self.count.store(further.len(), Ordering::Relaxed);
         result
     }
@@ -52,7 +53,7 @@ impl Cells {
     #[inline]
     pub(super) fn get(&self, key: u64) -> u32 {
         let slot = self.slot(key);
-        // relaxed, all: the operation that hands the key to a thread, such as sending a span or releasing a lock,
+        // relaxed, all: the operation by which a thread receives the key, such as sending a span or releasing a lock,
         // orders the entry.
         if slot.key.load(Ordering::Relaxed) == key {
             return slot.cell.load(Ordering::Relaxed);
@@ -63,7 +64,7 @@ impl Cells {
         }
     }
 
-    /// Sets the cell of a key. Returns `false` if there is no room. `key` must not be 0, the mark of an empty slot.
+    /// Sets the cell of a key. Returns `false` if there is no room. `key` must not be 0, which marks an empty slot.
     pub(super) fn set(&self, key: u64, cell: u32) -> bool {
         let slot = self.slot(key);
         // relaxed, all: see `get`.

@@ -1,4 +1,4 @@
-//! The message of an assertion that fails or cannot be decided. At most forty lines.
+//! The message of an assertion that fails or cannot be decided. A message has at most forty lines.
 
 use std::fmt::Write;
 

@@ -35,7 +35,7 @@ pub mod figures_of_all_threads {
     pub use super::figures::{allocations, bytes, reallocations, retained, retained_bytes};
 }
 
-/// Every figure, in the order of a table.
+/// All figures, in the order in which tables show them.
 pub(super) const ALL: [Figure; 6] = [
     figures::allocations,
     figures::reallocations,
@@ -60,13 +60,13 @@ impl Limit {
         (self.holds)((self.figure.of)(usage), self.limit)
     }
 
-    /// Returns the figure beside its limit: `peak 64 B (was 80 B)`.
+    /// Returns a text with the figure and its limit, such as `peak 64 B (was 80 B)`.
     pub(super) fn with_figure(&self, usage: &Usage) -> String {
         let Figure { name, of, shown } = self.figure;
         format!("{name} {} (was {})", shown(of(usage)), shown(self.limit))
     }
 
-    /// Whether the figures keep the limit, even with the highest possible peak.
+    /// Whether the figure keeps the limit, even if the peak is the highest that its uncertainty allows.
     pub(super) fn is_surely_kept(&self, usage: &Usage) -> bool {
         let highest = usage.peak_bytes.saturating_add(usage.peak_uncertainty_bytes);
         self.is_kept(usage) && self.is_kept(&Usage { peak_bytes: highest, ..*usage })

@@ -16,7 +16,7 @@ pub struct Scoped<F> {
 }
 
 impl Scope {
-    /// Returns a future that enters the scope at each poll, and leaves it after.
+    /// Returns a future that enters the scope before each poll, and leaves the scope after the poll.
     pub fn wrap<F: Future>(&self, future: F) -> Scoped<F> {
         Scoped { scope: *self, future }
     }

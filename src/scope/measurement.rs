@@ -19,13 +19,14 @@ use crate::text::units::counted;
 
 /// Runs `work`. Returns its result, and the figures of its allocations.
 ///
-/// The work has a scope of its own, so other threads and earlier blocks do not change the figures. The allocations of
-/// another thread count if that thread enters a [`ScopeToken::current`](super::ScopeToken::current) that `work` has
-/// made. All figures are zero without an installed [`HeapLedger`](crate::HeapLedger), and incomplete if [`Usage::lost`]
-/// is not zero. [`Measurement::end`] also returns the reason why figures may be wrong.
+/// The work runs in a separate scope, so other threads and earlier blocks do not change the figures. The allocations of
+/// another thread count if that thread enters the scope with a token that `work` has made
+/// ([`ScopeToken::current`](super::ScopeToken::current)). All figures are zero without an installed
+/// [`HeapLedger`](crate::HeapLedger), and incomplete if [`Usage::lost`] is not zero. [`Measurement::end`] also returns
+/// the reason why the figures may be wrong.
 ///
-/// The call costs some microseconds, because it books the rings of all threads. In a program that has had several
-/// threads, each event gets a time stamp of its own while the work runs, and costs some 200 ns instead of 30.
+/// The call costs some microseconds, because it books the waiting events of all threads. In a program that has had
+/// several threads, each event gets a time stamp while the work runs, and costs some 200 ns instead of 30 ns.
 ///
 /// ```
 /// # #[global_allocator]
@@ -50,19 +51,20 @@ pub enum Inconclusive {
     /// Nothing is recorded: no [`HeapLedger`](crate::HeapLedger) is the global allocator, `HEAPLEDGER=off` is set, the
     /// process is about to end, or another copy of heapledger records.
     NotRecording,
-    /// The measurement got no scope: 4,095 scopes exist, 64 measurements of the same place are under way or left blocks
-    /// behind, or 8 scopes are nested.
+    /// The measurement got no scope. There are 4,095 scopes, or 8 nested scopes, or 64 measurements of the same place
+    /// that are in progress or whose blocks are still live.
     NoScope,
-    /// Events are sampled out, or only counted.
+    /// Some events are not recorded: they are sampled out, or only counted.
     Sampled,
     /// Events could not be booked within a second, because another thread was suspended while it recorded an event
     /// ([`ClockMode::PerEvent`](crate::ClockMode::PerEvent) only).
     InFlight,
-    /// Each of these frees fits a block of the work as well as another block that had the same address and size just
-    /// before or after. So the numbers of retained blocks and bytes, and the peak, may be wrong. Each event has a time
-    /// stamp during a measurement, so this is rare; a free of a reallocated block can be such a free.
+    /// Some frees are ambiguous: they fit a block of the work, and also another block that had the same address and
+    /// size just before or after it. So the numbers of retained blocks and bytes, and the peak, may be wrong. Ambiguous
+    /// frees are rare, because each event has a time stamp during a measurement. The free of a reallocated block can be
+    /// ambiguous.
     Ambiguous {
-        /// Number of such frees.
+        /// Number of ambiguous frees.
         frees: u64,
     },
     /// Events were lost.
@@ -117,12 +119,12 @@ pub(super) struct Ended {
     pub(super) scope: Option<EndedScope>,
 }
 
-/// The scope of a measurement that has ended, from which the message of an assertion takes the places.
+/// The scope of a measurement that has ended. The message of an assertion reads the allocating places from the scope.
 #[derive(Debug)]
 pub(super) struct EndedScope {
     ledger: &'static Ledger,
     pub(super) cell: u32,
-    /// Whether the scope has figures of earlier measurements of the same place.
+    /// Whether the scope also has figures of earlier measurements of the same place.
     pub(super) is_reused: bool,
     is_booked: bool,
 }
@@ -165,13 +167,13 @@ impl Measurement {
         self.place
     }
 
-    /// Ends the measurement. Returns its figures, and the reason why they may be wrong, if there is one.
+    /// Ends the measurement. Returns the figures, and the reason why they may be wrong, if there is such a reason.
     pub fn end(self) -> (Usage, Option<Inconclusive>) {
         let ended = self.end_and_keep();
         (ended.usage, ended.inconclusive)
     }
 
-    /// Ends the measurement, and keeps its scope from other measurements for as long as the returned value lives.
+    /// Ends the measurement. As long as the returned value lives, no other measurement takes the scope.
     pub(super) fn end_and_keep(mut self) -> Ended {
         match std::mem::replace(&mut self.running, Err(Inconclusive::NotRecording)) {
             Ok(running) => running.end(),
@@ -195,7 +197,7 @@ impl Ended {
     }
 }
 
-/// Returns whether events are sampled out or only counted.
+/// Whether events are sampled out or only counted.
 pub(super) fn is_sampling() -> bool {
     matches!(state::level(), Level::Sampled | Level::CountersOnly)
 }
@@ -242,8 +244,8 @@ fn begin(place: &Location<'_>) -> Result<Running, Inconclusive> {
     Err(Inconclusive::NoScope)
 }
 
-/// Pairs the events so far, whose times may be uncertain, so that none of them is paired with an event of the
-/// measurement. With the per-event clock, each pairing is certain.
+/// Books the events so far, because their times may be uncertain. Otherwise a free among them might be paired with a
+/// block of the measurement. With the per-event clock, each pairing is certain, so nothing is done.
 fn book_earlier(lane: &Lane, ledger: &Ledger) {
     if !ledger.is_ordered() {
         let internal = InternalScope::enter();
@@ -267,7 +269,7 @@ impl Running {
         self.leave();
         let Running { ledger, lane, cell, before, .. } = self;
         if !state::ledger().is_some_and(|now| std::ptr::eq(now, ledger)) {
-            // A forked child: the measurement was the parent's.
+            // This is a forked child, and the measurement belongs to the parent.
             return Ended::without_figures(Inconclusive::NotRecording);
         }
         let internal = InternalScope::enter();
@@ -302,7 +304,7 @@ impl Running {
     }
 }
 
-/// Returns the reason why the figures of a measurement may be wrong, if there is one.
+/// Returns the reason why the figures of a measurement may be wrong, if there is such a reason.
 pub(super) fn doubt(is_booked: bool, lost: u64) -> Option<Inconclusive> {
     match lost {
         _ if is_sampling() => Some(Inconclusive::Sampled),

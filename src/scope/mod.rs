@@ -1,8 +1,8 @@
-//! Scopes: parts of the program's work with a name, each with exact figures of its own.
+//! Scopes: named parts of the program's work. Each scope has exact figures.
 //!
-//! A thread enters a scope; the blocks that it allocates until it leaves belong to the scope. A free counts in the
-//! scope of its block, whichever thread frees the block, and whenever. So the figures of a scope are right while other
-//! threads allocate, and when blocks cross threads.
+//! A thread enters a scope, and the blocks that the thread allocates until it leaves the scope belong to the scope. A
+//! free counts in the scope of its block, even if another thread frees the block, or the block is freed later. So the
+//! figures of a scope are right while other threads allocate, and when blocks are passed between threads.
 //!
 //! ```
 //! use heapledger::Scope;
@@ -18,8 +18,8 @@
 //!
 //! # Where scopes are shown
 //!
-//! A scope is the outermost frame of the call stacks of its blocks. So each scope has sites of its own, even if no
-//! stacks are taken. Snapshots, dumps and black boxes have a table of scopes
+//! A scope is the outermost frame of the call stacks of its blocks. So each scope has separate sites (sums by call
+//! stack), even if no stacks are taken. Snapshots, dumps and black boxes have a table of scopes
 //! ([`Profile::scopes`](crate::Profile::scopes)). The sums of all outermost scopes plus the sums of the sites outside
 //! scopes are the totals of the heap.
 //!
@@ -28,12 +28,13 @@
 //! * A scope that is entered inside another scope is nested in it, and the outer scope's figures include the inner
 //!   scope's. Entering a scope again inside itself changes nothing.
 //! * At most 4,095 scopes exist, at most 64 of them with the same name, nested at most 8 deep. The same name inside two
-//!   different scopes makes two scopes. What a scope beyond these limits allocates counts in the scope around it or, if
-//!   there is none, in the scope `(others)`.
-//! * A scope follows the thread, not the task: [`Scope::wrap`] enters it at each poll of a future. An [`Entered`] that
-//!   is held across an `await` on a single-threaded executor covers other tasks too.
+//!   different scopes makes two scopes. The allocations of a scope beyond these limits count in the scope around it. If
+//!   there is no scope around it, they count in the scope `(others)`.
+//! * A thread is in a scope, not a task. To give a future a scope, use [`Scope::wrap`], which enters the scope at each
+//!   poll. Do not hold an [`Entered`] across an `await`: on a single-threaded executor, its scope covers other tasks
+//!   too.
 //! * Guards may be dropped in any order. Dropping a guard leaves only the scope of that guard.
-//! * A forked child has the scopes of its parent, with figures of its own.
+//! * A forked child has the scopes of its parent, and their figures start at zero.
 //! * While events are sampled out ([`DataQualityMode::HighThroughput`](crate::DataQualityMode), or a reduced level),
 //!   the figures include only the events that were recorded in full, so they are lower bounds.
 

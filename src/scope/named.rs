@@ -1,4 +1,4 @@
-//! A scope, the guard of a thread that is in it, and the token with which other threads enter it.
+//! A scope, the guard that keeps a thread in a scope, and the token with which other threads enter a scope.
 
 use std::marker::PhantomData;
 
@@ -16,7 +16,7 @@ impl Scope {
     /// bytes, reports show its last 120 bytes.
     ///
     /// Without an installed [`HeapLedger`](crate::HeapLedger) the scope has no effect, and its figures are zero. The
-    /// same holds before the first event of the process, which with a global allocator happens before `main`.
+    /// same holds before the first event of the process, which with an installed allocator happens before `main`.
     pub fn named(name: &str) -> Scope {
         Scope { named: scopes::named(name.as_bytes()) }
     }
@@ -55,11 +55,11 @@ impl Scope {
         ScopeToken::current()
     }
 
-    /// Returns the figures of the scope since the start of the process, wherever it was nested. They are exact for all
-    /// events that had returned before the call.
+    /// Returns the figures of the scope since the start of the process, over all scopes in which it was nested. The
+    /// figures include all events whose call returned before this call.
     ///
-    /// The call books the rings of all threads and reads one cell for each scope: this takes some microseconds, and 0.1
-    /// µs more for each thread.
+    /// The call books the waiting events of all threads and reads the figures of each scope. This takes some
+    /// microseconds, and 0.1 µs more for each thread.
     pub fn usage(&self) -> Usage {
         usage::of_name(self.named.name)
     }

@@ -1,5 +1,5 @@
-//! Names of functions, with files and lines, looked up in the running process: for the message of an assertion that
-//! fails, and for a client of the endpoint that asks for symbols.
+//! Names of functions, with files and lines, looked up in the running process. They are used in the message of a
+//! failing assertion, and for clients of the HTTP endpoint that ask for symbols.
 
 use crate::profile::Module;
 
@@ -13,7 +13,7 @@ pub(super) struct Function {
     pub(super) line: u32,
 }
 
-/// Folders in which the sources of dependencies lie.
+/// Folders with the sources of dependencies.
 const UNPACKED: [&str; 3] = ["/registry/src/", "/git/checkouts/", "/vendor/"];
 
 impl Function {
@@ -30,14 +30,15 @@ impl Function {
             || (self.file.is_empty() && (name == "main" || roots.iter().any(|root| name.starts_with(root))))
     }
 
-    /// Whether the function is an entry point of the global allocator. Functions that it calls belong to the allocator.
+    /// Whether the function is an entry point of the global allocator. The functions that are called below it belong to
+    /// the allocator.
     pub(super) fn is_of_the_allocator(&self) -> bool {
         ["__rust_alloc", "__rust_realloc", "__rg_alloc", "__rg_realloc"]
             .iter()
             .any(|name| self.name.contains(name))
     }
 
-    /// Whether the function belongs to the package under test, or to a package beside it.
+    /// Whether the function belongs to the program: not to a library, and not to a dependency.
     pub(super) fn is_of_the_program(&self) -> bool {
         !self.is_of_a_library()
             && !self.file.is_empty()
@@ -45,7 +46,7 @@ impl Function {
     }
 }
 
-/// The loaded objects of the process. Names are looked up in their files; without the feature `names` no name is found.
+/// Looks up names in the files of the loaded objects of the process. Without the feature `names` no name is found.
 pub(super) struct Names<'a> {
     #[cfg(feature = "names")]
     objects: Vec<(&'a Module, Option<addr2line::Loader>)>,
@@ -70,8 +71,8 @@ impl<'a> Names<'a> {
         Names { objects: modules.iter().map(|module| (module, None)).collect() }
     }
 
-    /// Returns the functions at a return address, innermost first: inlined functions, then the function that contains
-    /// them.
+    /// Returns the functions at a return address, innermost first. Inlined functions come before the function that
+    /// contains them.
     pub(super) fn at(&mut self, address: u64) -> Vec<Function> {
         let found = self.object(address).and_then(|(loader, at)| functions(loader, at));
         found.unwrap_or_default()
@@ -85,8 +86,8 @@ impl<'a> Names<'a> {
             |(_, (module, _)): &(usize, &mut (&Module, _))| (module.start..module.end).contains(&at);
         let (index, (module, loader)) = self.objects.iter_mut().enumerate().find(is_there)?;
         if loader.is_none() {
-            // The file at the program's path may have been replaced since the start; `/proc/self/exe` is the file that
-            // runs.
+            // The file at the program's path may have been replaced since the start. `/proc/self/exe` is always the
+            // running file.
             let path = if index == 0 { "/proc/self/exe" } else { module.path.as_str() };
             *loader = addr2line::Loader::new(path).ok();
         }
@@ -133,7 +134,8 @@ fn functions(loader: &addr2line::Loader, at: u64) -> Option<Vec<Function>> {
             line: location.and_then(|location| location.line).unwrap_or_default(),
         });
     }
-    // Line tables alone give places without functions: the symbol names the outermost one.
+    // With line tables alone, the frames have no function names. The symbol at the address then names the outermost
+    // frame.
     let symbol = loader.find_symbol(at).map(demangled);
     match found.last_mut() {
         Some(outermost) if outermost.name.is_empty() => outermost.name = symbol.unwrap_or_default(),

@@ -1,9 +1,9 @@
-//! Places in the source as names of scopes.
+//! Names of scopes that are named after a place in the source.
 
 use std::fmt::{self, Write};
 use std::panic::Location;
 
-/// A place in the source as the name of a scope: its file and line, made without an allocation.
+/// The name of a scope that consists of a source file and a line. It is made without an allocation.
 pub(super) struct PlaceName {
     bytes: [u8; 512],
     length: usize,
@@ -12,7 +12,7 @@ pub(super) struct PlaceName {
 impl PlaceName {
     pub(super) fn of(place: &Location<'_>) -> PlaceName {
         let mut name = PlaceName { bytes: [0; 512], length: 0 };
-        // A longer path is cut: `write_str` does not fail.
+        // `write_str` does not fail: a name that is too long is cut.
         let _ = write!(name, "{}:{}", place.file(), place.line());
         name
     }

@@ -1,4 +1,4 @@
-//! The places in the program at which the blocks of a scope were allocated, for the message of an assertion.
+//! The places in the program that allocated the blocks of a scope, for the message of an assertion.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) const LINES: usize = SHOWN + 4;
 /// Maximum number of characters of a function's name in a message.
 const NAME_CHARS: usize = 96;
 
-/// Returns two figures of a site: a number of blocks or reallocs, and a number of bytes.
+/// A function that returns two figures of a site: a number of blocks or reallocs, and a number of bytes.
 type CountAndBytes = fn(&SiteUsage) -> (u64, u64);
 
 /// The figures by which places are ranked.
@@ -48,14 +48,14 @@ impl Ranking {
     }
 }
 
-/// Returns the lines of the message on the places of a scope.
+/// Returns the lines of the message that list the places of a scope.
 pub(super) fn of_scope(cell: u32, ranking: Ranking) -> Vec<String> {
     let (sites, modules) = sites_of_cell(cell);
     let mut names = Names::new(&modules);
     lines(&sites, &modules, ranking, |address| names.at(address))
 }
 
-/// Returns the lines of the message on the places of `sites`. `functions` returns the functions at an address,
+/// Returns the lines of the message that list the places of `sites`. `functions` returns the functions at an address,
 /// innermost first.
 fn lines(
     sites: &[SiteUsage],
@@ -95,7 +95,8 @@ fn lines(
     lines
 }
 
-/// Returns the place of a site: its innermost function of the program, and that function's caller.
+/// Returns the text for the place of a site: its innermost function that belongs to the program, and the caller of this
+/// function.
 fn place(site: &SiteUsage, modules: &[Module], functions: &mut impl FnMut(u64) -> Vec<Function>) -> String {
     let named = site.frames.iter().flat_map(|address| functions(*address)).collect::<Vec<_>>();
     let named = match named.iter().rposition(Function::is_of_the_allocator) {
@@ -131,7 +132,7 @@ fn shown(function: &Function) -> String {
     format!("{name} ({}:{})", escaped(&path), function.line)
 }
 
-/// Returns an address without a name as an offset in its object.
+/// Returns an address without a name as the name of its object file and an offset.
 fn offset(address: u64, modules: &[Module]) -> String {
     let module = modules.iter().find(|module| (module.start..module.end).contains(&address));
     match module {

@@ -1,4 +1,4 @@
-//! Assertions against figures in a file.
+//! Assertions that compare the figures of a block of code with figures in a file.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -11,20 +11,21 @@ use super::measurement::Ended;
 use super::snapshot_line::{find, is_name, with_line};
 use crate::recorder::internal::InternalScope;
 
-/// Asserts that a block of code allocates no more than `tests/heap.snap` says, and gives back its value.
+/// Asserts that a block of code allocates no more than its line in the file `tests/heap.snap` allows, and returns the
+/// value of the block.
 ///
-/// The file lies in the package of the test, and has one line for each name, sorted:
+/// The file is in the package of the test. It has one line for each name, sorted by name:
 ///
 /// ```text
 /// parse/small allocations=12 reallocations=0 bytes=3104~5% peak=9728 retained=1 retained_bytes=64
 /// ```
 ///
-/// The assertion fails if a figure is above its value. `~5%` or `~64` behind a value accepts that difference. A figure
+/// The assertion fails if a figure is above its value. `~5%` or `~64` after a value allows that difference. A figure
 /// that was removed from the line is not checked. With `HEAPLEDGER_BLESS=1`, each assertion that runs writes its
-/// figures into its line and keeps the other lines; several processes may do so at once. A figure below its value
-/// passes with a note on standard error, and fails with `HEAPLEDGER_RATCHET=1`. The name is one word.
+/// figures into its line and keeps the other lines. Several processes may write at once. A figure below its value
+/// passes with a note on standard error, or fails if `HEAPLEDGER_RATCHET=1` is set. A name is one word.
 ///
-/// `warmup = N` behind the name runs the block `N` times first, without counting.
+/// `warmup = N` after the name runs the block `N` times first, without counting.
 ///
 /// ```no_run
 /// # fn parse(text: &str) -> Vec<&str> { text.split(' ').collect() }
@@ -52,7 +53,7 @@ macro_rules! assert_heap_snapshot {
     }};
 }
 
-/// The file below the package's folder.
+/// Path of the file, relative to the folder of the package.
 const FILE: &str = "tests/heap.snap";
 
 impl Asserting {
@@ -76,8 +77,8 @@ impl Asserting {
     }
 }
 
-/// Returns the path of the file. The package may have been moved since the test was built, so the folder that cargo and
-/// nextest pass at run time comes before `package`.
+/// Returns the path of the file. The package may have been moved since the test was built. So the folder that cargo and
+/// nextest pass at run time is used if there is one, otherwise `package`.
 fn file_of(package: &str) -> PathBuf {
     let now = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     now.unwrap_or_else(|| PathBuf::from(package)).join(FILE)
@@ -122,7 +123,7 @@ fn check(name: &str, at: &str, file: &Path, ended: &Ended) -> Result<Option<Stri
 
 fn read(file: &Path) -> io::Result<String> {
     let mut open = File::open(file)?;
-    // The lock keeps writers away. On a file system without locks, the file is read without one.
+    // The lock keeps writers away. On a file system without locks, the file is read without a lock.
     let _ = open.lock_shared();
     let mut text = String::new();
     open.read_to_string(&mut text).map(|_| text)

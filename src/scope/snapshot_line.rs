@@ -1,4 +1,4 @@
-//! The text of a file of heap snapshots: one line a name, sorted, and comments above.
+//! The text of a file of heap snapshots. It has comments at the start, and then one line for each name, sorted by name.
 //!
 //! ```text
 //! # heap snapshots: see docs/HEAP_BUDGETS.md
@@ -13,7 +13,7 @@ use super::usage::Usage;
 const HEAD: &str =
     "# Heap snapshots of the tests. `HEAPLEDGER_BLESS=1 cargo test` writes the lines of the tests that run.";
 
-/// One figure of a snapshot.
+/// One figure in the line of a name, with its tolerance.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kept {
     figure: Figure,
@@ -68,13 +68,14 @@ impl Kept {
         }
     }
 
-    /// Returns the limit above which the snapshot is broken.
+    /// Returns the upper limit of the figure, which the assertion checks.
     pub(super) fn upper(&self) -> Limit {
         let limit = self.value.saturating_add(self.accepted());
         Limit { figure: self.figure, operator: "<=", limit, holds: |figure, limit| figure <= limit }
     }
 
-    /// Returns the limit below which the snapshot can be tightened; `None` for a peak that is not known exactly.
+    /// Returns the lower limit of the figure, below which the value in the file can be lowered. Returns `None` for a
+    /// peak that is not known exactly.
     pub(super) fn lower(&self, usage: &Usage) -> Option<Limit> {
         let limit = self.value.saturating_sub(self.accepted());
         let is_exact = usage.peak_uncertainty_bytes == 0 || self.figure.name != figures::peak.name;
@@ -82,7 +83,7 @@ impl Kept {
         is_exact.then_some(Limit { figure: self.figure, operator: ">=", limit, holds })
     }
 
-    /// Sets the value to the figure of a run, unless the figure lies within the tolerance.
+    /// Sets the value to the figure of a run, unless the figure is within the tolerance.
     fn bless(&mut self, usage: &Usage) {
         let is_kept = self.upper().is_surely_kept(usage);
         if !is_kept || self.lower(usage).is_some_and(|limit| !limit.is_kept(usage)) {
@@ -93,7 +94,7 @@ impl Kept {
     }
 }
 
-/// Whether a line of the file can begin with this name.
+/// Whether `name` is valid at the start of a line.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with('#')
@@ -105,7 +106,8 @@ fn name_of(line: &str) -> &str {
     line.split_whitespace().next().unwrap_or_default()
 }
 
-/// Returns the figures of a name, or `None` if the text has no line for it.
+/// Returns the figures of a name, or `None` if the text has no line for the name. Returns an error if a figure in the
+/// line cannot be read.
 pub(super) fn find(text: &str, name: &str) -> Result<Option<Vec<Kept>>, String> {
     let Some(line) = text.lines().find(|line| name_of(line) == name) else {
         return Ok(None);
@@ -113,8 +115,8 @@ pub(super) fn find(text: &str, name: &str) -> Result<Option<Vec<Kept>>, String> 
     line.split_whitespace().skip(1).map(Kept::parse).collect::<Result<_, _>>().map(Some)
 }
 
-/// Returns the text with the figures of a run in the line of `name`. Comments, other lines, tolerances, and the choice
-/// of figures in the line are kept. A new line gets every figure that is known exactly.
+/// Returns the text after the figures of a run were written into the line of `name`. Comments, other lines, tolerances,
+/// and the choice of figures in the line are kept. A new line gets all figures that are known exactly.
 pub(super) fn with_line(text: &str, name: &str, usage: &Usage) -> Result<String, String> {
     let kept = match find(text, name)? {
         Some(mut kept) => {

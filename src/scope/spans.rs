@@ -14,12 +14,12 @@ use crate::recorder::scopes;
 
 type Filter = Box<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>;
 
-/// A layer that makes each span of `tracing` a scope: what a thread allocates while it is in a span belongs to the
-/// span's scope. Nested spans are nested scopes. Feature `tracing`.
+/// A layer that makes each span of `tracing` a scope. Allocations of a thread that is in a span belong to the span's
+/// scope. Nested spans are nested scopes. Feature `tracing`.
 ///
-/// The scope has the name of the span; with [`ScopeLayer::field`], the value of one field follows the name. Scopes are
-/// limited in number ([`scope`](crate::scope)), so the field must have few values: a route, not a URL. Spans with the
-/// same name in the same scope share their figures.
+/// The scope has the name of the span. With [`ScopeLayer::field`], the value of one field follows the name. The number
+/// of scopes is limited ([`scope`](crate::scope)), so choose a field with few values, such as a route, and not a URL.
+/// Spans with the same name in the same scope share their figures.
 ///
 /// ```
 /// use heapledger::scope::ScopeLayer;
@@ -57,15 +57,15 @@ impl ScopeLayer {
         ScopeLayer { cells: Cells::new(), field: None, filter: None }
     }
 
-    /// Appends the value of this field to the names of the spans that have it: `request /search`. If a value is
-    /// recorded after the span was created, the new name applies from the next time that the span is entered.
+    /// Appends the value of the field `name` to the names of the spans that have the field, such as `request /search`.
+    /// If a value is recorded after the span was created, the new name applies when the span is entered the next time.
     pub fn field(mut self, name: &'static str) -> ScopeLayer {
         self.field = Some(name);
         self
     }
 
-    /// Makes scopes only of the spans for which `filter` returns `true`. What is allocated in another span belongs to
-    /// the scope around that span.
+    /// Makes scopes only of the spans for which `filter` returns `true`. Allocations in another span belong to the
+    /// scope around that span.
     pub fn only(mut self, filter: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static) -> ScopeLayer {
         self.filter = Some(Box::new(filter));
         self
@@ -131,7 +131,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ScopeLayer {
     }
 }
 
-/// The name of a scope, made without an allocation. A longer name is cut.
+/// The name of a scope, made without an allocation. A name that is too long is cut.
 struct Name {
     bytes: [u8; SCOPE_NAME_BYTES_MAX],
     length: usize,
@@ -175,7 +175,7 @@ impl Visit for FieldValue<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if field.name() == self.field {
-            // As above; a value that fails to print is cut.
+            // As above. A value whose formatting fails is cut.
             let _ = write!(self.name, " {value:?}");
         }
     }

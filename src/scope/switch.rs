@@ -1,12 +1,12 @@
 //! Scopes that a thread enters and leaves by a key. The hooks of spans and tasks use keys, because a hook cannot keep a
-//! guard.
+//! guard until the next hook.
 
 use std::cell::Cell;
 
 use crate::recorder::scopes;
 
-/// Maximum number of keys that a thread has entered at a time. Entering a further key changes nothing; the maximum
-/// depth of scopes is lower.
+/// Maximum number of keys that a thread has entered at the same time. Entering a further key has no effect. The limit
+/// exceeds the maximum depth of scopes.
 const DEPTH: usize = 32;
 
 /// The keys that the thread has entered, innermost last. Each key has the scope in which the thread was before.
@@ -34,7 +34,7 @@ pub(super) fn enter(key: u64, scope: u32) {
 }
 
 /// Restores the scope in which the thread was before it entered with this key. Does nothing if the thread has not
-/// entered with it.
+/// entered with this key.
 #[inline]
 pub(super) fn exit(key: u64) {
     ENTERED.with(|entered| {
@@ -49,8 +49,8 @@ pub(super) fn exit(key: u64) {
     });
 }
 
-/// Removes a key that is not the innermost one. The thread stays in its scope. When it exits with the next inner key,
-/// it returns to the scope from before the removed key.
+/// Removes a key that is not the innermost key. The thread stays in its scope. When the thread exits with the next
+/// inner key, it returns to the scope in which it was before the removed key.
 #[cold]
 fn exit_from_within(entered: &Entered, key: u64) {
     let depth = entered.depth.get();

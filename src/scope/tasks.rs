@@ -1,8 +1,8 @@
-//! Tasks of tokio as scopes, each named after the place that spawned it.
+//! Tasks of tokio as scopes. A task's scope is named after the place that spawned the task.
 
 use tokio::runtime::Builder;
 
-/// A builder of runtimes whose tasks can be scopes: tokio's `Builder`.
+/// A builder of runtimes whose tasks can be scopes. Only tokio's `Builder` implements the trait.
 pub trait TaskHooks: sealed::Sealed {
     /// Whether this build of tokio has hooks around the polls of tasks.
     #[doc(hidden)]
@@ -17,13 +17,13 @@ mod sealed {
     impl Sealed for tokio::runtime::Builder {}
 }
 
-/// Makes every task of a runtime a scope, named after the place that spawned it: `src/server.rs:40`. What a task
-/// allocates while it is polled belongs to its scope. Feature `tokio`.
+/// Makes every task of a runtime a scope, named after the place that spawned the task, such as `src/server.rs:40`.
+/// Allocations of a task while it is polled belong to its scope. Feature `tokio`.
 ///
 /// The call sets the runtime's hooks before and after each poll. Tokio keeps one hook of each kind. A hook that the
 /// program sets later replaces the hook of this call, and then tasks are no scopes. Tokio has these hooks only if the
-/// whole program is built with `RUSTFLAGS="--cfg tokio_unstable"`. Otherwise the call does not compile; then
-/// [`Scope::wrap`](crate::Scope::wrap) makes a task a scope:
+/// whole program is built with `RUSTFLAGS="--cfg tokio_unstable"`. Otherwise the call does not compile, and
+/// [`Scope::wrap`](crate::Scope::wrap) can give the task a scope instead:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

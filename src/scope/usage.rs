@@ -1,4 +1,4 @@
-//! Figures of scopes.
+//! The figures of scopes, and queries that return them.
 
 use super::booking;
 use crate::aggregator::{counters, snapshot};
@@ -24,15 +24,15 @@ pub struct Usage {
     pub retained_bytes: u64,
     /// Maximum of the live bytes.
     pub peak_bytes: u64,
-    /// Bytes by which the true peak can exceed `peak_bytes`. 0 while one thread works in the scope.
+    /// Bytes by which the true peak can exceed `peak_bytes`. 0 if only one thread has worked in the scope.
     pub peak_uncertainty_bytes: u64,
-    /// Number of blocks that the program allocated outside the scope in the same time. Counts only blocks that are
-    /// booked.
+    /// Number of blocks that the program allocated outside the scope in the same time, as far as they are booked.
     pub outside_allocations: u64,
     /// Number of events that were lost or sampled out and may belong to the scope.
     pub lost: u64,
-    /// Number of threads that allocated or freed blocks of the scope. All threads beyond the twelfth count as one. A
-    /// scope that is nested in several other scopes has one number for each; this is the largest.
+    /// Number of threads that allocated or freed blocks of the scope. All threads beyond the twelfth count as one. If
+    /// the scope is nested in several other scopes, the number is counted for each of these scopes, and the largest
+    /// number is returned.
     pub threads: u32,
 }
 
@@ -69,7 +69,8 @@ pub struct SiteUsage {
 }
 
 impl Usage {
-    /// Returns the figures for each of `iterations`, for a benchmark. All are zero for zero iterations.
+    /// Returns the mean figures of one of `iterations` iterations, for a benchmark. All figures are zero for zero
+    /// iterations.
     pub fn per(&self, iterations: u64) -> PerIteration {
         let mean = |sum: u64| if iterations == 0 { 0.0 } else { sum as f64 / iterations as f64 };
         PerIteration {
@@ -79,10 +80,11 @@ impl Usage {
         }
     }
 
-    /// Returns the figures of `account`, less the sums in `before`.
+    /// Returns the figures of `account`, minus the sums in `before`.
     pub(super) fn of(account: &ScopeAccount, before: &ScopeSums) -> Usage {
         let sums = account.sums.since(before);
-        // A free counts although the allocation of its block was lost, so the sums of frees can be the larger ones.
+        // The sums of frees can exceed the sums of allocations, because a free counts even if the allocation of its
+        // block was lost.
         let peak_bytes = account.peak_bytes.saturating_sub(before.live_bytes()).max(0) as u64;
         Usage {
             allocations: sums.total_blocks.saturating_sub(sums.reallocs),
@@ -107,8 +109,8 @@ impl Usage {
         ] {
             *sum = sum.wrapping_add(more);
         }
-        // The two peaks may have been at different times: the common peak is at least the higher one, and at most their
-        // sum.
+        // The two peaks may have been at different times. The common peak is at least the higher peak, and at most the
+        // sum of both.
         let highest =
             self.peak_bytes + self.peak_uncertainty_bytes + more.peak_bytes + more.peak_uncertainty_bytes;
         self.peak_bytes = self.peak_bytes.max(more.peak_bytes).max(self.retained_bytes);

@@ -1,5 +1,5 @@
-//! Laws between a trace and its dump. The ledger booked every event in the process, the replay applies every event from
-//! the file, and both must have the same heap.
+//! Equations (laws) between a trace and its dump. The ledger booked every event in the process, and the replay applies
+//! every event from the file, so both must have the same figures.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::replay::Replay;
 use crate::profile::{Law, LossReason, Profile};
 use crate::replay::BlockKind;
 
-/// Returns the laws between a whole trace and its dump.
+/// Returns the laws between a complete trace and its dump.
 pub fn laws(replay: &mut Replay, counts: Counts, dump: &Profile) -> Vec<Law> {
     let figures = replay.figures();
     let (quality, booked) = (&dump.quality, &dump.totals);
@@ -45,7 +45,7 @@ pub fn laws(replay: &mut Replay, counts: Counts, dump: &Profile) -> Vec<Law> {
 }
 
 /// Returns the number of live blocks that the replay and the dump have in common, and the number of live blocks in the
-/// larger of the two.
+/// replay or in the dump, whichever is larger.
 fn same_blocks(replay: &Replay, dump: &Profile) -> (u64, u64) {
     let mut ours: HashMap<(u64, u64), u64> = HashMap::new();
     let mut count = 0;
@@ -63,8 +63,8 @@ fn same_blocks(replay: &Replay, dump: &Profile) -> (u64, u64) {
     (same, count.max(dump.live.len() as u64))
 }
 
-/// Returns the number of sites with equal sums in the replay and the dump, and the number of sites in the larger of the
-/// two.
+/// Returns the number of sites with equal sums in the replay and the dump, and the number of sites in the replay or in
+/// the dump, whichever is larger.
 fn same_sites(replay: &mut Replay, dump: &Profile) -> (u64, u64) {
     let sums = |site: &crate::profile::Site| {
         (site.total_blocks, site.total_bytes, site.freed_blocks, site.freed_bytes, site.reallocs.count)

@@ -1,6 +1,6 @@
 //! The columns of a frame.
 //!
-//! Similar values share a column: all kinds are in one, all addresses in another, and so on, so that the compressor
+//! A frame stores its records by columns of similar values, such as all kinds or all addresses, so that the compressor
 //! finds repetitions. Values that the model (`model`) predicts from the previous records are not written.
 //!
 //! | column | written for | one entry |
@@ -9,7 +9,7 @@
 //! | kinds | each record | one byte: kind of record, encoding of its address, encoding of its shape |
 //! | shapes | an allocation with another shape than predicted | number of the shape |
 //! | new shapes | a shape that is new in this frame | size, stack, traits |
-//! | addresses | an address that the model does not predict | difference to the previous one |
+//! | addresses | an address that the model does not predict | difference to an earlier address of the thread |
 //! | depths | a reused block that was not the last of its class to be freed | number of later frees in the class |
 //! | blocks | a free of a block of this frame | number of allocations since that block |
 //! | size bits | a free of a block from before this frame | the size bits of the record |
@@ -33,17 +33,18 @@ pub(super) const REFUSED_OTHER: u8 = 51;
 pub(super) const WIDE: u8 = 56;
 pub(super) const MOVED_OTHER: u8 = 64;
 
-/// Encoding of a shape that the model predicts. `SHAPE_KNOWN`: a shape written by its number. `SHAPE_NEW`: a shape
-/// written in full.
+/// Code of a shape (size, stack and traits of a block) that the model predicts. `SHAPE_KNOWN` is the code of a shape
+/// that is written as its number, and `SHAPE_NEW` is the code of a shape that is written in full.
 pub(super) const SHAPE_EXPECTED: u8 = 0;
 pub(super) const SHAPE_KNOWN: u8 = 1;
 pub(super) const SHAPE_NEW: u8 = 2;
 
-/// Encoding of the address of a realloc that did not move its block.
+/// Code of the address of a realloc that did not move its block.
 pub(super) const STAYED: u8 = 4;
 
-/// Encoding of a free of the newest block of the frame. The codes that follow: the block after the block freed last,
-/// the block before it, a block of the frame by its number, a block from before the frame.
+/// Code of a free of the newest block of the frame. The next codes are for a free of the block that was allocated after
+/// the block freed last (`AFTER_LAST`), or before that block (`BEFORE_LAST`), of another block of the frame (`NEAR`),
+/// and of a block from before the frame (`EARLIER`).
 pub(super) const NEWEST: u8 = 0;
 pub(super) const AFTER_LAST: u8 = 1;
 pub(super) const BEFORE_LAST: u8 = 2;

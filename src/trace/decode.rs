@@ -10,7 +10,7 @@ use super::window::Window;
 use crate::dump::varint::{self, unzigzag};
 use crate::replay::{BlockShape, Dated, Record, SizeBits};
 
-/// The rest of a column. Every method returns `None` if the bytes do not hold the value.
+/// The bytes of a column that are not read yet. Every method returns `None` if the bytes do not contain the value.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bytes<'a> {
     rest: &'a [u8],
@@ -47,7 +47,7 @@ impl<'a> Bytes<'a> {
         Some(from.wrapping_add(distance as u64))
     }
 
-    /// Returns the first `length` bytes and moves behind them.
+    /// Returns the first `length` bytes, and removes them from the rest.
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
@@ -60,7 +60,7 @@ impl<'a> Bytes<'a> {
 pub(crate) struct Rows<'a> {
     columns: [Bytes<'a>; COLUMNS],
     model: &'a mut Model,
-    /// Address and size of each block of this frame.
+    /// Address and size of each block of this frame, by the number of the block.
     blocks: Vec<(u64, u64)>,
     shapes: Vec<BlockShape>,
     following: Vec<u32>,
@@ -101,7 +101,7 @@ pub(crate) fn read(body: &[u8], windows: u32, model: &mut Model, into: &mut Vec<
 }
 
 impl Rows<'_> {
-    /// Returns the next record, and its length in the ring in words.
+    /// Returns the next record, and the number of words that the record had in the ring.
     fn record(&mut self, row: u32) -> Option<(Record, u64)> {
         let kind = self.columns[KINDS].byte()?;
         let record = match kind {

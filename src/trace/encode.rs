@@ -15,11 +15,11 @@ use crate::replay::{BlockShape, Numbered, Record, SizeBits};
 pub(crate) struct FrameEncoder {
     model: Model,
     columns: [Vec<u8>; COLUMNS],
-    /// Live blocks that were allocated in this frame. Maps each address to the number and the size of its block.
+    /// Live blocks that were allocated in this frame: number and size of the block at each address.
     alive: Numbered<u64, (u32, u64)>,
     made: u32,
     shapes: Numbered<BlockShape, u32>,
-    /// For each shape, by number, the shape that followed it last.
+    /// Number of the shape that last followed each shape, by the number of the shape.
     following: Vec<u32>,
     last_shape: u32,
     last: Window,
@@ -57,7 +57,7 @@ impl FrameEncoder {
         self.records as usize >= FRAME_RECORDS_MAX / 2
     }
 
-    /// Appends the records of a window, up to the first word that starts no record.
+    /// Appends the records of a window. Stops at a word that does not start a record.
     pub(crate) fn window(&mut self, window: Window, words: &[u64]) {
         let (mut index, mut records) = (0, 0u32);
         while let Some((record, length)) = words.get(index..).and_then(Record::read) {
@@ -243,7 +243,8 @@ impl FrameEncoder {
     }
 }
 
-/// Appends the difference of two addresses. A multiple of 16 takes fewer bytes; most differences are such multiples.
+/// Appends the difference of two addresses. Multiples of 16 have a shorter encoding, because most differences are
+/// multiples of 16.
 #[inline]
 pub(super) fn put_distance(out: &mut Vec<u8>, from: u64, to: u64) {
     let distance = to.wrapping_sub(from) as i64;

@@ -1,4 +1,5 @@
-//! The layout of the file: a head, frames that can be read alone, an index, and a tail with the offset of the index.
+//! The layout of the file: a head, frames that can be read separately, an index, and a tail with the offset of the
+//! index.
 //!
 //! ```text
 //!  ┌──────┬────────┬────────┬─    ─┬──────┬──────┬───────┬──────┐
@@ -10,8 +11,8 @@
 //!  └─────────────┴──────────────────────────────┘
 //! ```
 //!
-//! Numbers are little-endian. Each head and each payload has a checksum. So a reader of a file without an end goes from
-//! head to head, and after a corrupt head it searches for the next mark.
+//! Numbers are little-endian. Each head and each payload has a checksum. A reader of a file without an end goes from
+//! head to head. After a corrupt head, the reader searches for the next mark with a valid head.
 
 use crc32fast::hash;
 
@@ -58,8 +59,8 @@ impl FileHead {
         sealed(bytes)
     }
 
-    /// Reads the version of the file, and also the head if this version is known. Returns `None` if the bytes are not a
-    /// whole head.
+    /// Reads the version of the file, and also the head if the version is known. Returns `None` if the bytes are not a
+    /// complete head.
     pub(super) fn read(bytes: &[u8; HEAD_BYTES]) -> Option<(u32, Option<FileHead>)> {
         let mut cursor = unsealed(bytes, &MAGIC)?;
         let version = cursor.u32().ok()?;
@@ -75,7 +76,8 @@ fn sealed(mut head: Vec<u8>) -> Vec<u8> {
     head
 }
 
-/// Returns the bytes of a head between `first` and the checksum, if both of these are right.
+/// Returns the bytes of a head between `first` and the checksum, if the head begins with `first` and the checksum is
+/// right.
 fn unsealed<'a>(head: &'a [u8], first: &[u8]) -> Option<Cursor<'a>> {
     let (hashed, sum) = head.split_last_chunk::<4>()?;
     let is_whole = hash(hashed) == u32::from_le_bytes(*sum);
@@ -110,16 +112,16 @@ pub struct FrameHead {
     pub(super) windows: u32,
     /// Number of records.
     pub records: u32,
-    /// Number of events, as the ledger counts them.
+    /// Number of events, as the ledger counts them: a realloc is one event.
     pub events: u64,
     /// Time of the first record, in nanoseconds since the start.
     pub first_ns: u64,
     /// Time of the last record, in nanoseconds since the start.
     pub last_ns: u64,
-    /// Time, in nanoseconds since the start, before which every event is in this frame or an earlier one, to the
-    /// accuracy of the clock.
+    /// Time bound, in nanoseconds since the start. Every event before this time is in this frame or an earlier frame,
+    /// within the accuracy of the clock.
     pub until_ns: u64,
-    /// Number of events so far that are in no frame, because the writer was too slow.
+    /// Number of events so far that are missing from the trace, because the writer was too slow.
     pub lost: u64,
 }
 
@@ -135,7 +137,7 @@ impl FrameHead {
         sealed(bytes)
     }
 
-    /// Reads the head and the checksum of its payload. Returns `None` if the bytes are not a whole head.
+    /// Reads the head and the checksum of the payload. Returns `None` if the bytes are not a complete head.
     pub(super) fn read(bytes: &[u8; FRAME_HEAD_BYTES]) -> Option<(FrameHead, u32)> {
         let mut cursor = unsealed(bytes, &MARK)?;
         let [kind, compressed, ..] = *cursor.take(4).ok()? else { return None };
@@ -200,7 +202,7 @@ pub(super) fn tail(index: u64) -> Vec<u8> {
     bytes
 }
 
-/// Returns the offset of the index, from the tail.
+/// Returns the offset of the index, which is in the tail. Returns `None` if the bytes are not a tail.
 pub(super) fn index_of(tail: &[u8; TAIL_BYTES]) -> Option<u64> {
     Cursor::new(tail.strip_suffix(&TAIL_MAGIC)?).u64().ok()
 }

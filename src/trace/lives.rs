@@ -1,7 +1,7 @@
 //! The blocks of a trace, each with its start and its end.
 //!
-//! A realloc ends a block and starts the next one, as in the sums: a run has as many blocks here as its
-//! `total_blocks`, of `total_bytes` together.
+//! A realloc ends a block and starts the next block, as in the totals. So the number of blocks is the `total_blocks` of
+//! the run, and the sum of their sizes is `total_bytes`.
 
 use std::io::{self, Read, Seek};
 
@@ -10,7 +10,7 @@ use super::reader::Trace;
 use super::replay::PATIENCE_NS;
 use crate::replay::{Block, BlockKind, End, Heap, Sums};
 
-/// A block of the program, from its allocation or realloc to the realloc or free that ended it.
+/// A block of the program, from the allocation or realloc that started it to the realloc or free that ended it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockLife {
     /// Address of the block.
@@ -29,7 +29,7 @@ pub struct BlockLife {
     pub align_log2: u8,
     /// Number of reallocs before this block (counted up to 31).
     pub reallocs: u8,
-    /// The end of the block. `None` if it was live at the end of the trace.
+    /// The end of the block. `None` if the block was live at the end of the trace.
     pub end: Option<BlockEnd>,
 }
 
@@ -44,9 +44,10 @@ pub struct BlockEnd {
     pub by_realloc: bool,
 }
 
-/// Calls `each` with every block of the program that a trace contains: first those that ended, in the order of their
-/// ends, then those that were live at the end of the trace, in the order of their births. Blocks that were sampled and
-/// blocks of heapledger are left out. Calls `passed` with the current offset in the file, once a frame.
+/// Calls `each` with every block of the program in a trace: first the blocks that ended, in the order of their ends,
+/// then the blocks that were live at the end of the trace, in the order of their first allocations. Sampled blocks and
+/// blocks of heapledger are left out. Calls `passed` with the offset of each frame in the file before the frame is
+/// read.
 ///
 /// # Errors
 ///
@@ -67,7 +68,7 @@ pub fn block_lives<R: Read + Seek>(
     Ok(())
 }
 
-/// Passes each block on when it ends.
+/// Receives the starts and ends of blocks from the replay, and calls `each` with a block when the block ends.
 struct Lives<F> {
     each: F,
 }

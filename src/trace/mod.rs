@@ -1,8 +1,9 @@
-//! The trace: every event in a file, compressed, in frames that can be read alone.
+//! The trace: all events of a process in a file, in compressed frames that can be read separately.
 //!
-//! A ledger holds figures; a trace shows how they arose: the live blocks of any instant, the exact peak, a report of
-//! any span. The background thread of heapledger writes the trace while the program runs, from the words that folds
-//! leave in the trace buffer. It ends the trace with a dump, taken at the last event.
+//! A ledger has only figures. A trace also shows how the figures arose: the live blocks at any instant, the exact peak,
+//! and a report of any span of time. A thread of heapledger writes the trace while the program runs. It takes the
+//! records from the trace buffer, into which booked records are copied. The trace ends with a dump, taken at the last
+//! event.
 //!
 //! | file | holds |
 //! | --- | --- |

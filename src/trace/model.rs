@@ -1,18 +1,18 @@
-//! The model that writer and reader share. It predicts the next record from the previous ones, so that few bits are
-//! written.
+//! The model that writer and reader share. The model predicts the next record from the previous records, so that few
+//! bits are written.
 //!
-//! An allocator reuses freed blocks for the next allocations of their size class, newest first; fresh blocks of a class
-//! are adjacent. A program frees the block that it has just allocated, or the parts of a structure in the order of
-//! their allocation. The model predicts these patterns. The model is empty at the start of every frame, so that a frame
-//! can be read alone.
+//! Most allocators reuse freed blocks for the next allocations of their size class, the last freed block first, and
+//! place new blocks of a class next to each other. Most programs free the block that they have just allocated, or the
+//! parts of a structure in the order of their allocation. The model predicts these patterns. The model is empty at the
+//! start of every frame, so that a frame can be read separately.
 //!
-//! A wrong prediction costs bytes, never accuracy.
+//! After a wrong prediction, the record takes more bytes, but is still exact.
 
 use crate::replay::SizeBits;
 
 /// Number of thread states. Threads beyond this number share states.
 const ROWS: usize = 16;
-/// Number of size classes. A class spans 16 bytes; the sizes above all classes are in the last one.
+/// Number of size classes. A class spans 16 bytes. All larger sizes are in the last class.
 const CLASSES: usize = 66;
 /// Number of freed blocks that a class keeps; a power of two.
 const DEPTH: usize = 32;
@@ -24,7 +24,7 @@ const LOOK: usize = 12;
 pub(super) struct RowState {
     /// Address of the newest allocation.
     pub(super) newest: u64,
-    /// Address directly behind the newest allocation.
+    /// Address directly after the newest allocation, where the next block is expected.
     pub(super) behind: u64,
     /// Number, in this frame, of the block that was freed last.
     pub(super) freed: u32,
@@ -69,14 +69,14 @@ impl Freed {
     }
 }
 
-/// Prediction by which the address of an allocation is found.
+/// The prediction that gives the address of an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placed {
     /// The block of the class that was freed last.
     Reused,
     /// The block of the class that was freed this many frees before the last one.
     ReusedDeep(usize),
-    /// The address directly behind the newest allocation of the thread.
+    /// The address directly after the newest allocation of the thread.
     Behind,
     /// No prediction gives the address.
     Far,
@@ -128,7 +128,7 @@ impl Model {
         }
     }
 
-    /// Returns the address that a prediction gives, or `None` if it gives none.
+    /// Returns the address that a prediction gives, or `None` if the prediction gives no address.
     #[inline]
     pub(super) fn address(&mut self, row: u32, bits: SizeBits, placed: Placed) -> Option<u64> {
         match placed {
@@ -147,7 +147,7 @@ impl Model {
             Placed::Reused => freed.remove(0),
             Placed::ReusedDeep(depth) => freed.remove(depth),
             Placed::Behind => {}
-            // The first prediction was wrong, so its block is dropped.
+            // The prediction `Reused` was wrong, so its block is dropped.
             Placed::Far => freed.remove(0),
         }
         let state = self.row(row);

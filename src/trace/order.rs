@@ -2,8 +2,8 @@
 //!
 //! The file has the records of one thread in the order in which that thread wrote them, and the records of different
 //! threads in the order in which they were booked. A frame states a time before which no record is missing, so records
-//! before that time can be sorted. Of two records with the same time, the first in the file comes first, so the order
-//! of one thread is kept.
+//! before that time can be sorted. Records with the same time stay in the order of the file, so the order within a
+//! thread is kept.
 
 use std::io::{self, Read, Seek};
 
@@ -11,11 +11,12 @@ use super::columns::FRAME_RECORDS_MAX;
 use super::reader::{Frame, Trace};
 use crate::replay::Dated;
 
-/// Maximum number of records held back until their order is known: as many as can wait for a stalled writer.
+/// Maximum number of records that are held back until their order is known. It is the number of records that can wait
+/// for a slow writer.
 const HELD_RECORDS_MAX: usize = 20 * FRAME_RECORDS_MAX;
 
-/// Calls `each` with every record before `to_ns`, in the order of their times. Calls `passed` with the offset of each
-/// frame before that frame is read.
+/// Calls `each` with every record before `to_ns` (in nanoseconds since the start), in the order of the times. Calls
+/// `passed` with the offset of each frame in the file before the frame is read.
 ///
 /// # Errors
 ///
@@ -36,13 +37,13 @@ pub fn in_order<R: Read + Seek>(
         held.sort_by_key(|dated| dated.at_ns);
         let mut ready = held.partition_point(|dated| dated.at_ns < until_ns.min(to_ns));
         if held.len() - ready > HELD_RECORDS_MAX {
-            // No frame of this writer holds back so many records. The oldest records are passed on, in an order that
-            // may be wrong.
+            // A trace of this writer never holds back so many records. To bound the memory, the oldest records are
+            // passed on, perhaps in a wrong order.
             ready = held.len() - HELD_RECORDS_MAX / 2;
         }
         held.drain(..ready).filter(|dated| dated.at_ns < to_ns).for_each(|dated| each(&dated));
         if until_ns >= to_ns {
-            // The held records and all following ones are not before `to_ns`.
+            // All held records and all records of further frames are at `to_ns` or later.
             return Ok(());
         }
     }

@@ -16,7 +16,7 @@ use super::frame::{
 use super::model::Model;
 use crate::replay::Dated;
 
-/// Number of bytes that are searched for a mark in one piece.
+/// Number of bytes that are read at once in a search for a mark.
 const SEARCH_BYTES: usize = 1 << 16;
 /// Length of an entry of the index, in bytes.
 const ENTRY_BYTES: usize = 8 + FRAME_HEAD_BYTES;
@@ -33,7 +33,7 @@ pub enum TraceError {
     Io(io::Error),
     /// The first bytes are not those of a trace.
     NotATrace,
-    /// The trace has a newer format, of this version.
+    /// The trace has a newer format, with this version number.
     Newer(u32),
 }
 
@@ -158,7 +158,7 @@ impl<R: Read + Seek> Trace<R> {
         listed
     }
 
-    /// Reads the index. Returns `false` if the file has no end or the index names no frames.
+    /// Reads the index. Returns `false` if the file has no valid tail and index, or the index lists no frames.
     fn read_index(&mut self) -> io::Result<bool> {
         let Some(tail_at) = self.length.checked_sub(TAIL_BYTES as u64) else { return Ok(false) };
         let mut bytes = [0; TAIL_BYTES];
@@ -183,7 +183,7 @@ impl<R: Read + Seek> Trace<R> {
         Ok(is_named)
     }
 
-    /// Finds the frames from head to head. Corrupt bytes are skipped up to the next head.
+    /// Finds the frames by going from head to head. Corrupt bytes are skipped up to the next valid head.
     fn scan(&mut self) -> io::Result<()> {
         let mut offset = HEAD_BYTES as u64;
         while offset < self.length {
@@ -222,7 +222,7 @@ impl<R: Read + Seek> Trace<R> {
         Ok(FrameHead::read(&bytes))
     }
 
-    /// Returns the offset of the next whole head.
+    /// Returns the offset of the next valid head at or after `from`.
     fn next_mark(&mut self, from: u64) -> io::Result<Option<u64>> {
         let mut buffer = vec![0; SEARCH_BYTES];
         let mut start = from;
@@ -262,7 +262,8 @@ impl<R: Read + Seek> Trace<R> {
             std::mem::swap(&mut self.plain, &mut self.payload);
             return Ok(self.plain.len() == plain);
         }
-        // LZ4 expands a byte to no more than 255 bytes, so a short payload cannot reserve much memory.
+        // LZ4 expands a byte to no more than 255 bytes. The check keeps a short corrupt payload from reserving much
+        // memory.
         if plain / 256 > head.stored as usize {
             return Ok(false);
         }
@@ -271,7 +272,7 @@ impl<R: Read + Seek> Trace<R> {
             .is_ok_and(|length| length == plain))
     }
 
-    /// Appends the records of a frame and returns `true`. For a corrupt frame it appends none, lists the damage and
+    /// Appends the records of a frame and returns `true`. For a corrupt frame, appends no records, lists the damage and
     /// returns `false`.
     ///
     /// # Errors

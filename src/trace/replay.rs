@@ -1,8 +1,8 @@
-//! The replay of a trace, which gives the figures of a span.
+//! The replay of a trace, which computes the figures of a span of time.
 //!
-//! A span has the blocks that were allocated in it, their frees up to its end, and the blocks that are still live at
-//! its end. So `allocated − freed = live` holds for a span as for a whole run. Frees of older blocks are counted
-//! separately.
+//! The figures of a span include the blocks that were allocated in the span, and the frees of these blocks before the
+//! end of the span. The other blocks of the span are live at its end. So `allocated − freed = live` holds for a span as
+//! for a whole run. Frees of older blocks are counted separately.
 
 use std::io::{self, Read, Seek};
 
@@ -14,10 +14,11 @@ use crate::replay::{BlockKind, Dated, Heap, Record};
 /// Maximum time for which a free waits for its block, in nanoseconds of the trace.
 pub(super) const PATIENCE_NS: u64 = 10_000_000_000;
 
-/// The figures of a replay that are not sums.
+/// The counts of a replay that are not part of the sums of its span.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReplayFigures {
-    /// Number of records, including records that are no events.
+    /// Number of records up to the end of the span, including records that are not events, such as the start of a
+    /// thread.
     pub records: u64,
     /// Number of events of the span, including events of heapledger's blocks.
     pub events: u64,
@@ -43,13 +44,14 @@ pub struct ReplayFigures {
     pub live_before_bytes: u64,
     /// Number of frees without a block.
     pub unmatched_frees: u64,
-    /// Number of blocks at an address where another block is live.
+    /// Number of blocks at an address where another block is live, at the end of the replay.
     pub overlapping_blocks: u64,
     /// Number of frees that were paired with a block of another size.
     pub size_mismatches: u64,
-    /// Number of allocations at an address that still had a block. Interpolated times cause them.
+    /// Number of allocations at an address that still had a block. With interpolated times, such allocations are
+    /// normal.
     pub overlaps: u64,
-    /// Number of frees before the allocation of their block. Interpolated times cause them.
+    /// Number of frees before the allocation of their block. With interpolated times, such frees are normal.
     pub early_frees: u64,
     /// Time of the first event, in nanoseconds since the start.
     pub first_ns: u64,
@@ -88,7 +90,7 @@ impl Replay {
         Ok(replay)
     }
 
-    /// Returns the figures that are not sums.
+    /// Returns the counts that are not part of the sums of the span.
     pub fn figures(&self) -> ReplayFigures {
         self.figures
     }

@@ -1,4 +1,5 @@
-//! Tests of replays against a naive heap: a map, and a list of all events.
+//! Tests that compare replays with a simple model of the heap, which consists of a map of live blocks and a list of all
+//! events.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use super::{Replay, Span, Trace, block_lives, in_order, laws};
 use crate::profile::{self, HeapStats};
 use crate::ring::event::{self, Traits};
 
-/// A step of the program: acts on one of its places, by one of its threads.
+/// A step of the program. A thread allocates, reallocates or frees the block of one place.
 #[derive(Debug, Clone, Copy)]
 struct Step {
     row: u32,
@@ -38,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
     )
 }
 
-/// A live block of the naive heap.
+/// A live block of the simple model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Lives {
     size: u64,
@@ -111,7 +112,7 @@ fn run(steps: &[Step], per_frame: usize) -> (Vec<u8>, Vec<Happened>) {
     (out, log)
 }
 
-/// Returns the figures of a span: totals, the peak with its time, and the live blocks.
+/// Computes the figures of a span from the list of events: totals with the peak, time of the peak, and live blocks.
 fn naive(log: &[Happened], span: Span) -> (HeapStats, u64, Vec<(u64, u64, u32)>) {
     let mut totals = HeapStats::default();
     let mut peak_ns = 0;
@@ -240,8 +241,8 @@ fn a_dump_that_says_something_else_breaks_a_law() {
 
 #[test]
 fn times_that_lie_a_little_apart_from_the_truth_change_no_sum() {
-    // Thread 1 has a free dated before the allocation by thread 0, and the next allocation at the address before that
-    // free.
+    // Thread 1 has a free that is dated before the allocation by thread 0. The next allocation at the address is dated
+    // before that free.
     let traits = Traits::new(8, false, false);
     let mut out = Vec::new();
     let mut writer = Writer::begin(&mut out, FileHead::default()).unwrap();
@@ -301,7 +302,8 @@ fn what_a_reader_holds_is_bounded_by_its_frames_and_the_live_blocks_however_long
     for steps in [20_000, 80_000] {
         let (bytes, log) = run(&long_program(steps), 100);
         assert!(log.len() as u64 > steps);
-        // A frame has up to two records for each of its hundred steps. Records at its very end wait for the next frame.
+        // A frame has up to two records for each of its hundred steps. The last records of a frame are held until the
+        // next frame is read.
         let held = held_at_most(&bytes);
         assert!(held <= 2 * 100, "{held} of {} records are held", log.len());
         let mut trace = Trace::open(Cursor::new(&bytes)).unwrap();
@@ -312,7 +314,8 @@ fn what_a_reader_holds_is_bounded_by_its_frames_and_the_live_blocks_however_long
 
 #[test]
 fn a_trace_whose_frames_never_say_how_far_they_go_is_held_whole() {
-    // A reader that holds records back for too long would show this figure.
+    // No frame has a time bound, so the reader must hold all records. The test shows that `held_at_most` detects a
+    // reader that holds too many records.
     let mut out = Vec::new();
     let mut writer = Writer::begin(&mut out, FileHead::default()).unwrap();
     for number in 0..200u64 {

@@ -10,7 +10,7 @@ use crate::replay::BlockKind;
 /// Maximum number of empty stacks that are made for a trace without a dump. Sites of further stacks are omitted.
 const BARE_STACKS_MAX: u32 = 1 << 20;
 
-/// The profile of a span, with notes on it.
+/// The profile of a span of time, with notes for the reader.
 #[derive(Debug)]
 pub struct SpanProfile {
     /// The profile.
@@ -46,7 +46,7 @@ impl Replay {
         profile.peak = Peak { uncertainty_bytes: 0, ..peak };
         profile.estimates = None;
         profile.tracked = TrackedReport::default();
-        // A curve is of the whole run, and the figures of the system are of its end.
+        // The curves in the dump are of the whole run, and the figures of the system are of the end of the run.
         profile.curves = Vec::new();
         if !self.span().is_whole() {
             profile.memory = ProcessMemory::default();
@@ -58,7 +58,8 @@ impl Replay {
         bound_stacks(&mut profile, &mut damage);
         profile.sum_scopes();
         for scope in &mut profile.scopes {
-            // A replay follows no peak of a scope: all its bytes may have been live at one time.
+            // A replay does not compute the peak of a scope, so all bytes of the scope may have been live at the same
+            // time.
             scope.peak_bytes = scope.live_bytes();
             scope.peak_uncertainty_bytes = scope.total_bytes.saturating_sub(scope.peak_bytes);
         }

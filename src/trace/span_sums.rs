@@ -1,4 +1,4 @@
-//! The sums of a replay: the figures of a ledger, for the allocations of a span.
+//! The sums of a replay: the same figures as in a ledger, for the blocks that were allocated in a span of time.
 
 use crate::profile::{BUCKETS, HeapStats, Histogram, Interval, Peak, Site, bucket_of};
 use crate::replay::{Block, BlockKind, End, Numbered, Sums};
@@ -6,7 +6,7 @@ use crate::replay::{Block, BlockKind, End, Numbered, Sums};
 /// Number of intervals of the timeline.
 const INTERVALS: u64 = 512;
 
-/// A part of a run, from one instant up to another. The second instant is not part of the span.
+/// A part of a run, from one instant to a later instant. The later instant is not part of the span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// Start of the span, in nanoseconds since the start of the run.
@@ -66,12 +66,12 @@ pub(super) struct SpanSums {
     pub(super) own_events: u64,
     /// Number of events of sampled blocks.
     pub(super) sampled_events: u64,
-    /// Frees of blocks from before the span: their number, and the bytes of the blocks.
+    /// Number of frees of blocks from before the span, and bytes of these blocks.
     pub(super) earlier_frees: (u64, u64),
 }
 
 impl SpanSums {
-    /// Returns empty sums over `span`, whose last event is at `end_ns`.
+    /// Returns empty sums for `span`, whose last event is at `end_ns`.
     pub(super) fn new(span: Span, end_ns: u64) -> SpanSums {
         SpanSums {
             span,
@@ -100,7 +100,7 @@ impl SpanSums {
         &mut self.intervals[number]
     }
 
-    /// Returns the site of a stack. The figures of the site at the latest peak are up to date.
+    /// Returns the site of a stack, after updating its figures at the latest peak.
     fn site(&mut self, stack: u32) -> &mut SiteSums {
         let peak_number = self.peak_number;
         let sums = self.sites.entry(stack).or_insert_with(|| SiteSums {
@@ -208,7 +208,7 @@ impl Sums for SpanSums {
     }
 
     fn ended(&mut self, at_ns: u64, block: &Block, end: End) {
-        // A realloc counts as one event, that of its new block.
+        // A realloc is one event, which is counted when its new block starts.
         let events = u64::from(self.span.holds(at_ns) && !end.by_realloc);
         match block.kind {
             BlockKind::Internal => self.own_events += events,
@@ -228,7 +228,8 @@ impl Sums for SpanSums {
     }
 
     fn reallocated(&mut self, before: Option<&Block>, block: &Block, moved: bool) {
-        // The realloc of a block from before the span starts that block in the span: the old half is in no figure.
+        // The realloc of a block from before the span counts as an allocation in the span, and the old block is in no
+        // figure.
         let is_counted = block.counted && before.is_none_or(|before| before.counted);
         if !is_counted || block.kind != BlockKind::Program {
             return;

@@ -27,7 +27,7 @@ fn naive(windows: &[Written]) -> Vec<Dated> {
     records
 }
 
-/// Returns a trace of windows, with a frame ended after every `per_frame` windows.
+/// Returns the bytes of a trace with these windows. A frame ends after every `per_frame` windows.
 fn written(windows: &[Written], per_frame: usize, dump: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = Writer::begin(&mut out, FileHead { process_id: 7, started_unix_ns: 9 }).unwrap();

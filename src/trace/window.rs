@@ -1,4 +1,5 @@
-//! The unit in which records are written: consecutive words of one thread between two readings of the clock.
+//! The window, which is the unit in which records are written: consecutive words of one thread between two readings of
+//! the clock.
 
 /// Number of fraction bits of [`Window::step`].
 const STEP_BITS: u32 = 16;

@@ -9,7 +9,7 @@ use super::window::Window;
 /// Maximum number of bytes of the dump in one frame.
 const DUMP_PIECE_BYTES: usize = 8 << 20;
 
-/// Maximum number of frames that an index names.
+/// Maximum number of frames that an index lists.
 const INDEX_FRAMES_MAX: usize = 400_000;
 
 const _: () = assert!(INDEX_FRAMES_MAX * (8 + FRAME_HEAD_BYTES) + Counts::BYTES <= PAYLOAD_BYTES_MAX);
@@ -24,8 +24,8 @@ pub(crate) struct Writer<W> {
     stored: Vec<u8>,
     /// Offset and head of each frame written so far.
     index: Vec<(u64, FrameHead)>,
-    /// Capacity of the index, in frames. If a trace has more frames, its index names no frame, and readers go from head
-    /// to head.
+    /// Capacity of the index, in frames. If a trace has more frames, its index lists no frames, and readers go from
+    /// head to head.
     index_room: usize,
     until_ns: u64,
     events: u64,
@@ -58,12 +58,13 @@ impl<W: Write> Writer<W> {
         self.columns.is_full()
     }
 
-    /// States that every event before `until_ns` has been appended.
+    /// Notes that every event before `until_ns` (in nanoseconds since the start) has been appended.
     pub(crate) fn passed(&mut self, until_ns: u64) {
         self.until_ns = self.until_ns.max(until_ns);
     }
 
-    /// Writes the current frame, unless it is empty.
+    /// Writes the current frame, unless it is empty. `lost` is the number of events so far that are missing from the
+    /// trace.
     pub(crate) fn end_frame(&mut self, lost: u64) -> io::Result<()> {
         if self.columns.is_empty() {
             return Ok(());
@@ -124,7 +125,7 @@ impl<W: Write> Writer<W> {
         if self.index.len() < self.index_room {
             self.index.push((self.offset, head));
         } else {
-            // This happens after some 10¹⁰ events.
+            // The index has no room for a further frame. A trace has some 10¹⁰ events before this happens.
             (self.index, self.index_room) = (Vec::new(), 0);
         }
         self.offset += (FRAME_HEAD_BYTES + payload.len()) as u64;
