@@ -13,12 +13,11 @@ use super::paths::{Function, GroupBy, PathStep, Paths, Reading, View, place_in};
 use super::scopes::scope_path;
 use heapledger::profile::{Profile, ReallocStats, Site};
 
-/// Sum of the sites that have one key; a row of a report. Other modules call it a *place*.
+/// Sum of the sites that have the same key: one row of a report. Other modules call it a *place*.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteLine {
-    /// Sum of the figures of the sites. Two fields are no sums of the same figure: `stack` is the stack of the site
-    /// with the most bytes, and `own_peak_bytes` is the sum of the peaks of the single sites, an upper bound of their
-    /// common peak.
+    /// Sum of the figures of the sites. Two fields differ: `stack` is the stack of the site with the most bytes.
+    /// `own_peak_bytes` is the sum of the peaks of the single sites, which is an upper bound of their common peak.
     pub account: Site,
     /// Number of sites of the profile with this key.
     pub sites: u64,

@@ -104,8 +104,8 @@ pub enum UncertaintyCause {
     AmbiguousPairings(u64),
     /// Number of frees whose size differs from the size of the allocation.
     LayoutMismatches(u64),
-    /// Maximum number of bytes by which the true peak can differ from the recorded peak. The events of these bytes were
-    /// sampled out, or not booked yet when the peak was recorded.
+    /// Largest possible difference between the true peak and the recorded peak, in bytes. The difference comes from
+    /// events that were sampled out, or not booked yet when the peak was recorded.
     UnbookedAtPeak(u64),
     /// Longest time between two clock readings, in nanoseconds. Times of the events in between are interpolated.
     Interpolated(u64),
@@ -186,7 +186,7 @@ pub enum Grade {
     AtLeast,
     /// The figure can be too large or too small, by an unknown amount.
     Uncertain,
-    /// The figure has no meaning.
+    /// Nothing was recorded for the figure, so its value has no meaning.
     Unknown,
 }
 

@@ -1,8 +1,8 @@
 //! Owner of a function: the program, one of its dependencies, or the standard library.
 //!
 //! A report shows a line of the program where a stack has one, and otherwise a line of a dependency. The path of the
-//! source file tells them apart: Cargo unpacks registry crates below `registry/src`, and crates of git repositories
-//! below `git/checkouts`.
+//! source file distinguishes the two: Cargo unpacks registry crates below `registry/src`, and crates of git
+//! repositories below `git/checkouts`.
 //!
 //! Two kinds of programs need more. A program that was itself installed from a registry has all its files below
 //! `registry/src`; then the package of `main` is the program. Many programs consist of a small crate with `main` and of

@@ -2,10 +2,10 @@
 //! and fall, or were freed at the end.
 //!
 //! The recording keeps a curve of live bytes for each of the largest sites. The curves of the sites of a place are
-//! summed. Growth is judged by *floors*: the run is divided into up to [`SPANS`] equal parts, and the floor of a part
-//! is the minimum of the live bytes from its start to the end of the run. The floors of a leak rise to the end. The
-//! floors of a cache stop rising when the cache is full. The floors of memory that is allocated and freed again and
-//! again stay level. For a queue that is drained at the end, the floors are taken only up to the draining.
+//! summed. To judge growth, the run is divided into up to [`SPANS`] equal parts. The *floor* of a part is the minimum
+//! of the live bytes from the start of the part to the end of the run. The floors of a leak rise to the end. The floors
+//! of a cache stop rising when the cache is full. The floors of memory that is allocated and freed again and again stay
+//! level. For a queue that is drained at the end, the floors are taken only up to the draining.
 
 use std::collections::HashMap;
 
@@ -30,8 +30,8 @@ const STEP_SHARE: u64 = 1_000;
 /// Kind of the course of a place's live bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CourseKind {
-    /// The live bytes rose in most parts of the run, including its second half, and are still live at the end: a leak,
-    /// a cycle of reference counts, a cache without a bound.
+    /// The live bytes rose in most parts of the run, including its second half, and are still live at the end.
+    /// Examples: a leak, a cycle of reference counts, a cache without a bound.
     KeepsGrowing,
     /// The live bytes rose and then stayed: a table that was filled, a cache with a bound.
     LevelsOff,
@@ -202,7 +202,8 @@ fn kind(values: &[u64], falls: u32) -> CourseKind {
     if high - low <= highest / LATE_SHARE {
         return CourseKind::LevelsOff;
     }
-    // Rising and falling again and again: more than one fall, and the falls sum to at least the highest live bytes.
+    // The live bytes rise and fall repeatedly: there is more than one fall, and the falls sum to at least the highest
+    // live bytes.
     let fallen =
         values.windows(2).fold(0u64, |sum, pair| sum.saturating_add(pair[0].saturating_sub(pair[1])));
     if falls > 1 && fallen >= highest { CourseKind::RisesAndFalls } else { CourseKind::Unclear }

@@ -1,6 +1,6 @@
 //! Blocks that were not freed, by call path, except the blocks that a suppression matches.
 //!
-//! A block that is live at the snapshot is not necessarily a leak: statics and the runtime keep blocks to the end, and
+//! A block that is live at the snapshot is not necessarily a leak. Statics and the runtime keep blocks to the end, and
 //! the ledger does not know which blocks are still reachable. The user lists expected live blocks as suppressions. The
 //! finding counts the blocks that each suppression matches.
 

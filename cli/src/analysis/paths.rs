@@ -138,8 +138,8 @@ pub struct Reading {
     pub suppression: Option<usize>,
 }
 
-/// Returns the index of the function that a report names as the place of a path: the innermost function of the program,
-/// else the innermost function of a dependency, else the innermost function.
+/// Returns the index of the function that a report names as the place of a path. This is the innermost function of the
+/// program, else the innermost function of a dependency, else the innermost function.
 pub fn place_in(path: &[PathStep], functions: &[Function]) -> usize {
     let owner = |step: &PathStep| functions.get(step.function as usize).map(|function| function.owner);
     let first = |wanted| path.iter().position(|step| owner(step) == Some(wanted));
@@ -271,7 +271,7 @@ impl<'p> Paths<'p> {
     }
 
     /// Replaces each run of library functions by its outermost function. Drops the run at the outer end, which only
-    /// leads to `main`. Keeps all functions if the view says so.
+    /// leads to `main`. Does neither if [`View::with_library`] is set.
     fn folded(&self, places: &[u32]) -> Vec<u32> {
         let is_library = |place: &u32| self.places[*place as usize].is_library;
         let outermost = places.iter().rposition(|place| !is_library(place));

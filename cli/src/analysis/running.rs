@@ -65,7 +65,7 @@ impl LiveNames {
             Profile { stacks: vec![Stack::default()], modules: live.modules.clone(), ..Profile::default() };
         for site in unnamed {
             profile.stacks.push(Stack { frames: site.frames.clone(), truncated: site.is_cut });
-            // `total_blocks` carries the number that the stack has in the process; `add` reads it there.
+            // The field `total_blocks` is used for the number that the stack has in the process; `add` reads it there.
             let stack = profile.stacks.len() as u32 - 1;
             profile.sites.push(Site { stack, total_blocks: u64::from(site.stack), ..Site::default() });
         }

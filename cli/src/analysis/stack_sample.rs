@@ -1,6 +1,6 @@
 //! Estimates of the bytes of a site for recordings in which only a sample of the blocks has a stack.
 //!
-//! With `Stacks::Sampled { bytes }` every event is recorded, but only some blocks get a stack: each allocated byte
+//! With `Stacks::Sampled { bytes }` every event is recorded, but only some blocks get a stack. Each allocated byte
 //! triggers a stack with the same probability, one in `bytes` on average. So a block of *s* bytes gets a stack with
 //! probability p = 1 − e^(−s / bytes), and represents 1 / p blocks of its size. The sum of s / p over the blocks of a
 //! site is an unbiased estimate of the site's true bytes. The sum of s² (1 − p) / p² estimates the variance.

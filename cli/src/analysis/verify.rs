@@ -1,9 +1,8 @@
 //! Conservation laws of a profile, and the certainty of its figures.
 //!
 //! The *laws* are the conservation laws of `profile::check`, and further relations between tables on which readers of a
-//! file depend (indices that exist, a peak that is at least the live bytes). Each law is listed with the values of both
-//! sides and its state: it holds, is broken, or cannot be checked for this profile. A law that cannot be checked is
-//! never shown as one that holds.
+//! file depend, such as indices that exist. Each law is listed with the values of both sides and its state: it holds,
+//! is broken, or cannot be checked for this profile. A law that cannot be checked is never shown as one that holds.
 //!
 //! The *conclusions* are the certainties of the groups of figures ([`certainty()`]). A broken law makes every figure
 //! uncertain, because the tables contradict each other.
