@@ -210,8 +210,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns the path of a module on this machine. If the recorded path has no file, undoes two changes of the recorder:
-/// bytes that are not UTF-8 were written as `\xff`, and older versions kept the suffix ` (deleted)` of a replaced file.
+/// Returns the path of a module on this machine. If the recorded path has no file, undoes two changes of the recorder.
+/// It wrote bytes that are not UTF-8 as `\xff`, and older versions kept the suffix ` (deleted)` of a replaced file.
 fn path_here(module: &Module) -> PathBuf {
     let recorded = PathBuf::from(&module.path);
     let is_marked = module.path.ends_with(DELETED) && !module.build_id.is_empty();

@@ -69,8 +69,8 @@ impl Memory {
         ObjectFile::parse(self.mappings.alloc(mapping)).ok_or(Refusal::NotAnObject)
     }
 
-    /// Unpacks a section. Returns an error with the reason if the section is damaged, or if it would exceed
-    /// [`UNPACKED_BYTES_MAX`].
+    /// Unpacks a section. Returns an error with the reason if the section is damaged, or if all unpacked sections
+    /// together would exceed [`UNPACKED_BYTES_MAX`].
     fn unpack<'a>(&'a self, packed: CompressedData<'a>) -> Result<&'a [u8], String> {
         let bytes = packed.uncompressed_size;
         let before = self.unpacked_bytes.get();
