@@ -1,5 +1,5 @@
-//! Message for a program that already has a global allocator: what the user must write so that heapledger wraps this
-//! allocator.
+//! Message for a program that already has a global allocator. The message tells the user how to wrap this allocator by
+//! heapledger.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -116,7 +116,7 @@ fn allocator_in(text: &str) -> Option<Allocator> {
         }
         let item = &text[from..];
         let (head, value) = item.split_once('=')?;
-        // Further attributes may also contain `=`. They come before the static item.
+        // The first `=` can be in a further attribute before the static item.
         let declared = match head.contains("static ") {
             true => Some((head, value)),
             false => item.find("static ").and_then(|start| item[start..].split_once('=')),

@@ -43,8 +43,7 @@ impl Invocation {
         let dumps = directory.join("dumps");
         fs::create_dir_all(&dumps).map_err(|error| Problem::Unwritable { path: dumps.clone(), error })?;
         let library = library::build(&directory, flags, program)?;
-        // Each build of the library has a wrapper at another path, because cargo uses the path of the wrapper to tell
-        // build outputs apart.
+        // Each build of the library has a wrapper at another path, so that cargo keeps separate build outputs for it.
         let wrapper = place_wrapper(&directory.join("wrappers").join(&library.key), program)?;
         let chained = env::var_os("RUSTC_WORKSPACE_WRAPPER").filter(|wrapper| !wrapper.is_empty());
         Settings::Program { chained, library: library.file, dependencies: library.dependencies }
@@ -93,8 +92,8 @@ impl Invocation {
     }
 }
 
-/// Returns two environment variables for the cargo profile in use, so that reports have names: limited debug
-/// information (lines, and names with their modules), and symbols that are not stripped.
+/// Returns two environment variables that change the cargo profile in use, so that reports have names. One sets limited
+/// debug information (lines, and names with their modules); the other keeps the symbols.
 fn profile_settings(action: Action, flags: &[OsString]) -> [(String, &'static str); 2] {
     let is_release = flags.iter().any(|word| word == "--release" || word == "-r");
     let named = flag(flags, "--profile").map(|name| name.to_string_lossy().into_owned());

@@ -12,8 +12,8 @@ use heapledger::Profile;
 /// Text that identifies a program with the standard test harness.
 const HARNESS: &[u8] = b"The FILTER string is tested against the name of all tests";
 /// Length to which heapledger cuts a thread's name, in bytes. Only a name of this length can be the beginning of a
-/// test's name; a shorter name must equal the whole name. A thread that a test starts without a name inherits the
-/// test's name, cut by the system to an even shorter one, and must not be taken for a test.
+/// test's name; a shorter name must equal the whole name. An unnamed thread that a test starts inherits the beginning
+/// of the test's name, but the system cuts that name to fewer bytes. So such a thread is not taken for the test.
 const CUT_NAME_BYTES: usize = 47;
 
 /// Figures of one test.

@@ -15,7 +15,7 @@ pub struct Project {
     pub target_directory: PathBuf,
     /// Root of the workspace.
     pub workspace_root: PathBuf,
-    /// Packages of the workspace. Includes all dependencies if [`Project::find`] was asked for them.
+    /// Packages of the workspace. Includes all dependencies if [`Project::find`] was called with `with_dependencies`.
     pub packages: Vec<Package>,
     /// Ids of the packages on which cargo works if the user names no package.
     #[serde(default)]

@@ -1,8 +1,8 @@
 //! Wrapper of the compiler, which adds the allocator to the programs and tests that cargo compiles.
 //!
 //! For the packages of the user's workspace, cargo calls the wrapper in place of the compiler
-//! (`RUSTC_WORKSPACE_WRAPPER`). The settings of the wrapper lie in a file in its directory, and not in environment
-//! variables, because another wrapper in between (sccache) can drop variables.
+//! (`RUSTC_WORKSPACE_WRAPPER`). The settings of the wrapper are in a file in its directory. Environment variables are
+//! not used for them, because another wrapper in between (sccache) can drop variables.
 //!
 //! The wrapper adds the arguments `--extern std=LIBRARY`. The name `std`, which every crate uses, then refers to a
 //! library that has all of std and a global allocator. The compiler always links this library, whereas it links other
