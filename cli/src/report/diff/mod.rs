@@ -219,7 +219,7 @@ fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder, top: usize) -> 
     page.fact("in all", &text)
 }
 
-/// Writes which figures of the process grew, apart from the figure of `order`.
+/// Writes which figures of the process grew, except the figure of `order`.
 fn also_grew(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
     let others = SiteOrder::ALL.into_iter().filter(|other| *other != order);
     let grown: Vec<String> = others

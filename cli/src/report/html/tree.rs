@@ -1,8 +1,8 @@
 //! Packed call stacks: a table of texts, a table of frames, and one tree of calls.
 //!
-//! Stacks share their outer frames, so all stacks form one tree: below the root are `main` and the start functions of
-//! threads, and the leaves are the functions that allocate. A *node* is a frame below its callers. Nodes are numbered
-//! in preorder, so a parent has a lower number than its children, and a subtree is a range of numbers. For a node, only
+//! Stacks share their outer frames, so all stacks form one tree. Below the root are `main` and the start functions of
+//! threads; the leaves are the functions that allocate. A *node* is a frame below its callers. Nodes are numbered in
+//! preorder, so a parent has a lower number than its children, and a subtree is a range of numbers. For a node, only
 //! the distance to its parent (mostly 1) and the number of its frame are stored. 100,000 stacks of 40 frames take some
 //! megabytes instead of hundreds.
 

@@ -55,7 +55,7 @@ fn places(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns why no block has a call stack. Suggests the environment variable if only the settings turned stacks off.
+/// Returns why no block has a call stack. Suggests the environment variable if only the settings are the reason.
 fn without_stacks(profile: &Profile) -> String {
     let figures = &profile.stack_figures;
     match (figures.walker.as_str(), figures.why.as_str()) {

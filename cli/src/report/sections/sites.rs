@@ -21,7 +21,8 @@ use heapledger::profile::{Stacks, Symbols};
 
 /// Maximum number of shown notes on symbols. One more line counts the remaining notes.
 const NOTES: usize = 6;
-/// Maximum number of lines of a call tree, divided by the number of listed places.
+/// Maximum number of lines of a call tree for each listed place. With n places listed, the tree has at most n times as
+/// many lines.
 const TREE_LINES: usize = 8;
 /// Divisor of the root's figure. The tree omits branches with less than 1 / TREE_SHARE of it.
 const TREE_SHARE: u64 = 200;
