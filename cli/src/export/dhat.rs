@@ -10,8 +10,8 @@
 //! * `mbk`, the number of blocks at the peak of a site. The number is exact if the bytes at that peak equal the bytes
 //!   of the site at the peak of the process, at the end, or in total. Otherwise, the bytes at that peak are divided by
 //!   the largest size that a block of the site can have;
-//! * `mb`, the bytes at the peak, of a point that was merged from several sites: the largest peak of one site, or the
-//!   sum of the sites at the peak of the process or at the end, whichever is largest.
+//! * `mb`, the bytes at the peak, of a point that was merged from several sites. It is the largest of three figures:
+//!   the largest peak of one site, the sum of the sites at the peak of the process, and their sum at the end.
 //!
 //! The format has no field for the quality of the data. So a sentence on the quality follows the command line, which
 //! the viewer shows at the top, and all quality figures are under the key `heapledger`, which the viewer ignores. Times

@@ -12,8 +12,8 @@
 //!  at the end                                        +
 //! ```
 //!
-//! The passing blocks are allocated and freed one at a time while no other block is live, so that a reader of the file
-//! finds the peak at the right time. The number of blocks that are live both at the peak and at the end is unknown. The
+//! The passing blocks are allocated and freed one at a time while no other block is live. So a reader of the file finds
+//! the peak at the right time. The number of blocks that are live both at the peak and at the end is unknown. The
 //! export assumes the largest number that agrees with the bytes.
 //!
 //! A reader of the file counts a block as temporary if its free follows directly after its allocation. For a block that
