@@ -14,9 +14,9 @@ pub const STDOUT: &str = "standard output";
 /// Result of a successful command, which determines the exit code.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Exit {
-    /// Nothing was found that sets the exit code.
+    /// The exit code is 0: no flag asks for another one.
     Fine,
-    /// Something was found for which a flag sets the exit code.
+    /// The exit code is 1: there is a finding that a flag such as `--fail-on` names, or a broken conservation law.
     Finding,
     /// Exit code of the program that `heapledger run` started.
     Child(u8),

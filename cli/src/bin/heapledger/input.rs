@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 
 use crate::exit::{Failure, FailureKind};
 
-/// Size in bytes from which on a file is read with a progress bar.
+/// Minimum size of a file that is read with a progress bar, in bytes.
 const LONG_READ_BYTES: u64 = 16 << 20;
 
 /// Profile, with the damage and notes of its file.

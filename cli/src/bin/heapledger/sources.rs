@@ -14,7 +14,7 @@ use heapledger_cli::analysis::paths::{GroupBy, View};
 use heapledger_cli::analysis::{site_book, source_lines};
 use heapledger_cli::report::SourceExtract;
 
-/// Number of places for each figure whose lines are read. These are the largest.
+/// Number of the largest places by each figure whose lines are read.
 const PLACES: usize = 60;
 /// Number of lines that are shown before and after the line of a place.
 const AROUND: u32 = 4;

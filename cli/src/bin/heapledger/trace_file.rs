@@ -107,8 +107,8 @@ impl TraceFile {
             .collect())
     }
 
-    /// Returns the input for a report, and the verification of its dump. The verification includes the laws that
-    /// compare the dump with a replay of all events.
+    /// Returns the input for a report on the whole trace, and the verification of the dump at its end. The verification
+    /// includes the laws that compare the dump with a replay of all events.
     pub fn verdict(mut self) -> Result<(Input, Verification), Failure> {
         let laws = self.laws()?;
         let input = self.whole()?;
