@@ -1,5 +1,5 @@
-//! The library behind the `heapledger` command: it reads the dumps, traces and black boxes that the library
-//! [`heapledger`] writes, and shows their figures as text, as a page, and in the formats of other programs.
+//! The library behind the `heapledger` command. It reads the dumps, traces and black boxes that the library
+//! [`heapledger`] writes. It shows their figures as text, as a page, and in the formats of other programs.
 //!
 //! ```text
 //!  dump ─► heapledger::dumps ─► symbols ─► analysis ─► report (text, page)
