@@ -3,11 +3,11 @@
 //! | kind | rule | example |
 //! | --- | --- | --- |
 //! | count | thousands separated by commas, never shortened | `1,234,567` |
-//! | bytes | exact below 1 KiB; from there on, one decimal in the largest binary unit that does not exceed the value | `1.5 KiB` |
-//! | bytes, exact | the same with the count of bytes behind it | `1.5 KiB (1,536 B)` |
+//! | bytes | exact below 1 KiB, then one decimal in the largest unit that the rounded value reaches | `1.5 KiB` |
+//! | bytes, exact | the same, followed by the number of bytes | `1.5 KiB (1,536 B)` |
 //! | duration | two or three digits up to a minute, then two units | `12.3 ms`, `2 min 05 s` |
 //! | rate | count or bytes a second, or `n/a` without a duration | `1,234/s` |
-//! | share | percent with one decimal; a part above zero is never `0.0 %`, and a part below the whole is never `100.0 %` | `<0.1 %` |
+//! | share | percent with one decimal; `0.0 %` only for no part, and `100.0 %` only for the whole | `<0.1 %` |
 //!
 //! All computations are integer arithmetic in 128 bits, so no count is too large and no figure prints as `NaN` or
 //! `inf`. All text is ASCII: microseconds are `us`.
@@ -42,7 +42,7 @@ pub fn wide_count(value: u128) -> String {
     grouped(value)
 }
 
-/// Writes bytes in the largest binary unit that does not exceed the value.
+/// Writes bytes in the largest binary unit that the rounded value reaches.
 ///
 /// ```
 /// assert_eq!(heapledger::text::units::bytes(1_536), "1.5 KiB");
