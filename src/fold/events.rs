@@ -61,7 +61,7 @@ impl Fold<'_> {
     #[inline(always)]
     fn prefetch_places(&self, words: &[AtomicU64]) {
         for word in words {
-            // relaxed: as in `Words::get`.
+            // relaxed: ordered by the head's acquire, as in `Words::get`.
             let word = word.load(Ordering::Relaxed);
             if event::begins_with_address(word) {
                 self.places.prefetch(event::address_of(word));

@@ -26,8 +26,8 @@
 //!
 //! # Latches
 //!
-//! A fold takes a partner's latch only if the latch is open, because threads must wait for the latches of lanes in
-//! one order. Otherwise the free goes to the shared table.
+//! A fold takes a partner's latch only if the latch is open; otherwise the free goes to the shared table. Waiting could
+//! cause a deadlock, because threads that wait for the latches of several lanes must do so in one order.
 
 use super::batch::{Part, Partner};
 use super::state::Fold;

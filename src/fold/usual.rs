@@ -509,14 +509,14 @@ impl Usual {
             }
         };
         ends(1, size_before);
-        // SAFETY: Y1.
+        // SAFETY: Y1, as in `alloc`.
         if !self.adds_block::<SITES>(unsafe { &mut *of_after }, size, live) {
             ends(u64::MAX, size_before.wrapping_neg());
             return false;
         }
         (self.at, self.stack) = (of_after, stack);
         self.reallocs += 1;
-        // SAFETY: Y1.
+        // SAFETY: Y1, as in `alloc`.
         let sums = unsafe { &mut (*of_after).sums };
         sums.reallocs += 1;
         if moves {

@@ -317,8 +317,8 @@ pub(super) fn note_if_due(lane: &Lane, ledger: &Ledger) {
 }
 
 /// Sleeps for `ns` nanoseconds, or until [`wake`] is called; does not sleep if `is_work_left` returns true. Returns
-/// whether the sleep was ended by [`wake`]. Called by the background thread, with a function that advances the epoch
-/// and then looks at all lanes.
+/// whether [`wake`] was called meanwhile. Called by the background thread, with a function that advances the epoch and
+/// then looks at all lanes.
 ///
 /// No event is missed: an event that the function does not see belongs to an earlier window, or it finds the new epoch,
 /// opens a window and wakes the thread.

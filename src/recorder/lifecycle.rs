@@ -90,7 +90,7 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     // SAFETY: C1, this thread is opening the ledger, so no other thread accesses the options.
     let chosen = unsafe { &mut *PROCESS.chosen.options.get() };
     *chosen = *options;
-    // SAFETY: C1, as for the options.
+    // SAFETY: C1, this thread is opening the ledger, so no other thread accesses the hooks.
     unsafe { *PROCESS.chosen.hooks.get() = Some(*hooks) };
     if !environment::apply(chosen) {
         return State::Off;
@@ -109,7 +109,7 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     PROCESS.control.mode.store(chosen.mode as u32, Ordering::Relaxed);
     PROCESS.control.sampling_rate.store(estimate::rate_of(chosen.sampling_bytes) as u32, Ordering::Relaxed);
     if !state::is_forked_child() {
-        // SAFETY: C1, as for the options.
+        // SAFETY: C1, this thread is opening the ledger, so no other thread accesses the directory.
         unsafe { &mut *PROCESS.chosen.directory.get() }.set_working_directory();
     }
     let in_file = black_box::open(chosen);
@@ -141,7 +141,7 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
 /// Copies the scopes of the parent into the ledger of a forked child, with the same numbers, because the program's
 /// handles and guards contain the numbers.
 fn adopt_scopes(ledger: &Ledger) {
-    // relaxed: the fork hook wrote it in this thread, before the child had other threads.
+    // relaxed: the fork hook wrote it before the child had other threads.
     let parent = PROCESS.ledger_of_parent.load(Ordering::Relaxed);
     // SAFETY: C2, the pointer is null or comes from `Ledger::open`, whose ledgers are never released; the parent's
     // region stays mapped in the child.

@@ -200,8 +200,8 @@ pub(crate) fn leave(entry: Entry) -> bool {
     replace(entry.scope, entry.before).is_ok()
 }
 
-/// Leaves a scope for which [`leave`] has returned `false`: guards were not dropped in the reverse order of their
-/// creation. Removes the scope from the thread's nested scopes.
+/// Leaves a scope for which [`leave`] has returned `false`. If guards were not dropped in the reverse order of their
+/// creation, removes the scope from the thread's nested scopes.
 #[cold]
 pub(crate) fn leave_elsewhere(entry: Entry) {
     let (Some(lane), Some(ledger)) = (slot::lane_of_slot(tls::get()), state::ledger()) else { return };

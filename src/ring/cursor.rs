@@ -107,8 +107,8 @@ impl Oldest {
 /// Maximum number of rounds that the folder waits for a thread to publish a stamped event.
 const STAMPING_ROUNDS: u32 = if cfg!(loom) { 2 } else { 96 };
 
-/// A flag that is set between the reading of a time stamp and the publication of its event, in an ordered fold
-/// (`fold::ordered`).
+/// A flag that is set between the reading of a time stamp and the publication of its event. Used if all lanes are
+/// folded in the order of their stamps (`fold::ordered`).
 #[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct Stamping(AtomicU64);

@@ -159,7 +159,7 @@ impl Latch {
         }
     }
 
-    /// Weakened copy of dropping a [`Taken`], whose ordering is too weak.
+    /// Weakened copy of the drop of a [`Taken`]: the ordering of its store is too weak.
     pub(crate) fn open_weakly(taken: Taken<'_>) {
         taken.latch.word.store(OPEN, Ordering::Relaxed);
         std::mem::forget(taken);

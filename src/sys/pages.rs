@@ -16,15 +16,15 @@
 //! memory of the process, so `mlockall` neither counts nor locks them. If the program maps memory there, the region
 //! ends before that memory. Where no such addresses are free, inaccessible memory is mapped instead.
 //!
-//! A *run* is a power of two of pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each
+//! A *run* is a sequence of 2ⁿ pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each
 //! small size, and one larger run of up to [`WARM_PAGES_MAX`] pages. Keeping is cheaper for three reasons: a growing
 //! table gives back a run of the size that the next table takes; a fresh page costs more than filling a page with
 //! zeros; and a return to the system interrupts the other processors.
 //!
-//! All other runs are returned to the system and listed: their numbers are kept in the first page of another run of the
-//! same size ([`Trunk`]). Unused pages cost only address space. `held_bytes` counts all pages that are taken or kept,
-//! used or not, so it is an upper bound of resident memory. Large tables that are filled from the front count their
-//! pages themselves.
+//! All other runs are returned to the system and *listed*: their numbers are kept in the first page of another run of
+//! the same size ([`Trunk`]). Unused pages cost only address space. `held_bytes` counts all pages that are taken or
+//! kept, used or not, so it is an upper bound of resident memory. Large tables that are filled from the front count
+//! their pages themselves.
 //!
 //! Invariants: **P1** the head of a region is committed and zeroed before any thread sees it, and stays mapped until
 //! `release`. **P2** a run has one owner, or is in one list, or is kept; never two of these.

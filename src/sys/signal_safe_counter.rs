@@ -44,7 +44,7 @@ impl SignalSafeCounter {
     #[cold]
     pub(crate) fn take_back(&self, bytes: u64) {
         #[cfg(all(target_arch = "x86_64", not(loom)))]
-        // SAFETY: as in `count`.
+        // SAFETY: the same accesses as in `count`, where the fields are valid for reads and writes.
         unsafe {
             core::arch::asm!(
                 "dec qword ptr [{counted}]",

@@ -95,8 +95,8 @@ mod os {
         let is_watched = STATICS.os.is_watched.load(Ordering::Relaxed) != 0;
         let bit = 1 << index;
         if function == libc::SIG_DFL && SIGNALS[index].1 {
-            // `is_watched` is tested first: without a waiting thread, the first signal must not be noted, or it would
-            // count as a first of two.
+            // `is_watched` is tested first: without a waiting thread the bit stays clear, so that a later signal does
+            // not count as the second.
             if !is_watched || STATICS.os.ending.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
                 end(signal);
             } else {
@@ -169,7 +169,7 @@ mod os {
     /// Ends the effect of [`watch`]. No thread waits for signals from now on, so each signal has the effect that it has
     /// without heapledger.
     pub(crate) fn end_watch() {
-        // relaxed: a handler that sees the old value only requests a dump that is not written.
+        // relaxed: a signal whose handler sees the old value has no effect any more.
         STATICS.os.is_watched.store(0, Ordering::Relaxed);
     }
 

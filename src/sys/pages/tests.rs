@@ -119,7 +119,7 @@ fn what_is_taken_to_be_filled_here_and_there_is_lent_already() {
 #[test]
 fn the_limit_is_a_refusal_not_a_crash() {
     let region = Pages::reserve(1 << 20, size_of::<Pages>()).unwrap();
-    // SAFETY: P1.
+    // SAFETY: P1, the region lives until the end of the test.
     let pages = unsafe { region.as_ref() };
     assert_eq!(pages.take(1 << 20, For::Tables), None);
     let mut taken = 0;
