@@ -377,7 +377,7 @@ mod tests {
             write_beside_others(&target, &profile, &profile).unwrap().path
         };
         let numbered = |name: &str| directory.path().join(name);
-        // Each process writes twice, because it replaces its own dump.
+        // Each process writes twice: its second dump replaces the first one.
         assert_eq!([write(10), write(10)], [target.clone(), target.clone()]);
         assert_eq!([write(20), write(20)], [numbered("app.1-2.hl"), numbered("app.1-2.hl")]);
         fs::write(numbered("app.1-3.hl"), "mine").unwrap();
