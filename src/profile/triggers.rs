@@ -10,12 +10,12 @@ use super::names::names;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Signal {
-    /// `SIGHUP`: the terminal was closed. After the dump the process ends, unless it handles or ignores the signal.
+    /// `SIGHUP`: the terminal was closed. After the dump the process ends if the signal has its default action.
     Hangup = 0,
-    /// `SIGINT`: Ctrl-C. After the dump the process ends, unless it handles or ignores the signal.
+    /// `SIGINT`: Ctrl-C. After the dump the process ends if the signal has its default action.
     Interrupt = 1,
-    /// `SIGTERM`: sent by `kill`, and to a container that is stopped. After the dump the process ends, unless it
-    /// handles or ignores the signal.
+    /// `SIGTERM`: sent by `kill`, and to a container that is stopped. After the dump the process ends if the
+    /// signal has its default action.
     Terminate = 2,
     /// `SIGUSR1`. The process continues after the dump.
     User1 = 3,
