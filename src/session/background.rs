@@ -33,7 +33,7 @@ use crate::recorder::options::{INTERVAL_NS_MAX, INTERVAL_NS_MIN};
 pub struct BackgroundAggregator(());
 
 impl BackgroundAggregator {
-    /// Sets the interval of the background thread, and starts the thread unless it runs. Returns `None` if no
+    /// Sets the interval of the background thread, and starts the thread if it does not run. Returns `None` if no
     /// [`HeapLedger`](crate::HeapLedger) records, if the builder forbids the thread, or if no thread can be started.
     /// Must not be called in a signal handler.
     ///
