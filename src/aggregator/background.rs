@@ -68,7 +68,7 @@ pub(super) struct Background {
 
 /// Returns the processor time that the background thread has used, in nanoseconds.
 pub(super) fn cpu_ns() -> u64 {
-    // relaxed: a figure for people.
+    // relaxed: a statistic, which needs no ordering.
     BACKGROUND.cpu_ns.load(Ordering::Relaxed)
 }
 

@@ -15,7 +15,7 @@ use crate::ring::lane::Lane;
 use crate::sys::sync::{AtomicU64, Ordering};
 
 fn read(figure: &AtomicU64) -> u64 {
-    // relaxed: every such counter has one writer, and a sum of counters is a figure for people.
+    // relaxed: every counter has one writer, and sums of counters are statistics, which need no ordering.
     figure.load(Ordering::Relaxed)
 }
 
@@ -250,7 +250,7 @@ pub(crate) fn lost_on_lane(lane: &Lane) -> u64 {
 pub(crate) fn program_threads(ledger: &Ledger) -> usize {
     let runs = |number: &u32| {
         let row = ledger.rows.get(&ledger.pages, *number);
-        // relaxed: figures for people.
+        // relaxed: statistics, which need no ordering.
         read(&row.ended_ns) == 0 && row.own.load(Ordering::Relaxed) == 0
     };
     (0..ledger.rows.count()).filter(runs).count()

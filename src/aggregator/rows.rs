@@ -33,7 +33,7 @@ pub(super) fn rename_running(ledger: &Ledger, first: u32, count: u32) {
     let rows = ledger.rows.count();
     for number in (0..count.min(rows)).map(|step| (first.wrapping_add(step)) % rows) {
         let row = ledger.rows.get(&ledger.pages, number);
-        // relaxed: figures for people.
+        // relaxed: statistics, which need no ordering.
         let id = row.os_id.load(Ordering::Relaxed);
         let is_running = id != 0 && row.ended_ns.load(Ordering::Relaxed) == 0;
         let name = is_running.then(|| fs::read(format!("/proc/self/task/{id}/comm")).ok()).flatten();
@@ -102,7 +102,7 @@ pub(crate) fn finish_crossings(crossings: &mut [RemoteFrees], threads: &mut Vec<
 /// Returns the numbers of all rows with a thread.
 fn numbers(ledger: &Ledger) -> impl Iterator<Item = u32> + Clone {
     let others = ledger.rows.get(&ledger.pages, ROW_OF_OTHERS);
-    // relaxed: a figure for people.
+    // relaxed: a statistic, which needs no ordering.
     let has_others = others.threads.load(Ordering::Relaxed) > 0;
     (0..ledger.rows.count()).chain(has_others.then_some(ROW_OF_OTHERS))
 }
@@ -131,7 +131,7 @@ pub(crate) fn copied(number: u32, row: &Row) -> ThreadRow {
 
 /// Adds the identity of the thread to `into`.
 pub(crate) fn identify(into: &mut ThreadRow, row: &Row) {
-    // relaxed: figures for people.
+    // relaxed: statistics, which need no ordering.
     let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
     let name = row.name();
     let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());

@@ -32,7 +32,7 @@ pub(crate) fn now(ledger: &Ledger, scope: &InternalScope) -> Vec<Scope> {
 
 /// Returns the counts of a table of scopes.
 pub(crate) fn counts(scopes: &Scopes) -> ScopeCounts {
-    // relaxed, all: counts for people.
+    // relaxed, all: statistics, which need no ordering.
     ScopeCounts {
         without_room: scopes.without_cell.load(Ordering::Relaxed),
         out_of_order: scopes.out_of_order.load(Ordering::Relaxed),

@@ -139,7 +139,7 @@ pub(super) fn figures(ledger: &Ledger) -> StackFigures {
         check_failed,
         ..StackFigures::default()
     };
-    // relaxed: counters.
+    // relaxed: statistics, which need no ordering.
     let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
     for lane in ledger.lanes() {
         let walker = &lane.cold.walker;

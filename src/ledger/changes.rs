@@ -72,7 +72,7 @@ impl Changes {
 
     /// Returns the number of changes, including overwritten ones.
     pub(crate) fn count(&self) -> u64 {
-        // relaxed: a figure for people.
+        // relaxed: a statistic, which needs no ordering.
         self.count.load(Ordering::Relaxed)
     }
 

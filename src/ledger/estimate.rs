@@ -194,7 +194,7 @@ impl SharedSums {
         let mut sums = self.read();
         sums.merge(batch);
         let floats = [sums.blocks, sums.blocks_variance, sums.bytes, sums.bytes_variance];
-        // relaxed: one writer at a time, figures for people.
+        // relaxed: statistics with one writer at a time, which need no ordering.
         for (cell, value) in self.floats.iter().zip(floats.iter().chain(&sums.freed)) {
             cell.store(value.to_bits(), Ordering::Relaxed);
         }

@@ -350,7 +350,7 @@ impl LiveTable {
             true => return self.count_if_ambiguous(true, Doubt::with_unknown(block)),
             false => &self.anomalies.layout_mismatches,
         };
-        // relaxed: a count for people.
+        // relaxed: a statistic, which needs no ordering.
         anomaly.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -369,7 +369,8 @@ impl LiveTable {
     /// Counts a free that is paired with no block. If the free carries its whole size and blocks were sampled out, it
     /// counts as the free of a sampled-out block, otherwise as unmatched.
     fn dismiss(&self, free: &Entry) {
-        // relaxed, all: counts for people, and a flag that is set before the first free with a whole size is recorded.
+        // relaxed, all: statistics need no ordering, and the flag is set before the first free with a whole size is
+        // recorded.
         match whole_size(free).filter(|_| self.sampling_used.load(Ordering::Relaxed) != 0) {
             Some(size) => {
                 self.anomalies.sampled_out_frees.fetch_add(1, Ordering::Relaxed);
@@ -484,7 +485,7 @@ impl LiveTable {
     fn count_if_ambiguous(&self, is_ambiguous: bool, doubt: Doubt) {
         if is_ambiguous {
             self.anomalies.doubts.add(doubt);
-            // relaxed: a count for people.
+            // relaxed: a statistic, which needs no ordering.
             self.anomalies.ambiguous.fetch_add(1, Ordering::Relaxed);
         }
     }

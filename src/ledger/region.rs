@@ -112,13 +112,13 @@ impl Facts {
     /// Sets the bytes of the program's heap that hold copies of unwind tables.
     pub(crate) fn set_copied_bytes(&self, bytes: u64) {
         let pages = bytes.div_ceil(PAGE_BYTES as u64);
-        // relaxed: a figure.
+        // relaxed: a statistic, which needs no ordering.
         self.copied_pages.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// Returns the bytes of the program's heap that hold copies of unwind tables, in whole pages.
     pub(crate) fn copied_bytes(&self) -> u64 {
-        // relaxed: a figure.
+        // relaxed: a statistic, which needs no ordering.
         u64::from(self.copied_pages.load(Ordering::Relaxed)) * PAGE_BYTES as u64
     }
 
@@ -190,7 +190,7 @@ impl Ledger {
         Some(ledger)
     }
 
-    /// Returns a lane for a new thread, with `true` for a retired lane and `false` for a fresh one. Returns `None` if
+    /// Returns a lane for a new thread, with `true` if an ended thread has used the lane before. Returns `None` if
     /// there are too many threads or no memory.
     pub(crate) fn claim_lane(&self) -> Option<(&'static Lane, bool)> {
         for round in 0..FROZEN_ROUNDS_MAX {

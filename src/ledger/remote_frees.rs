@@ -47,7 +47,7 @@ impl RemoteFreeTable {
         let first = (spread(pair) >> 40) as usize;
         let mut cells = (first..first + PROBES).map(|at| &self.cells[at % REMOTE_FREE_PAIRS_MAX]);
         let cell = cells.find(|cell| cell.is_or_becomes(pair)).unwrap_or(&self.others);
-        // relaxed, both: sums for people.
+        // relaxed, both: statistics, which need no ordering.
         cell.blocks.fetch_add(blocks, Ordering::Relaxed);
         cell.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -56,7 +56,7 @@ impl RemoteFreeTable {
     /// threads.
     pub(crate) fn all(&self, row_of_others: u32) -> impl Iterator<Item = RemoteFreePair> + '_ {
         self.cells.iter().chain(std::iter::once(&self.others)).filter_map(move |cell| {
-            // relaxed, all: sums for people.
+            // relaxed, all: statistics, which need no ordering.
             let pair = cell.pair.load(Ordering::Relaxed);
             let (allocated_by, freed_by) = match (pair >> 32) as u32 {
                 0 => (row_of_others, row_of_others),

@@ -124,7 +124,7 @@ impl Row {
             *byte = *from;
         }
         for (cell, bytes) in self.name.iter().zip(text.chunks_exact(8)) {
-            // relaxed: a name for people.
+            // relaxed: a name for display, which needs no ordering.
             cell.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
         }
     }
@@ -143,7 +143,7 @@ impl Row {
     pub(crate) fn name(&self) -> [u8; NAME_BYTES] {
         let mut name = [0; NAME_BYTES];
         for (cell, bytes) in self.name.iter().zip(name.chunks_exact_mut(8)) {
-            // relaxed: a name for people.
+            // relaxed: a name for display, which needs no ordering.
             bytes.copy_from_slice(&cell.load(Ordering::Relaxed).to_le_bytes());
         }
         name
@@ -163,7 +163,7 @@ impl RowFigures {
             (&self.cross_thread_frees, share.cross_thread_frees),
         ];
         for (sum, value) in sums.into_iter().chain(self.lost.iter().zip(share.lost)) {
-            // relaxed: sums for people.
+            // relaxed: statistics, which need no ordering.
             sum.fetch_add(value, Ordering::Relaxed);
         }
     }

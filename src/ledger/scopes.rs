@@ -487,7 +487,7 @@ impl Scopes {
         let may_enter = is_under_way && self.uses(pages, number) == uses;
         if !may_enter {
             self.end_inside(pages, number);
-            // relaxed: a count.
+            // relaxed: a statistic, which needs no ordering.
             self.late_tokens.fetch_add(1, Ordering::Relaxed);
         }
         may_enter

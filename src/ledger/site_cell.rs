@@ -60,7 +60,7 @@ impl SiteCell {
         (live(self.total_bytes, self.freed_bytes), live(self.total_blocks, self.freed_blocks))
     }
 
-    /// Returns the sums of the site, without the rare ones.
+    /// Returns the sums of the site, without the rare sums.
     pub(super) fn sums(&self) -> Sums {
         Sums {
             total_blocks: self.total_blocks,
@@ -73,7 +73,7 @@ impl SiteCell {
         }
     }
 
-    /// Adds the sums of a delta, except for the rare ones.
+    /// Adds the sums of a delta, except for the rare sums.
     pub(super) fn add(&mut self, delta: &SiteDelta, high_water_number: u64, peak_number: u64) {
         let (bytes, blocks) = self.live();
         if self.peak_number != peak_number {

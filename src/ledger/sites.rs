@@ -236,7 +236,7 @@ impl Sites {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Returns the sums of a site without the rare ones, or `None` if the site's page is not accessible.
+    /// Returns the sums of a site without the rare sums, or `None` if the site's page is not accessible.
     pub(crate) fn sums(&self, pages: &Pages, site: u32) -> Option<Sums> {
         pages.is_reached(self.page_of(site), 1).then(|| self.add(pages, site, |cell| cell.sums()))
     }

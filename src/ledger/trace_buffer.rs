@@ -258,20 +258,20 @@ impl TraceBuffer {
 
     /// Counts a wait of a thread, which took `ns` nanoseconds.
     pub(crate) fn count_wait(&self, ns: u64) {
-        // relaxed, both: sums for people.
+        // relaxed, both: statistics, which need no ordering.
         self.waits.fetch_add(1, Ordering::Relaxed);
         self.waited_ns.fetch_add(ns, Ordering::Relaxed);
     }
 
     /// Returns the number of events that are missing from the trace because there was no chunk for them.
     pub(crate) fn lost(&self) -> u64 {
-        // relaxed: sums.
+        // relaxed: statistics, which need no ordering.
         self.stripes.iter().map(|stripe| stripe.lost.load(Ordering::Relaxed)).sum()
     }
 
     /// Returns the number of waits, and their total duration in nanoseconds.
     pub(crate) fn waits(&self) -> (u64, u64) {
-        // relaxed: sums.
+        // relaxed: statistics, which need no ordering.
         (self.waits.load(Ordering::Relaxed), self.waited_ns.load(Ordering::Relaxed))
     }
 }

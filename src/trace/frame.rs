@@ -30,7 +30,7 @@ pub(super) const HEAD_BYTES: usize = 32;
 pub(super) const FRAME_HEAD_BYTES: usize = 72;
 /// Length of the tail, in bytes.
 pub(super) const TAIL_BYTES: usize = 16;
-/// Maximum length of a payload, in bytes, both compressed and plain.
+/// Maximum length of a payload, in bytes, both as stored and before compression.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 32 << 20;
 /// Version of the format. A reader refuses a higher version.
 const VERSION: u32 = 1;
