@@ -177,7 +177,7 @@ impl Table for Sites {
     }
 }
 
-/// The table of live blocks. Columns: address (delta) · size · birth (delta) · stack · thread · alignment · reallocs.
+/// The table of live blocks. Columns: address (delta) · birth (delta) · size · stack · thread · alignment · reallocs.
 pub(in crate::dump) struct Live;
 
 impl Table for Live {
