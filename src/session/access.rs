@@ -8,8 +8,8 @@ use crate::recorder::internal::InternalScope;
 use crate::recorder::{background_thread, state};
 use crate::tracked::{self, TrackedReport};
 
-/// Runs `work` in an internal scope, for a public function. Starts the background thread if an event has noted a reason
-/// for it. Returns `None` if there is no ledger.
+/// Runs `work` in an internal scope (see the [parent module](super)), for a public function. Starts the background
+/// thread if an event has noted a reason for it. Returns `None` if there is no ledger.
 pub(super) fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &InternalScope) -> T) -> Option<T> {
     background_thread::start_if_due();
     background_thread::request();
