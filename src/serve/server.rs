@@ -35,8 +35,8 @@ pub(crate) const ACCEPTED_AT_ONCE: usize = CONNECTIONS_MAX / 2;
 const TURN: Duration = Duration::from_millis(250);
 /// Divisor of the processor time: the server may use one processor for a part of the time, 1 / `CPU_SHARE`.
 const CPU_SHARE: u64 = 50;
-/// Processor time that the server may use without a rest, in nanoseconds. `CPU_DEBT_NS` is the maximum by which it may
-/// exceed its share.
+/// Processor time that the server may use without a rest, in nanoseconds. If the server has used more, at most
+/// `CPU_DEBT_NS` of the excess counts, so a rest is not too long.
 const CPU_CREDIT_NS: u64 = 500_000_000;
 const CPU_DEBT_NS: u64 = 100_000_000;
 
