@@ -93,8 +93,8 @@ impl LiveWriter {
         Some(writer)
     }
 
-    /// Writes the name and the loaded objects of the process into the page's separate file. A black box has its own
-    /// copy of them.
+    /// Writes the name and the loaded objects of the process into the page's separate file. A black box contains them
+    /// in any case.
     fn write_metadata(&mut self, ledger: &'static Ledger) {
         BACKGROUND.live_file.with(1, |file| {
             let Some(file) = file else { return };

@@ -122,8 +122,8 @@ fn begin(lane: &Lane) -> Aggregator {
     aggregator
 }
 
-/// Returns the longest pause between two rounds. The pause is shorter while the thread watches for unloaded object
-/// files, or on a system where it cannot be woken.
+/// Returns the longest pause between two rounds, in nanoseconds. The pause is shorter while the thread watches for
+/// unloaded object files, or on a system where a sleeping thread cannot be woken.
 fn longest_pause_ns() -> u64 {
     match (stacks::watches_objects(), sleeper::CAN_BE_WOKEN) {
         (true, _) => stacks::WATCH_NS,
@@ -236,8 +236,8 @@ impl Supervision {
         }
     }
 
-    /// Takes the next sample, if it is time to do so. If the completeness has crossed its target, returns the crossing
-    /// and the quality indicator at that moment.
+    /// Takes the next sample, if it is time to do so. If the completeness rose above its target or fell below it,
+    /// returns this crossing and the quality indicator at that moment.
     fn sample(
         &mut self,
         ledger: &Ledger,

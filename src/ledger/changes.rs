@@ -61,7 +61,7 @@ impl Changes {
 
     pub(crate) fn push(&self, change: Changed) {
         let _taken = self.latch.take();
-        // relaxed, all of it: the latch orders it.
+        // relaxed, all of it: the latch orders the accesses.
         let count = self.count.load(Ordering::Relaxed);
         let entry = &self.entries[count as usize % CHANGES_MAX];
         entry[0].store(change.at_ns, Ordering::Relaxed);

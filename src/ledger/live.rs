@@ -36,8 +36,8 @@ const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
 /// line.
 const REST_AHEAD: usize = 3;
 /// Time after which a change of the level (how much is recorded) is visible everywhere, in nanoseconds. After this
-/// time, every thread sees the change, and also sees the words that another thread wrote before it saw the change. A
-/// processor needs less than a microsecond to make each of these stores visible.
+/// time, every thread sees the change. Every thread also sees the words that another thread wrote before that other
+/// thread saw the change. A processor needs less than a microsecond to make each of these stores visible.
 pub(crate) const SEEN_NS: u64 = 1_000_000;
 /// Maximum number of frees that wait in one shard; further frees are counted as unmatched at once.
 const WAITING_MAX: u32 = 1 << 16;
@@ -217,7 +217,7 @@ impl LiveTable {
 
     /// Makes a free wait for its block. The caller holds the shard's latch.
     fn park(&self, pages: &Pages, shard: &Shard, free: Entry) -> Freed {
-        // relaxed: the latch orders it.
+        // relaxed: the latch orders the accesses.
         if shard.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
             self.dismiss(&free);
             return Freed::Waits;
@@ -272,7 +272,7 @@ impl LiveTable {
     ) -> usize {
         let shard = &self.shards[shard];
         let _taken = shard.latch.take();
-        // relaxed: the latch orders it.
+        // relaxed: the latch orders the accesses.
         let blocks = (shard.len.load(Ordering::Relaxed) - shard.waiting.load(Ordering::Relaxed)) as usize;
         if blocks <= room && blocks > 0 {
             let table = shard.table(pages);
@@ -300,7 +300,7 @@ impl LiveTable {
         let _taken = shard.latch.take();
         let mut count = 0;
         let mut place = 0;
-        // relaxed, here and below: the latch orders it.
+        // relaxed, here and below: the latch orders the accesses.
         while count < found.len() && shard.waiting.load(Ordering::Relaxed) > 0 {
             let table = shard.table(pages);
             if place == table.capacity {
@@ -440,7 +440,7 @@ impl LiveTable {
             let _taken = shard.latch.take();
             let table = shard.table(pages);
             let mut place = 0;
-            // relaxed: the latch orders it.
+            // relaxed: the latch orders the accesses.
             while place < table.capacity && shard.waiting.load(Ordering::Relaxed) > 0 {
                 let free = table.read(place);
                 let is_old = free.meta.waits_since_before(round);
@@ -553,7 +553,7 @@ impl Shard {
     /// Makes room for one more entry: grows the table by a quarter, or doubles it while it is small. Returns `false`
     /// if there is no memory.
     fn make_room(&self, pages: &Pages) -> bool {
-        // relaxed, all of it: the latch orders it.
+        // relaxed, all of it: the latch orders the accesses.
         let (len, (old_page, capacity)) = (self.len.load(Ordering::Relaxed), self.place());
         if u64::from(len + 1) * 16 <= u64::from(capacity) * 13 {
             return true;
@@ -588,15 +588,15 @@ impl Shard {
     /// Whether every address occurs once in the table.
     #[inline(always)]
     fn has_each_address_once(&self) -> bool {
-        // relaxed: the latch orders it.
+        // relaxed: the latch orders the accesses.
         self.waiting.load(Ordering::Relaxed) | self.overlaps.load(Ordering::Relaxed) == 0
     }
 
     /// Returns the page and the capacity of the table.
     #[inline(always)]
     fn place(&self) -> (u32, u32) {
-        // relaxed: the latch orders it. A caller without the latch only prefetches, or reads a file that no process
-        // writes.
+        // relaxed: the latch orders the accesses. Callers without the latch only prefetch, or read a file that no
+        // process writes.
         halves(self.table.load(Ordering::Relaxed))
     }
 
@@ -609,7 +609,7 @@ impl Shard {
 
 /// Adds to a counter that the latch protects.
 fn add(counter: &AtomicU32, change: i32) {
-    // relaxed: the latch orders it.
+    // relaxed: the latch orders the accesses.
     counter.store(counter.load(Ordering::Relaxed).wrapping_add_signed(change), Ordering::Relaxed);
 }
 

@@ -81,7 +81,7 @@ impl PeakCell {
     /// Makes a moment the peak if it has more live bytes than the present peak. Returns the number of the new peak.
     pub(crate) fn raise(&self, high_water: HighWater) -> Option<u64> {
         let _taken = self.latch.take();
-        // relaxed, all of it: the latch orders it.
+        // relaxed, all of it: the latch orders the accesses.
         if high_water.bytes <= self.bytes.load(Ordering::Relaxed) as i64 {
             return None;
         }
@@ -101,7 +101,7 @@ impl PeakCell {
     /// Returns the bytes, the blocks, and the time of the peak in nanoseconds.
     pub(crate) fn get(&self) -> (u64, u64, u64) {
         let _taken = self.latch.take();
-        // relaxed: the latch orders it.
+        // relaxed: the latch orders the accesses.
         let read = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
         (read(&self.bytes), read(&self.blocks), read(&self.at_ns))
     }

@@ -43,7 +43,8 @@ pub(crate) struct Row {
     /// Number of threads that have this row.
     pub(crate) threads: AtomicU32,
     pub(crate) own: AtomicU32,
-    /// Sums of the threads that have ended, and of frees that folds of other lanes have paired.
+    /// Sums of the events of ended threads. They also include frees that folds of other lanes have paired with their
+    /// blocks.
     pub(crate) figures: RowFigures,
 }
 

@@ -17,7 +17,7 @@ use super::table::spread;
 use crate::sys::pages::{For, PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
-/// Pages of the table; a power of two, as for every run of pages.
+/// Number of pages of the table; a power of two, as for every run of pages.
 const PAGES: u32 = 256;
 /// Number of counts in front of the buckets; a power of two.
 const COUNTS: usize = 1 << 11;

@@ -295,7 +295,7 @@ impl Scopes {
         // The limit is longer than a holder needs on a busy machine. The wait has a limit because this code may run in
         // a signal handler that interrupted the holder.
         let _taken = self.latch.take_in_rounds(CELL_ROUNDS_MAX)?;
-        // relaxed: the latch orders it.
+        // relaxed: the latch orders the accesses.
         if self.page.load(Ordering::Relaxed) == 0 {
             self.page.store(pages.take_unheld(CELL_PAGES + SLOT_PAGES + STACK_PAGES)?, Ordering::Relaxed);
             let others = ScopeKey { parent: 0, name: hash_of(b"(others)"), instance: 0 };
@@ -316,7 +316,7 @@ impl Scopes {
 
     /// Adds a cell. The caller holds the latch.
     fn push(&self, pages: &Pages, key: ScopeKey, depth: u32, name: &[u8]) -> Option<u32> {
-        // relaxed: the latch orders it.
+        // relaxed: the latch orders the accesses.
         let number = self.count.load(Ordering::Relaxed) + 1;
         if number > SCOPES_MAX {
             return None;

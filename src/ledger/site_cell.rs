@@ -77,7 +77,7 @@ impl SiteCell {
     pub(super) fn add(&mut self, delta: &SiteDelta, high_water_number: u64, peak_number: u64) {
         let (bytes, blocks) = self.live();
         if self.peak_number != peak_number {
-            // Unchanged since the peak: the current figures are also the figures at the peak.
+            // The site is unchanged since the peak, so its current figures are also the figures at the peak.
             (self.at_peak_bytes, self.at_peak_blocks) = (bytes, blocks);
             self.peak_number = peak_number;
         }

@@ -43,7 +43,7 @@ impl SiteFigures {
     pub(crate) fn to_site(&self, stack: u32, peak_number: u64) -> profile::Site {
         let sums = &self.sums;
         let live = (sums.live_bytes().max(0) as u64, sums.live_blocks().max(0) as u64);
-        // Unchanged since the latest peak: the current figures are also the figures at the peak.
+        // If the site is unchanged since the latest peak, its current figures are also the figures at the peak.
         let (at_peak_bytes, at_peak_blocks) =
             if self.peak_number == peak_number { self.at_peak } else { live };
         profile::Site {

@@ -178,7 +178,7 @@ impl Sites {
     #[cold]
     fn curve_for(&self, pages: &Pages, site: u32, live: i64) -> Option<u32> {
         let curves = &self.curves[site as usize % STRIPES];
-        // relaxed, all: the latch of the stripe orders it.
+        // relaxed, all: the latch of the stripe orders the accesses.
         if let Some(place) = curves.iter().find(|curve| curve.load(Ordering::Relaxed) == 0) {
             let units = self.units.take(pages, CURVE_UNITS)?;
             place.store(units, Ordering::Relaxed);

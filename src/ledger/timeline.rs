@@ -55,7 +55,7 @@ impl Timeline {
     /// Adds a flow to the interval that holds `at_ns`.
     pub(crate) fn add(&self, at_ns: u64, flow: &Flow) {
         let _taken = self.latch.take();
-        // relaxed, all of it: the latch orders it.
+        // relaxed, all of it: the latch orders the accesses.
         let mut length = self.interval_ns();
         while at_ns / length >= INTERVALS as u64 {
             self.merge();
@@ -79,7 +79,7 @@ impl Timeline {
             self.merge();
         }
         let resident = &self.slots[(at_ns / self.interval_ns()) as usize].resident_bytes;
-        // relaxed, both: the latch orders it.
+        // relaxed, both: the latch orders the accesses.
         resident.store(resident.load(Ordering::Relaxed).max(bytes), Ordering::Relaxed);
     }
 
@@ -89,7 +89,7 @@ impl Timeline {
         let mut resident = Vec::with_capacity(INTERVALS);
         {
             let _taken = self.latch.take();
-            // relaxed: the latch orders it.
+            // relaxed: the latch orders the accesses.
             resident.extend(self.slots.iter().map(|slot| slot.resident_bytes.load(Ordering::Relaxed)));
         }
         resident.truncate(resident.iter().rposition(|bytes| *bytes != 0).map_or(0, |last| last + 1));

@@ -141,7 +141,7 @@ impl TraceBuffer {
     /// Closes the buffer and sends open chunks to the writer. The caller holds the latches of all lanes, so that all
     /// lanes are cut at the same moment.
     pub(crate) fn close(&self, pages: &Pages) {
-        // relaxed: the latches of the lanes order it.
+        // relaxed: the latches of the lanes order the accesses.
         self.open.store(0, Ordering::Relaxed);
         self.push_out(pages);
     }
@@ -170,7 +170,7 @@ impl TraceBuffer {
         let stripe = &self.stripes[lane as usize % STRIPES];
         let _taken = stripe.latch.take();
         let needed = WINDOW_HEAD + words.len();
-        // relaxed, all of this function: the latch orders it.
+        // relaxed, all of this function: the latch orders the accesses.
         let mut page = stripe.page.load(Ordering::Relaxed);
         if page != 0 && used(pages, page) + needed > CHUNK_WORDS {
             self.pool.push_full(pages, page);
@@ -199,7 +199,7 @@ impl TraceBuffer {
     pub(crate) fn push_out(&self, pages: &Pages) {
         for stripe in &self.stripes {
             let _taken = stripe.latch.take();
-            // relaxed: the latch orders it.
+            // relaxed: the latch orders the accesses.
             let page = stripe.page.load(Ordering::Relaxed);
             if page != 0 {
                 stripe.page.store(0, Ordering::Relaxed);
@@ -243,8 +243,8 @@ impl TraceBuffer {
             && self.stalled_at.load(Ordering::Relaxed) != self.spent_so_far() + 1
     }
 
-    /// Notes that a thread has waited for its maximum time while the writer gave no chunk back. `spent` is the number
-    /// of returned chunks during the wait.
+    /// Notes that a thread has waited for its maximum time while the writer gave no chunk back. `spent` is the result
+    /// of [`TraceBuffer::spent_so_far`], which did not change during the wait.
     pub(crate) fn note_stall(&self, spent: u64) {
         // relaxed: a hint for threads that would wait.
         self.stalled_at.store(spent + 1, Ordering::Relaxed);
@@ -280,7 +280,7 @@ impl Pool {
     /// Returns a chunk to fill: a spent chunk, or a new chunk if there are fewer than [`TRACE_CHUNKS_MAX`].
     fn take_spent(&self, pages: &Pages) -> Option<u32> {
         let _taken = self.latch.take();
-        // relaxed, all of this type: the latch orders it.
+        // relaxed, all of this type: the latch orders the accesses.
         let first = self.spent_first.load(Ordering::Relaxed);
         let page = if first != 0 {
             self.spent_first.store(next(pages, first), Ordering::Relaxed);
