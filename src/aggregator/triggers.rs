@@ -12,7 +12,7 @@ use crate::profile::{DumpTrigger, Triggers};
 const GROWTH_NS: u64 = 1_000_000_000;
 /// Maximum number of readings kept of the last second. The oldest are dropped first.
 const READINGS_MAX: usize = 64;
-/// Divisor of the hysteresis. After live bytes have exceeded a limit, they must fall below 7/8 of the limit before they
+/// Divisor of the hysteresis. After live bytes have exceeded a limit, they must fall to 7/8 of the limit before they
 /// can trigger again. A new peak must exceed the peak that triggered last by 1/8.
 const HYSTERESIS_PARTS: u64 = 8;
 /// Divisor of the time between two readings. If tasks waited for memory for more than the quotient, there is pressure.

@@ -113,7 +113,7 @@ impl SampledSet {
                 table.count_of(address).fetch_sub(1, Ordering::AcqRel);
             }
         }
-        // relaxed: published with the level.
+        // relaxed: published with the recorder's change of the level.
         table.reach.is_far.store(0, Ordering::Relaxed);
         // Release: pairs with the acquire in `insert_in_period`.
         self.period.store((u64::from(period) % PERIODS) as u32 + 1, Ordering::Release);

@@ -66,7 +66,7 @@ pub(super) struct Naive {
     pub(super) sums: Sums,
     pub(super) sites: BTreeMap<u32, Site>,
     pub(super) rows: BTreeMap<u32, Sums>,
-    /// The outer scope, and the scope in it.
+    /// The outer scope, and the scope nested in it.
     pub(super) scopes: [Scope; 2],
     pub(super) events: u64,
     pub(super) own_events: u64,
