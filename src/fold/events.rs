@@ -230,7 +230,7 @@ impl Fold<'_> {
         count_up(&mut self.batch.recorded, 1);
         let Some(place) = self.places.find(address) else {
             if self.partners.is_empty() || !self.is_booked_with_partner(address, check, index) {
-                self.send_free(None, address, check, index);
+                self.send_free(None, self.entry_of_free(address, check, index));
             }
             return;
         };
@@ -238,7 +238,7 @@ impl Fold<'_> {
         let (size, number, meta) = (size_of_young(young), number_of_young(young), young.meta);
         if !event::agrees(size, check) {
             let stale = self.places.empty(place);
-            return self.send_free(Some(stale), address, check, index);
+            return self.send_free(Some(stale), self.entry_of_free(address, check, index));
         }
         let lifetime_ns = self.batch.dates.at(index).saturating_sub(young.at_ns);
         self.places.empty(place);
@@ -256,8 +256,8 @@ impl Fold<'_> {
     /// Books a free that carries its whole size. Three kinds of blocks in the nursery are not ended by the free: blocks
     /// of another size, internal blocks to which W5 applies, and, during a transition, blocks to which W3 applies (see
     /// `flush`).
-    fn book_whole_free(&mut self, address: u64, size: u64, period: u64, index: u64) {
-        let check = unlisted_in(period, with_whole_size(size));
+    fn book_whole_free(&mut self, address: u64, size: u64, traits: Traits, index: u64) {
+        let check = unlisted_in(traits.period(), with_whole_size(size));
         let free = Entry { address, size: check, at_ns: 0, meta: Meta::of_waiting_free(0, 0) };
         let found = self.places.find(address).map(|place| (place, *self.places.look_at(place)));
         let stale = match found {
@@ -267,6 +267,8 @@ impl Fold<'_> {
             {
                 None
             }
+            // The free means a block of heapledger, if there is one.
+            Some((_, young)) if traits.is_own() && !young.meta.is_own() && !self.in_order => None,
             Some((_, young)) if size_of_young(&young) == size => {
                 return self.book_free(address, check, index);
             }
@@ -274,21 +276,31 @@ impl Fold<'_> {
             None => None,
         };
         count_up(&mut self.batch.recorded, 1);
-        self.send_free(stale, address, check, index);
+        let meta = self.batch.dates.meta_of_free().by_heapledger(traits.is_own());
+        self.send_free(stale, Entry { address, size: check, at_ns: self.batch.dates.at(index), meta });
     }
 
     /// Sends a free whose block is not in this nursery to the outbox. `found` is a block of another size that the
     /// nursery had at the address. Another thread has freed that block before, and this free belongs to a block of a
     /// third thread. So `found` goes to the outbox first.
     #[cold]
-    fn send_free(&mut self, found: Option<Entry>, address: u64, check: u64, index: u64) {
-        let at_ns = self.batch.dates.at(index);
+    fn send_free(&mut self, found: Option<Entry>, free: Entry) {
         if let Some(stale) = found {
             self.send_survivor(stale);
         }
-        self.send(Entry { address, size: check, at_ns, meta: self.batch.dates.meta_of_free() });
+        self.send(free);
         self.batch.frees_sent += 1;
-        self.batch.outbox_bytes_min += event::least_size(check);
+        self.batch.outbox_bytes_min += event::least_size(free.size);
+    }
+
+    /// Returns the entry of a free.
+    fn entry_of_free(&self, address: u64, check: u64, index: u64) -> Entry {
+        Entry {
+            address,
+            size: check,
+            at_ns: self.batch.dates.at(index),
+            meta: self.batch.dates.meta_of_free(),
+        }
     }
 
     /// Adds the free of a block to the sums.
@@ -336,7 +348,7 @@ impl Fold<'_> {
         let traits = event::traits_of(word);
         match event::wide_kind(word) {
             TAG_ALLOC => self.book_wide_alloc(address, size, stack as u32, traits, index),
-            TAG_FREE => self.book_whole_free(address, size, traits.period(), index),
+            TAG_FREE => self.book_whole_free(address, size, traits, index),
             TAG_BEGIN => self.realloc_begins(address, with_whole_size(size), index),
             TAG_MOVED => self.realloc_ends(old, address, size, stack as u32, traits, index),
             _ => self.realloc_refused(address),

@@ -28,6 +28,15 @@
 //! lost, or is older than the ledger. The flush counts the free as unmatched and removes it, so that later flushes do
 //! not search for its block again.
 //!
+//! # Blocks of heapledger
+//!
+//! A mix-up between two blocks of the program leaves the program's sums correct. A mix-up between a block of the program
+//! and an internal block, which is in no sum, would not, for as long as the other free is missing. The times of internal
+//! events are in the true order with all others at the address (`recorder::stamps`), so a free by the program never ends
+//! an internal block that was allocated later. A free by heapledger ends an internal block; it ends a block of the
+//! program only if the flush has found no internal block for it. This also undoes the remaining mix-up: the free of the
+//! program's next block has ended the internal block, whose free was not booked yet.
+//!
 //! # Sampled-out blocks
 //!
 //! A sampled-out block is in no table; only its size is in the totals. The free of such a block may find a different
@@ -66,7 +75,7 @@ use super::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::entry::{Entry, whole_size};
 use crate::ledger::fold_state::fold_state_of;
-use crate::ledger::live::{SEEN_NS, SHARDS, agrees};
+use crate::ledger::live::{SEEN_NS, SHARDS, is_older_than_internal, may_be_end};
 use crate::ring::lane::Lane;
 
 /// Number of mix-ups of one shard that are paired at a time.
@@ -108,14 +117,17 @@ impl Ledger {
         let is_sampling_used = self.is_sampling_used();
         // W3: narrow frees come first.
         let is_narrow = |free: &Entry| whole_size(free).is_none();
-        self.pair_left_over(own, round, |block, free| is_narrow(free) && agrees(block, free));
-        self.pair_left_over(own, round, agrees);
+        self.pair_left_over(own, round, |block, free| is_narrow(free) && may_be_end(block, free));
+        self.pair_left_over(own, round, may_be_end);
         if is_sampling_used {
             self.live.drop_sampled_out(&self.pages, round);
         }
         let patient = round.wrapping_sub(PATIENCE);
         let other_sizes = if self.words_written() == written { round } else { patient };
-        self.pair_left_over(own, other_sizes, |_, free| is_narrow(free) || !is_sampling_used);
+        let is_due = |free: &Entry| is_narrow(free) || !is_sampling_used;
+        self.pair_left_over(own, other_sizes, |block, free| {
+            is_due(free) && !is_older_than_internal(block, free)
+        });
         self.live.give_up_waiting(&self.pages, patient);
         if let Some(since_ns) = transition.filter(|_| !self.is_realloc_under_way()) {
             self.live.end_transition(since_ns);

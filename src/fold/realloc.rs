@@ -66,8 +66,14 @@ impl Fold<'_> {
             _ => Meta::of_block(0, 0, 0, own, before.meta.time_error_ns())
                 .with_reallocs(before.meta.reallocs()),
         };
-        let meta = meta.reallocated(Meta(self.batch.dates.meta), stack, low);
-        let block = Entry { address: new, size, at_ns: before.at_ns, meta };
+        let mut meta = meta.reallocated(Meta(self.batch.dates.meta), stack, low);
+        let mut at_ns = before.at_ns;
+        if own {
+            // No figure shows the age of an internal block, but its time decides which frees may mean the block.
+            meta = meta.reallocated_internally(traits.is_own());
+            at_ns = self.time_of(index);
+        }
+        let block = Entry { address: new, size, at_ns, meta };
         if size >> 32 == 0 {
             // The allocation number stays, because a realloc does not make a block younger.
             self.put_in_nursery(Entry { size: size | u64::from(number) << 32, ..block });
@@ -111,7 +117,8 @@ impl Fold<'_> {
         }
         let (row, time_error_ns) = (self.state.row, self.time_error_ns());
         let low = if own { traits.period() } else { traits.align_log2() };
-        let meta = Meta::of_block(stack, row, low, own, time_error_ns).with_reallocs(1);
+        let meta = Meta::of_block(stack, row, low, own, time_error_ns);
+        let meta = if own { meta.reallocated_internally(true) } else { meta.with_reallocs(1) };
         self.place_block(Entry { address, size, at_ns: self.time_of(index), meta });
     }
 

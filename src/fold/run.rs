@@ -110,6 +110,7 @@ impl Fold<'_> {
         let end = (mark_index + 1 + length).min(head);
         let until_ns = self.mark_time_at(end, head).unwrap_or(self.now_ns);
         let first_ns = self.state.span_ns;
+        let until_ns = until_ns.min(self.ledger.internal_ticks.next_after(first_ns));
         let mut span = until_ns.saturating_sub(first_ns);
         if span > SPAN_NS_PLAUSIBLE {
             span = span.min(self.ledger.ticks.next_after(first_ns).saturating_sub(first_ns));

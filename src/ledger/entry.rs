@@ -97,8 +97,8 @@ pub(crate) fn is_unlisted(free: &Entry, block: &Entry) -> bool {
 /// sampled set), or 0.
 ///
 /// In place of the stack, a waiting free has the round (`fold::flush`) in which it began to wait. In place of alignment
-/// and reallocs, it has the number of further equal frees. A waiting free that is the first half of a realloc has the
-/// bit `own`, and also the bit `sampled` if heapledger made the realloc.
+/// and reallocs, it has the number of further equal frees. The bit `own` marks a free that is the
+/// first half of a realloc. The bit `sampled` marks a free or realloc that heapledger made.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Meta(pub(crate) u64);
@@ -202,6 +202,11 @@ impl Meta {
         meta.with_reallocs(meta.reallocs() + 1)
     }
 
+    /// Returns the fields of an internal block after a realloc. `internal` means that heapledger made the realloc.
+    pub(crate) const fn reallocated_internally(self, internal: bool) -> Meta {
+        self.with_reallocs(!internal as u64)
+    }
+
     /// Returns the fields of the block, marked as sampled at a rate.
     pub(crate) const fn sampled(self, rate: u64) -> Meta {
         Meta(self.0 & !(31 << Self::TIME_ERROR_SHIFT) | rate << Self::TIME_ERROR_SHIFT | Self::SAMPLED)
@@ -254,16 +259,26 @@ impl Meta {
         Meta(cleared | (more & 31) << Self::ALIGN_SHIFT | (more >> 5) << Self::REALLOCS_SHIFT)
     }
 
+    /// Returns the fields of a waiting free. `internal` means that heapledger made the free.
+    pub(crate) const fn by_heapledger(self, internal: bool) -> Meta {
+        Meta(self.0 | if internal { Self::SAMPLED } else { 0 })
+    }
+
     /// Returns the fields of a free, marked as the first half of a realloc. `internal` means that heapledger made the
     /// realloc.
     pub(crate) const fn by_realloc(self, internal: bool) -> Meta {
-        Meta(self.0 | Self::OWN | if internal { Self::SAMPLED } else { 0 })
+        Meta(self.0 | Self::OWN).by_heapledger(internal)
     }
 
     /// Whether a waiting free belongs to a realloc by heapledger while `block` is the program's, or to a realloc by the
     /// program while `block` is internal. The free ends the block only if it fits no other block.
     pub(crate) const fn is_by_other_side(self, block: Meta) -> bool {
         self.is_by_realloc() && (self.0 & Self::SAMPLED != 0) != block.is_own()
+    }
+
+    /// Whether heapledger made a waiting free, or the realloc that it is a half of.
+    pub(crate) const fn is_by_heapledger(self) -> bool {
+        self.0 & (Self::WAITING | Self::SAMPLED) == Self::WAITING | Self::SAMPLED
     }
 
     /// Whether a waiting free is the first half of a realloc.

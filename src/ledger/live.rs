@@ -15,16 +15,18 @@
 //! out ([`LiveTable::take_left_over`]).
 
 mod doubts;
+mod matching;
 
-use super::entry::{Entry, MORE_MAX, Meta, ROW_OF_OTHERS, is_unlisted, whole_size};
+use super::entry::{Entry, MORE_MAX, whole_size};
 use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
-use crate::ring::event;
 use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::latch::Latch;
 use crate::sys::pages::{For, PAGE_BYTES, Pages, both, halves};
 use crate::sys::prefetch::prefetch;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 use doubts::{Doubt, Doubts};
+pub(crate) use matching::{agrees, is_older_than_internal, may_be_end, time_error};
+use matching::{better, can_be_end, is_equal_free, is_in_time, is_of_heapledger_only, rank_of_free};
 
 /// Number of shards of the table; a power of two.
 pub(crate) const SHARDS: usize = 64;
@@ -89,6 +91,8 @@ pub(crate) struct LiveTable {
     round: AtomicU32,
     /// Whether any block was ever sampled out.
     sampling_used: AtomicU32,
+    /// Whether the lanes are folded in the order of their stamps, so that a free finds its block at once.
+    is_in_order: AtomicU32,
     /// Time at which sampling began, in nanoseconds; 0 as soon as every free that was recorded without its whole size
     /// is booked.
     transition_since_ns: AtomicU64,
@@ -124,7 +128,7 @@ impl LiveTable {
         let empty = table.each_at(block.address, |_, entry| {
             if !entry.meta.is_waiting() {
                 others += 1;
-            } else if can_be_end(&entry, &block)
+            } else if self.ends_at_once(&entry, &block)
                 && !self.is_kept_from(&block, &entry)
                 && waiting.is_none_or(|best| rank_of_free(&entry, &block) < rank_of_free(&best, &block))
             {
@@ -156,7 +160,7 @@ impl LiveTable {
         if shard.has_each_address_once() {
             // The usual case: there is one candidate, so the probe ends at the address.
             if let Some((place, block)) = table.first_at(free.address)
-                && can_be_end(&free, &block)
+                && self.ends_at_once(&free, &block)
                 && !self.is_kept_from(&block, &free)
             {
                 table.remove(place);
@@ -169,7 +173,10 @@ impl LiveTable {
         let (mut candidates, mut blocks, mut doubt) = (0, 0, Doubt::NONE);
         table.each_at(free.address, |place, entry| {
             blocks += i32::from(!entry.meta.is_waiting());
-            if entry.meta.is_waiting() || !can_be_end(&free, &entry) || self.is_kept_from(&entry, &free) {
+            if entry.meta.is_waiting()
+                || !self.ends_at_once(&free, &entry)
+                || self.is_kept_from(&entry, &free)
+            {
                 return;
             }
             doubt.add(&entry);
@@ -346,7 +353,7 @@ impl LiveTable {
     /// its whole size and can end the block.
     fn count_left_over(&self, block: &Entry, free: &Entry) {
         let anomaly = match agrees(block, free) {
-            true if whole_size(free).is_some() && can_be_end(free, block) => return,
+            true if whole_size(free).is_some() && is_in_time(free, block) => return,
             true => return self.count_if_ambiguous(true, Doubt::with_unknown(block)),
             false => &self.anomalies.layout_mismatches,
         };
@@ -380,6 +387,20 @@ impl LiveTable {
                 self.anomalies.unmatched.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Whether a free can end a block before a flush. A free by heapledger ends a block of the program only in a flush:
+    /// see `fold::flush`.
+    fn ends_at_once(&self, free: &Entry, block: &Entry) -> bool {
+        // relaxed: written before the first event.
+        can_be_end(free, block)
+            && (!is_of_heapledger_only(free, block) || self.is_in_order.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Notes that the lanes are folded in the order of their stamps.
+    pub(crate) fn set_in_order(&self) {
+        // relaxed: no event is recorded yet.
+        self.is_in_order.store(1, Ordering::Relaxed);
     }
 
     /// Whether a free must not end a block yet (W3 of `fold::flush`). This is the case if the free carries its whole
@@ -488,64 +509,6 @@ impl LiveTable {
             // relaxed: a statistic, which needs no ordering.
             self.anomalies.ambiguous.fetch_add(1, Ordering::Relaxed);
         }
-    }
-}
-
-/// Whether a free can be the free of a block: the size bits agree, and the free is not older than the block by more
-/// than the time error.
-fn can_be_end(free: &Entry, block: &Entry) -> bool {
-    agrees(block, free) && free.at_ns + time_error(free, block) >= block.at_ns
-}
-
-/// Returns the maximum error of the time from the block to the free, in nanoseconds. The error is 0 if one thread made
-/// both, because the order of its events is known. A reallocated block is an exception, because another thread may have
-/// allocated it.
-pub(crate) fn time_error(free: &Entry, block: &Entry) -> u64 {
-    let thread = block.meta.thread();
-    if thread == free.meta.thread() && thread != ROW_OF_OTHERS && block.meta.reallocs() == 0 {
-        return 0;
-    }
-    free.meta.time_error_ns() + block.meta.time_error_ns()
-}
-
-/// Whether two waiting frees are equal except for their times. One entry then represents both frees, which shortens the
-/// search at addresses with many frees.
-fn is_equal_free(entry: &Entry, free: &Entry) -> bool {
-    let same = |meta: Meta| (meta.thread(), meta.stack(), meta.is_by_realloc());
-    entry.meta.is_waiting()
-        && entry.size == free.size
-        && same(entry.meta) == same(free.meta)
-        && !free.meta.is_by_realloc()
-}
-
-/// Returns the rank of a waiting free for a block that has just been booked. The free with the lowest rank is paired
-/// with the block.
-fn rank_of_free(free: &Entry, block: &Entry) -> (bool, bool, u64) {
-    (whole_size(free).is_some(), free.meta.is_by_other_side(block.meta), free.at_ns)
-}
-
-/// Whether `a` is a better match for the free than `b`. If the free is part of a realloc by heapledger, an internal
-/// block is better. If it is part of a realloc by the program, a block of the program is better. Otherwise, the
-/// youngest block allocated before the free is the best. If there is none, the oldest block whose time is after the
-/// free is the best.
-fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
-    let by_others = |block: &Entry| free.meta.is_by_other_side(block.meta);
-    if by_others(a) != by_others(b) {
-        return by_others(b);
-    }
-    match (a.at_ns <= free.at_ns, b.at_ns <= free.at_ns) {
-        (true, true) => a.at_ns > b.at_ns,
-        (false, false) => a.at_ns < b.at_ns,
-        (a_before, _) => a_before,
-    }
-}
-
-/// Whether a free may mean a block: its size bits, or its whole size, agree with the block's size, and W5 of
-/// `fold::flush` does not exclude the block.
-pub(crate) fn agrees(block: &Entry, free: &Entry) -> bool {
-    match whole_size(free) {
-        Some(size) => block.size == size && !is_unlisted(free, block),
-        None => event::agrees(block.size, free.size),
     }
 }
 

@@ -44,7 +44,9 @@ pub(crate) struct Ledger {
     pub(crate) sites: Sites,
     pub(crate) rows: Rows,
     pub(crate) scopes: Scopes,
-    pub(crate) ticks: Ticks,
+    pub(crate) ticks: Ticks<256>,
+    /// Times of the events of heapledger itself, by which windows are cut: see `recorder::stamps`.
+    pub(crate) internal_ticks: Ticks<8192>,
     pub(crate) changes: Changes,
     pub(crate) sampled: SampledSet,
     pub(crate) live: LiveTable,
@@ -185,6 +187,9 @@ impl Ledger {
         ledger.clock.start(clock == ClockMode::Monotonic);
         // relaxed, all of these: published with the ledger.
         ledger.ordered.store(u32::from(clock == ClockMode::PerEvent), Ordering::Relaxed);
+        if clock == ClockMode::PerEvent {
+            ledger.live.set_in_order();
+        }
         ledger.facts.started_unix_ns.store(crate::sys::platform::unix_time_ns(), Ordering::Relaxed);
         ledger.facts.process_id.store(crate::sys::platform::process_id(), Ordering::Relaxed);
         Some(ledger)

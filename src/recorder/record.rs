@@ -47,14 +47,13 @@ pub(super) fn free_record(address: u64, size: u64) -> Record {
     if event::is_narrow(address, 0) {
         Record::new(&[event::free_word(address, size)], RecordKind::Free)
     } else {
-        whole_free_record(address, size, 0)
+        whole_free_record(address, size, Traits::default())
     }
 }
 
 /// Returns the record of a free with its whole size: if the ledger does not know the block, the free is counted as that
-/// of a sampled-out block of this size. `period` is the sampling period in which the address is not in the sampled set,
-/// or 0.
-pub(super) fn whole_free_record(address: u64, size: u64, period: u64) -> Record {
-    let traits = Traits::default().with_period(period);
+/// of a sampled-out block of this size. `traits` holds the internal mark, and the sampling period in which the
+/// address is not in the sampled set, or 0.
+pub(super) fn whole_free_record(address: u64, size: u64, traits: Traits) -> Record {
     Record::new(&event::wide_words(Tag::Free, traits, [address, size, 0, 0]), RecordKind::Free)
 }

@@ -165,7 +165,8 @@ pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     let Some(ledger) = state::ledger() else { return };
     let unlisted = ledger.sampled.remove_or_period(&ledger.pages, address).err();
     if unlisted.is_none() || level_of(lane) == Level::AfterSampling || state::has_earlier_blocks() {
-        write_open(lane, &whole_free_record(address, size, unlisted.unwrap_or(0)));
+        let traits = Traits::default().with_period(unlisted.unwrap_or(0));
+        write_open(lane, &whole_free_record(address, size, traits));
     } else {
         count(&lane.cold.sampled_out, size, false);
     }

@@ -64,9 +64,10 @@ pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
         Admission::Recorded(limit) => {
             sampling::note_internal_free(lane, address);
             // The freed block may be a sampled-out block of the program, for example a block that a callback replaces.
-            let is_whole = is_internal(lane);
-            let record =
-                if is_whole { whole_free_record(address, size, 0) } else { free_record(address, size) };
+            let record = match is_internal(lane) {
+                true => whole_free_record(address, size, Traits::default().as_own()),
+                false => free_record(address, size),
+            };
             write(lane, limit, &record);
         }
     }

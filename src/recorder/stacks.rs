@@ -28,16 +28,14 @@ use crate::sys::latch::Patience;
 use crate::sys::pages::For;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Maximum number of outer frames that may be missing from a walk by frame pointers: the C library's frames that start
-/// a thread.
+/// Maximum number of outer frames that a walk by frame pointers may lack: those of the C library that start a thread.
 const OUTER_FRAMES: usize = 4;
 
 /// Factor that makes stacks of different scopes differ in a thread's cache.
 const SCOPE_SALT: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Number of walks of known stacks per walk that is compared with the unwind tables again.
 const CHECKED_AGAIN: u64 = 256;
-/// Number of a thread's walks before its last walk is kept for `stack::replay`. Most short-lived threads make fewer
-/// walks.
+/// Number of walks of a thread before its last walk is kept for `stack::replay`. Most short-lived threads make fewer.
 const WALKS_BEFORE_REPLAY: u64 = 32;
 
 /// Bytes of stack that `learn` may use, mostly for the frames of one or two walks.
@@ -110,8 +108,7 @@ fn open(lane: &'static Lane) {
     black_box::request_metadata();
 }
 
-/// Returns the page of the store of stacks; opens the store if necessary. Scopes need the store even where stacks are
-/// not walked.
+/// Returns the page of the store of stacks; opens the store if necessary. Scopes need the store even without walks.
 fn store(ledger: &Ledger) -> Option<u32> {
     ledger
         .facts
@@ -119,8 +116,7 @@ fn store(ledger: &Ledger) -> Option<u32> {
         .or_else(|| Store::open(&ledger.pages).map(|made| ledger.facts.offer_store(made)))
 }
 
-/// Stores in the lane whether its thread walks stacks at the requested level. Also brings cache and stack bounds up to
-/// date.
+/// Stores in the lane whether its thread walks stacks at the requested level, and updates cache and stack bounds.
 pub(super) fn update_walking(lane: &Lane) {
     // Acquire: pairs with the release in `open`.
     let is_open = PROCESS.control.stack_walk.load(Ordering::Acquire) > OPENING;
@@ -138,8 +134,7 @@ pub(super) fn update_walking(lane: &Lane) {
 /// Time between two checks for unloaded objects, in nanoseconds.
 pub(crate) const WATCH_NS: u64 = 16_000_000;
 
-/// Returns whether any object was loaded after the start of the program. Only such an object is checked for being
-/// unloaded.
+/// Returns whether any object was loaded after the start of the program. Only such an object may be unloaded.
 pub(crate) fn watches_objects() -> bool {
     unwind::reused() != 0
 }
@@ -163,8 +158,7 @@ pub(crate) fn refresh(ledger: &Ledger, watched_ns: &mut u64) -> bool {
     have_changed
 }
 
-/// Empties the thread's cache if a newly found object has addresses that earlier stacks may contain. Returns whether it
-/// was emptied.
+/// Empties the thread's cache if a newly found object has addresses of earlier stacks. Returns whether it was emptied.
 fn forget_if_reused(lane: &Lane) -> bool {
     let (walker, reused) = (&lane.cold.walker, unwind::reused());
     // relaxed, both: only the lane's thread uses the word.
@@ -195,8 +189,7 @@ pub(super) fn has_unknown_code() -> bool {
     PROCESS.counters.unknown_code.load(Ordering::Relaxed) != 0
 }
 
-/// Requests another scan if no object is known, because stacks cannot be walked without objects. Then the system had no
-/// memory or no file descriptor for the scan.
+/// Requests another scan if no object is known: the system had no memory or no file descriptor for the last scan.
 fn request_scan_until_found() {
     if !unwind::knows_objects() {
         // relaxed: a hint.
@@ -251,8 +244,7 @@ fn walked(lane: &Lane, ledger: &Ledger, scope: u32) -> u32 {
     }
 }
 
-/// Returns the number of the stack if the thread's cache has it and the walk needs neither a full rule nor a comparison
-/// with the unwind tables. Otherwise returns 0.
+/// Returns the number of the stack if the cache has it and the walk needs no full rule and no comparison, otherwise 0.
 #[inline(always)]
 fn known_number(walker: &Walker, start: Registers, scope: u32) -> u32 {
     let Some(bounds) = known_bounds(walker, start.sp) else { return 0 };
@@ -377,15 +369,13 @@ impl<'a> Look<'a> {
         Some(Walked { hash: hash.finish(), end })
     }
 
-    /// Returns the thread's last walk. If none is kept, makes room for it after each [`WALKS_BEFORE_REPLAY`] walks, and
-    /// returns `None`.
+    /// Returns the thread's last walk, or `None`. Makes room for it after each [`WALKS_BEFORE_REPLAY`] walks.
     #[inline(always)]
     fn replay(self) -> Option<&'a mut Replay> {
         // relaxed, all: only the lane's thread writes them.
         let replay = self.walker.replay.load(Ordering::Relaxed);
         if replay != 0 {
-            // SAFETY: R1, the lane belongs to this thread, and no signal handler uses the walk while the gate is
-            // closed.
+            // SAFETY: R1, the lane belongs to this thread, and no signal handler walks while the gate is closed.
             return Some(unsafe { Replay::at(replay) });
         }
         if self.walker.taken.load(Ordering::Relaxed).is_multiple_of(WALKS_BEFORE_REPLAY) {

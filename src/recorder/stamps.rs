@@ -5,14 +5,28 @@
 //! address. Sums over the whole process are right nevertheless, but a measurement of a part of the process would be
 //! wrong. So while a measurement is under way, each event opens a window, and its time is exact.
 //!
+//! # Events of heapledger itself
+//!
+//! A free that the program made must not end a block of heapledger, and a free by heapledger must not end a block of the
+//! program: the program's sums would be wrong until the other free is booked, which may be late. So each event of
+//! heapledger has a window to itself, and ends the windows of all threads, as soon as several threads have lanes. The
+//! allocator gave the address from one thread to the next, so every event at the address before heapledger's event is
+//! in a window that began before its stamp, and every event after it is in a window that began after its stamp. The
+//! folder cuts a window that began before the stamp at the stamp. So the times of the two events at an address are in
+//! the true order if heapledger made one of them.
+//!
+//! # Measurements
+//!
 //! Every event of a block of the measurement has such a stamp. The thread that allocates the block, or that receives
 //! its address, finds the epoch of [`EachEventStamped::begin`] or a later one. So it closes its window, and then finds
 //! the number of measurements above 0.
 
+use super::gate::is_internal;
 use super::process::PROCESS;
 use super::state;
 use crate::ledger::Ledger;
 use crate::profile::ClockMode;
+use crate::ring::lane::Lane;
 use crate::sys::sync::{Ordering, fence};
 
 /// A guard: while a value of this type exists, every event has a separate time stamp. A forked child ends all values of
@@ -49,6 +63,18 @@ pub(super) fn is_each_event_stamped(has_had_other_threads: bool) -> bool {
     // relaxed: the acquire fence in `window` orders it.
     let is_asked_for = || PROCESS.control.stamps.load(Ordering::Relaxed) > 0;
     state::options().clock == ClockMode::PerEvent || has_had_other_threads && is_asked_for()
+}
+
+/// Whether the event of a lane is separated from the events of other threads: it is an event of heapledger itself, and
+/// other threads have lanes.
+pub(super) fn is_separated(lane: &Lane, ledger: &Ledger) -> bool {
+    is_internal(lane) && ledger.lanes.count() > 1 && !ledger.is_ordered()
+}
+
+/// Notes the time of a separated event, before the event is published.
+pub(super) fn note_separated(lane: &Lane, ledger: &Ledger) {
+    // relaxed: only the lane's thread writes it.
+    ledger.internal_ticks.push(lane.cold.opened_ns.load(Ordering::Relaxed));
 }
 
 /// Ends the windows of all threads. Called after a lane was claimed, because the program may have several threads from

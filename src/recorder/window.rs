@@ -11,7 +11,7 @@ use super::gate::is_internal;
 use super::process::PROCESS;
 use super::record::{Record, RecordKind};
 use super::segments::{help, is_to_help, next_segment};
-use super::{background_thread, gate, latency, stacks, state};
+use super::{background_thread, gate, latency, stacks, stamps, state};
 use crate::profile::LossReason;
 use crate::ring::event::{self, RECORD_WORDS_MAX};
 use crate::ring::lane::{Lane, SEGMENT_WORDS};
@@ -69,8 +69,12 @@ pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
 fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
     let mut head = lane.head().own();
     let fits = head + record.len <= lane.cold.window_end.load(Ordering::Relaxed);
-    if !fits || lane.epoch() != PROCESS.epoch.now() {
+    let separated = state::ledger().filter(|ledger| stamps::is_separated(lane, ledger));
+    if !fits || separated.is_some() || lane.epoch() != PROCESS.epoch.now() {
         head = latency::counted(lane, || next_window(lane, record))?;
+    }
+    if let Some(ledger) = separated {
+        stamps::note_separated(lane, ledger);
     }
     for (word, index) in record.words.iter().take(record.len as usize).zip(head..) {
         // SAFETY: I2, the window holds the record.
@@ -78,6 +82,10 @@ fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
     }
     lane.head().publish(head + record.len);
     lane.stamping().end();
+    if separated.is_some() {
+        // Before the inner allocator frees the block, or anyone else is given it.
+        state::tick();
+    }
     Ok(())
 }
 

@@ -34,6 +34,26 @@ impl Room {
         producer
     }
 
+    /// Runs `event`, an event of heapledger itself on a lane, at the time `ns`: as the recorder does, in a window of its
+    /// own, after which every thread opens a window.
+    fn internally_at(&mut self, ns: u64, lane: usize, event: impl FnOnce(&mut Producer)) {
+        let producer = self.at(ns, lane);
+        producer.window_words = 1;
+        event(producer);
+        self.ledger.internal_ticks.push(ns);
+        self.lanes.iter_mut().for_each(|lane| lane.turn_is_due = true);
+    }
+
+    /// Books everything of the lanes, one after the other, so that their blocks and frees are in the shared table.
+    fn book_wholly(&self, lanes: &[usize]) {
+        for lane in lanes.iter().map(|lane| self.lanes[*lane].lane) {
+            let taken = lane.folder.latch.take();
+            let mut fold = Fold::begin(self.ledger, lane, &taken);
+            fold.run();
+            fold.empty_nursery();
+        }
+    }
+
     fn profile(&self) -> Profile {
         self.ledger.flush(self.lanes[0].lane);
         snapshot::profile(self.ledger, &InternalScope::enter(), "test")
@@ -61,6 +81,101 @@ fn a_block_whose_free_is_on_its_way_to_the_shared_table_is_not_in_the_peak() {
     lane.alloc(128, 5 << 30, PLAIN, 0);
     let peak = room.profile().peak;
     assert_eq!((peak.bytes, peak.blocks), ((5 << 30) + 1000, 2));
+}
+
+#[test]
+fn the_free_of_a_program_s_block_ends_no_later_block_of_heapledger_at_its_address() {
+    let own = Traits::new(16, false, true);
+    for reallocated in [false, true] {
+        let mut room = Room::new(3);
+        room.at(10, 0).alloc(64, 8, PLAIN, 0);
+        let freeing = room.at(11, 1);
+        (0..9).for_each(|number| freeing.alloc(1024 + 16 * number, 16, PLAIN, 0));
+        freeing.free(64, 8);
+        if reallocated {
+            room.internally_at(5, 2, |lane| lane.alloc(512, 8, own, 0));
+            room.internally_at(20, 2, |lane| lane.realloc_begins(512, 8));
+            room.internally_at(22, 2, |lane| lane.realloc_ends(512, 64, 8, own, 0));
+        } else {
+            room.internally_at(20, 2, |lane| lane.alloc(64, 8, own, 0));
+        }
+        // The window of the free ends far behind the block of heapledger.
+        room.ledger.clock.set_by_hand(1000);
+        room.lanes[1].alloc(2048, 16, PLAIN, 0);
+        room.book_wholly(&[1, 2, 0]);
+        let totals = room.profile().totals;
+        assert_eq!((totals.freed_blocks, totals.live_blocks), (1, 10), "{reallocated}");
+    }
+}
+
+#[test]
+fn the_free_of_a_sampled_out_block_ends_no_later_block_of_heapledger() {
+    let mut room = Room::new(3);
+    room.ledger.use_sampling(false);
+    room.at(11, 1).free_whole(64, 8);
+    room.internally_at(20, 2, |lane| lane.alloc(64, 8, Traits::new(16, false, true), 0));
+    room.book_wholly(&[1, 2, 0]);
+    room.ledger.flush(room.lanes[0].lane);
+    // relaxed: there is one thread.
+    let freed = room.ledger.live.anomalies.sampled_out_freed_bytes.load(Ordering::Relaxed);
+    assert_eq!((freed, room.profile().quality.own_events), (8, 1));
+}
+
+#[test]
+fn a_free_by_heapledger_leaves_a_block_of_the_program_whose_free_is_late() {
+    let own = Traits::new(16, false, true);
+    for reused in [false, true] {
+        let mut room = Room::new(3);
+        room.at(10, 0).alloc(64, 8, PLAIN, 0);
+        room.at(11, 1).free(64, 8);
+        room.internally_at(20, 2, |lane| lane.alloc(64, 8, own, 0));
+        // The nursery of this lane still has the program's block.
+        room.internally_at(30, 0, |lane| lane.free_internally(64, 8));
+        room.ledger.fold(room.lanes[0].lane);
+        if reused {
+            room.internally_at(40, 2, |lane| lane.alloc(64, 8, own, 0));
+        }
+        room.book_wholly(&[1, 2, 0]);
+        let totals = room.profile().totals;
+        assert_eq!((totals.freed_blocks, totals.live_blocks), (1, 0), "{reused}");
+    }
+}
+
+#[test]
+fn a_free_by_heapledger_ends_the_next_block_whose_own_free_has_ended_heapledger_s() {
+    let mut room = Room::new(4);
+    room.internally_at(10, 2, |lane| lane.alloc(64, 8, Traits::new(16, false, true), 0));
+    room.internally_at(20, 1, |lane| lane.free_internally(64, 8));
+    room.at(30, 0).alloc(64, 8, PLAIN, 0);
+    room.at(40, 3).free(64, 8);
+    room.book_wholly(&[2, 3, 1, 0]);
+    let totals = room.profile().totals;
+    assert_eq!((totals.freed_blocks, totals.live_blocks), (1, 0));
+}
+
+#[test]
+fn a_free_by_heapledger_can_end_a_block_of_the_program() {
+    let mut room = Room::new(2);
+    room.at(10, 0).alloc(64, 8, PLAIN, 0);
+    room.internally_at(20, 1, |lane| lane.free_internally(64, 8));
+    let profile = room.profile();
+    assert_eq!((profile.totals.freed_blocks, profile.quality.anomalies.ambiguous_pairings), (1, 0));
+}
+
+#[test]
+fn a_free_by_heapledger_ends_no_later_block_of_the_program_at_its_address() {
+    let mut room = Room::new(3);
+    room.internally_at(10, 0, |lane| lane.alloc(64, 8, Traits::new(16, false, true), 0));
+    let allocating = room.at(11, 1);
+    (0..9).for_each(|number| allocating.alloc(1024 + 16 * number, 16, PLAIN, 0));
+    room.internally_at(20, 2, |lane| lane.free_internally(64, 8));
+    room.ledger.clock.set_by_hand(22);
+    room.lanes[1].alloc(64, 8, PLAIN, 0);
+    room.ledger.clock.set_by_hand(1000);
+    room.lanes[1].alloc(2048, 16, PLAIN, 0);
+    room.book_wholly(&[2, 1, 0]);
+    let totals = room.profile().totals;
+    assert_eq!((totals.freed_blocks, totals.live_blocks), (0, 11));
 }
 
 #[test]

@@ -80,8 +80,16 @@ impl Producer {
 
     /// Records a free whose address was not in the sampled set in a period.
     pub(crate) fn free_unlisted(&mut self, address: u64, size: u64, period: u64) {
+        self.free_with(address, size, Traits::default().with_period(period));
+    }
+
+    /// Frees a block as heapledger does.
+    pub(super) fn free_internally(&mut self, address: u64, size: u64) {
+        self.free_with(address, size, Traits::default().as_own());
+    }
+
+    fn free_with(&mut self, address: u64, size: u64, traits: Traits) {
         self.lane.attempt();
-        let traits = Traits::default().with_period(period);
         self.write(&event::wide_words(Tag::Free, traits, [address, size, 0, 0]));
         self.log.push(EventKind::Free { address });
     }

@@ -173,9 +173,20 @@ impl World {
         let address = self.heap.take(size, self.shape.wide);
         let traits = Traits::new(16, step.pick.is_multiple_of(5), own);
         let producer = &mut self.producers[lane];
+        producer.turn_is_due |= own;
         producer.alloc(address, size, traits, stack);
         self.naive.alloc(address, producer.row, size, stack, 4, own);
         self.live.push(address);
+        self.end_windows(own);
+    }
+
+    /// Ends all windows after an event of heapledger, as the recorder does: see `recorder::stamps`. Such an event has
+    /// begun a window.
+    fn end_windows(&mut self, own: bool) {
+        if own {
+            self.ledger.internal_ticks.push(self.now_ns);
+            self.producers.iter_mut().for_each(|producer| producer.turn_is_due = true);
+        }
     }
 
     /// Frees a block: in most cases one of the youngest, in some cases any other.
@@ -191,7 +202,9 @@ impl World {
     fn begin_realloc(&mut self, lane: usize, step: Step) {
         let Some(old) = self.take_live(step.pick) else { return };
         let Some(block) = self.naive.live.remove(&old) else { return };
+        self.producers[lane].turn_is_due |= block.own;
         self.producers[lane].realloc_begins(old, block.size);
+        self.end_windows(block.own);
         let (new_size, stack) = (self.size_of(step), stack_of(step));
         self.under_way[lane] = Some(UnderWay { old, block, new_size, stack, answer: None });
     }
@@ -214,7 +227,9 @@ impl World {
             self.under_way[lane] = Some(under_way);
             return;
         };
+        let own = block.own;
         let producer = &mut self.producers[lane];
+        producer.turn_is_due |= own;
         match answer {
             Some(new) => {
                 let traits = Traits::new(16, false, block.own);
@@ -228,6 +243,7 @@ impl World {
                 self.live.push(old);
             }
         }
+        self.end_windows(own);
     }
 
     fn take_live(&mut self, pick: u16) -> Option<u64> {
