@@ -3,10 +3,13 @@
 
 use crate::ledger::Ledger;
 use crate::ledger::entry::Entry;
+use crate::ledger::timeline::INTERVALS;
 use crate::profile::{LARGE_BLOCK_BYTES, ProcessMemory};
+use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state;
+use crate::sys::inner_allocators::{INNER_ALLOCATORS, InnerAllocator};
 use crate::sys::platform::resident_bytes;
-use crate::sys::process_memory::{allocator_figures, process_figures, resident_bytes_of};
+use crate::sys::process_memory::{AllocatorFigures, allocator_figures, process_figures, resident_bytes_of};
 
 /// Pause after a reading of the resident memory, as a multiple of the reading's duration: readings take at most 50 µs
 /// of each second.
@@ -28,9 +31,9 @@ pub(super) struct Readings {
 
 impl Readings {
     /// Reads the resident memory, if it is time to do so.
-    pub(super) fn read_if_due(&mut self, ledger: &Ledger, now_ns: u64) {
+    pub(super) fn read_if_due(&mut self, ledger: &Ledger, scope: &InternalScope, now_ns: u64) {
         if now_ns >= self.next_ns {
-            note_resident(ledger);
+            note_resident(ledger, scope);
             let took_ns = ledger.clock.now_ns().saturating_sub(now_ns);
             self.next_ns = now_ns + took_ns.saturating_mul(SHARE).max(PAUSE_NS_MIN);
         }
@@ -38,34 +41,83 @@ impl Readings {
 }
 
 /// Adds the present resident memory to the timeline.
-pub(super) fn note_resident(ledger: &Ledger) {
+pub(super) fn note_resident(ledger: &Ledger, scope: &InternalScope) {
     if let Some(bytes) = resident_bytes() {
+        let _paused = RecordingPaused::enter(scope);
         ledger.timeline.note_resident(ledger.clock.now_ns(), bytes);
     }
 }
 
 /// Returns the present figures. `live` has all live blocks, including heapledger's blocks, or is `None` if the live
 /// blocks are not known.
-pub(super) fn figures(ledger: &Ledger, live: Option<&[Entry]>) -> ProcessMemory {
+pub(super) fn figures(ledger: &Ledger, scope: &InternalScope, live: Option<&[Entry]>) -> ProcessMemory {
+    let mut resident_by_interval = Vec::with_capacity(INTERVALS);
+    {
+        let _paused = RecordingPaused::enter(scope);
+        ledger.timeline.copy_resident(&mut resident_by_interval);
+    }
     let process = process_figures();
-    let allocator = allocator_figures();
-    let is_below = state::options().is_system_allocator && allocator.is_some();
-    let blocks = live.filter(|_| is_below).map(blocks_in_glibc);
+    // Blocks that were not sampled would pass for other code's.
+    let allocator = allocator(live.filter(|_| !ledger.is_sampling_used()));
+    let (figures, blocks) =
+        allocator.as_ref().map_or((None, None), |found| (Some(found.figures), found.blocks));
+    let given_out = figures.and_then(|figures| figures.used).or(blocks.map(|(least, _)| least));
     let large = live.and_then(large_blocks);
     ProcessMemory {
-        resident_by_interval: ledger.timeline.resident_by_interval(),
+        resident_by_interval,
         resident_bytes: process.resident,
         anonymous_bytes: process.anonymous,
         highest_resident_bytes: process.highest_resident,
         swapped_bytes: process.swapped,
-        allocator: if allocator.is_some() { "glibc".to_owned() } else { String::new() },
-        allocator_used_bytes: allocator.map(|allocator| allocator.used),
-        allocator_free_bytes: allocator.map(|allocator| allocator.free),
+        allocator: allocator.map_or(String::new(), |found| found.name.to_owned()),
+        allocator_used_bytes: figures.and_then(|figures| figures.used),
+        allocator_free_bytes: figures.zip(given_out).map(|(figures, used)| figures.held.saturating_sub(used)),
         blocks_at_least_bytes: blocks.map(|(least, _)| least),
         blocks_at_most_bytes: blocks.map(|(_, most)| most),
         large_blocks_bytes: large.map(|(bytes, _)| bytes),
         large_blocks_resident_bytes: large.map(|(_, resident)| resident),
     }
+}
+
+/// An allocator of the process.
+#[derive(Debug)]
+struct Allocator {
+    name: &'static str,
+    figures: AllocatorFigures,
+    /// Bounds of the bytes that the live blocks take in it; `None` if it is not below heapledger, as far as is known.
+    blocks: Option<(u64, u64)>,
+}
+
+/// Returns the allocator below heapledger. If none is found, returns glibc's allocator without blocks.
+fn allocator(live: Option<&[Entry]>) -> Option<Allocator> {
+    let known = INNER_ALLOCATORS.iter().find_map(|inner| {
+        let blocks = blocks_in(inner, live?)?;
+        Some(Allocator { name: inner.name, figures: (inner.figures)()?, blocks: Some(blocks) })
+    });
+    known.or_else(|| {
+        let figures = allocator_figures()?;
+        // Another library can take the place of glibc's functions. glibc's allocator then knows of no blocks.
+        let is_below = |least: u64| figures.used.is_some_and(|used| used >= least / 2);
+        let live = live.filter(|_| state::options().is_system_allocator);
+        let blocks = live.map(blocks_in_glibc).filter(|(least, _)| is_below(*least));
+        Some(Allocator { name: "glibc", figures, blocks })
+    })
+}
+
+/// Returns the minimum and the maximum of the bytes that the blocks in this allocator take; `None` if most of the bytes
+/// are in other allocators.
+fn blocks_in(inner: &InnerAllocator, live: &[Entry]) -> Option<(u64, u64)> {
+    let lookup = (inner.lookup)()?;
+    let (mut bytes, mut least, mut most) = (0u64, 0u64, 0u64);
+    for block in live.iter().filter(|block| (inner.has)(lookup, block.address)) {
+        let (block_least, block_most) =
+            (inner.block_bytes)(block.size as usize, 1 << block.meta.align_log2());
+        bytes = bytes.saturating_add(block.size);
+        least = least.saturating_add(block_least);
+        most = most.saturating_add(block_most);
+    }
+    let all = live.iter().fold(0u64, |sum, block| sum.saturating_add(block.size));
+    (bytes > all / 2).then_some((least, most))
 }
 
 /// Returns the minimum and the maximum of the bytes that the blocks take in glibc's allocator.

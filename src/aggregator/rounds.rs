@@ -12,7 +12,8 @@ use crate::quality::{self, Knobs};
 use crate::recorder::{background_thread, segments, state};
 use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 
-/// Number of rounds between two checks whether waiting frees need a flush.
+/// Number of rounds between two regular flushes. A flush pairs frees with blocks that are still in other lanes. It is
+/// left out if no free waits for its block and sampling is not in use. An urgent flush does not wait for these rounds.
 const ROUNDS_PER_FLUSH: u64 = 64;
 /// Number of waiting frees above which a flush is due at once: a quarter of the frees that can wait in one shard of the
 /// live table.
@@ -145,8 +146,8 @@ impl Aggregator {
         (!self.offloaded.is_empty()).then_some(self.offload_ns)
     }
 
-    /// Books the offloaded lanes, `slept_ns` nanoseconds after the last booking. Adapts the time until the next
-    /// booking.
+    /// Books the offloaded lanes. `slept_ns` is the time that has passed since their last booking, in nanoseconds. From
+    /// this time and the fullest ring, computes how long to wait until the next booking.
     pub(super) fn offload(&mut self, ledger: &Ledger, slept_ns: u64) {
         let waiting =
             |index: &u32| ledger.lane(*index).map_or(0, |lane| words_waiting(lane, lane.head().observe()));

@@ -88,7 +88,7 @@ pub(crate) fn snapshot<'a>(ledger: &'static Ledger, scope: &'a InternalScope, re
     let frozen = copy_frozen(ledger, scope, extent);
     let history = history(ledger, scope);
     // The stacks are counted last, so that the count includes all stacks to which copied rows refer.
-    let mut snapshot = frozen.into_snapshot(ledger, history, reason, Stacks::count(ledger, scope));
+    let mut snapshot = frozen.into_snapshot(ledger, scope, history, reason, Stacks::count(ledger, scope));
     stacks::describe(&snapshot.stacks, &mut snapshot.profile);
     snapshot
 }
@@ -100,7 +100,7 @@ pub(crate) fn without_blocks(ledger: &'static Ledger, scope: &InternalScope, rea
     let _paused = background::pause();
     background::flush(ledger, scope);
     let frozen = copy_frozen(ledger, scope, Extent::WithoutBlocks);
-    let mut snapshot = frozen.into_snapshot(ledger, Vec::new(), reason, Stacks::count(ledger, scope));
+    let mut snapshot = frozen.into_snapshot(ledger, scope, Vec::new(), reason, Stacks::count(ledger, scope));
     stacks::describe(&snapshot.stacks, &mut snapshot.profile);
     snapshot.into_profile()
 }
@@ -254,6 +254,7 @@ impl Frozen {
     fn into_snapshot<'a>(
         self,
         ledger: &Ledger,
+        scope: &InternalScope,
         history: Vec<Event>,
         reason: &str,
         stacks: Stacks<'a>,
@@ -280,9 +281,9 @@ impl Frozen {
         sort_curves(&mut profile.curves);
         profile.scopes = scopes::rows(ledger, &scopes);
         profile.scope_counts = scopes::counts(&ledger.scopes);
-        memory::note_resident(ledger);
+        memory::note_resident(ledger, scope);
         // Without the live blocks, the program's part of the allocator's figures is not known.
-        profile.memory = memory::figures(ledger, (!live.is_empty()).then_some(&live[..]));
+        profile.memory = memory::figures(ledger, scope, (!live.is_empty()).then_some(&live[..]));
         live.retain(|entry| !entry.meta.is_own());
         live.sort_unstable_by_key(|block| (block.at_ns, block.address));
         profile.threads = rows::threads(ledger, profile.threads, &running);

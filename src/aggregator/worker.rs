@@ -84,7 +84,7 @@ pub(crate) fn run() {
         if let Some(live) = &mut live {
             live.write(ledger, &scope, round.active > 0, are_objects_new);
         }
-        readings.read_if_due(ledger, ledger.clock.now_ns());
+        readings.read_if_due(ledger, &scope, ledger.clock.now_ns());
         let crossed = supervision.sample(ledger, &scope, &mut aggregator);
         if is_flush_due {
             ending = counters::end_sampling_if_over(ledger, marks, ending);

@@ -82,8 +82,8 @@ pub(crate) struct SiteDelta {
     pub(crate) longest_chain: u64,
     /// Highest live bytes of this delta, relative to the last commit.
     pub(crate) high_water_bytes: i64,
-    /// Number of the lane's high-water mark at which `at_high_water_bytes` and `at_high_water_blocks` were live. See
-    /// `fold::high_water`.
+    /// Running number of the latest of the lane's high-water marks that this delta has noted. The next two fields are
+    /// the live bytes and blocks of the delta at that mark, relative to the last commit. See `fold::high_water`.
     pub(crate) high_water_number: u64,
     pub(crate) at_high_water_bytes: i64,
     pub(crate) at_high_water_blocks: i64,

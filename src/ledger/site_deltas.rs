@@ -22,7 +22,8 @@ const SPREAD: u32 = 0x9E37_79B9;
 pub(crate) struct SiteDeltas {
     pub(crate) page: u32,
     pub(crate) slots: u32,
-    /// Number of deltas since the last growth that were added to their sites because another stack needed their place.
+    /// Number of times that another stack took the place of a delta, so that the delta was added to its site early.
+    /// Counted since the last attempt to enlarge the table. A high number makes the table grow.
     pub(crate) pushed_out: u32,
     /// Number of high-water marks that the lane has reached.
     pub(crate) high_water_number: u64,

@@ -83,17 +83,14 @@ impl Timeline {
         resident.store(resident.load(Ordering::Relaxed).max(bytes), Ordering::Relaxed);
     }
 
-    /// Returns the highest resident memory of each interval, up to the last interval with a reading; 0 for an
-    /// interval without a reading.
-    pub(crate) fn resident_by_interval(&self) -> Vec<u64> {
-        let mut resident = Vec::with_capacity(INTERVALS);
-        {
-            let _taken = self.latch.take();
-            // relaxed: the latch orders the accesses.
-            resident.extend(self.slots.iter().map(|slot| slot.resident_bytes.load(Ordering::Relaxed)));
-        }
+    /// Copies the highest resident memory of each interval into `resident`, which has room for [`INTERVALS`], up to the
+    /// last interval with a reading; 0 for an interval without a reading. Allocates nothing.
+    pub(crate) fn copy_resident(&self, resident: &mut Vec<u64>) {
+        debug_assert!(resident.capacity() >= INTERVALS);
+        let _taken = self.latch.take();
+        // relaxed: the latch orders the accesses.
+        resident.extend(self.slots.iter().map(|slot| slot.resident_bytes.load(Ordering::Relaxed)));
         resident.truncate(resident.iter().rposition(|bytes| *bytes != 0).map_or(0, |last| last + 1));
-        resident
     }
 
     /// Returns the number and the bounds (in nanoseconds) of the interval that holds `at_ns`. A later merge may join

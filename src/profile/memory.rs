@@ -19,11 +19,14 @@ pub struct ProcessMemory {
     pub highest_resident_bytes: Option<u64>,
     /// Memory of the process in swap, in bytes.
     pub swapped_bytes: Option<u64>,
-    /// Name of the allocator that the following figures describe. Empty if no allocator gives such figures.
+    /// Name of the allocator that the following figures describe: glibc, jemalloc or mimalloc. Empty if there are none.
     pub allocator: String,
     /// Bytes that the allocator has given out, to the program and to code that does not call through heapledger.
+    /// mimalloc does not know them.
     pub allocator_used_bytes: Option<u64>,
-    /// Free bytes that the allocator keeps, including bytes in pages that it has returned to the system.
+    /// Upper bound of the free bytes that the allocator keeps, with what it needs itself; bytes in pages that it has
+    /// returned to the system may count. Without `allocator_used_bytes`, bytes that other code has from the allocator
+    /// count as well: all that the allocator has beyond `blocks_at_least_bytes`.
     pub allocator_free_bytes: Option<u64>,
     /// Lower bound of the bytes that the live blocks take in the allocator, including rounding and headers. `None` if
     /// heapledger does not allocate from this allocator, or if the live blocks are not known.

@@ -281,7 +281,8 @@ pub struct OwnMemory {
     pub rings: u64,
     /// The tables of live blocks.
     pub live_blocks: u64,
-    /// The figures of sites, including changes of these figures that are not added yet.
+    /// The tables of the sites' figures, and the threads' own tables that collect changes until they are added to these
+    /// figures.
     pub sites: u64,
     /// The table of stacks, and the tables for walking stacks, including copies of unwind tables on the program's heap.
     pub stacks: u64,

@@ -52,7 +52,7 @@ pub struct PerIteration {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SiteUsage {
-    /// Return addresses, innermost first, without the frames of scopes.
+    /// Return addresses, innermost first. The artificial frames that mark scopes in a stack are left out.
     pub frames: Vec<u64>,
     /// Number of blocks allocated, without reallocs.
     pub allocations: u64,

@@ -21,6 +21,7 @@
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at the first access or after destruction |
 //! | `platform` | process, threads, files, hooks | be called from the hot path |
 //! | `process_memory` | resident memory; figures of the C library's allocator | be called from an event |
+//! | `inner_allocators` | figures of jemalloc and mimalloc | be called from an event |
 //! | `own_threads` | heapledger's threads: start, number, end | start a thread from an event |
 //! | `program_name` | the program's name | allocate |
 //! | `path_pattern` | `%e`, `%p` and `%t` in paths | allocate |
@@ -57,6 +58,9 @@ pub(crate) mod errno;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "reads registers and the own stack")]
 pub(crate) mod frame;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "asks jemalloc and mimalloc")]
+pub(crate) mod inner_allocators;
 #[allow(unsafe_code, reason = "calls the system to wait")]
 pub(crate) mod latch;
 #[cfg(not(loom))]

@@ -10,13 +10,15 @@ pub(crate) struct ProcessFigures {
     pub(crate) swapped: Option<u64>,
 }
 
-/// Figures of the C library's allocator, in bytes.
+/// Figures of an allocator, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct AllocatorFigures {
-    /// Bytes of chunks in use, including chunks with a separate mapping and chunks in the caches of threads.
-    pub(crate) used: u64,
-    /// Bytes of free chunks, including chunks whose pages were returned to the system.
-    pub(crate) free: u64,
+    /// Bytes that it has given out; `None` if it does not know. In the C library, blocks in the caches of threads
+    /// count.
+    pub(crate) used: Option<u64>,
+    /// Upper bound of the resident bytes that it has given out or keeps, with what it needs itself. Memory that it has
+    /// returned to the system may count.
+    pub(crate) held: u64,
 }
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
@@ -82,7 +84,8 @@ mod os {
         }
         // SAFETY: the C library's function of this name has this type, and has no precondition.
         let info = unsafe { std::mem::transmute::<*mut libc::c_void, Mallinfo2>(found)() };
-        Some(AllocatorFigures { used: (info.uordblks + info.hblkhd) as u64, free: info.fordblks as u64 })
+        let used = (info.uordblks + info.hblkhd) as u64;
+        Some(AllocatorFigures { used: Some(used), held: used + info.fordblks as u64 })
     }
 
     /// Returns `None`, because this C library provides no such figures.
@@ -122,7 +125,7 @@ mod tests {
         assert!(figures.anonymous <= figures.resident && figures.swapped.is_some(), "{figures:?}");
         let allocator = allocator_figures();
         assert!(
-            !cfg!(target_env = "gnu") || allocator.is_some_and(|figures| figures.used > 0),
+            !cfg!(target_env = "gnu") || allocator.is_some_and(|figures| figures.used > Some(0)),
             "{allocator:?}"
         );
     }

@@ -11,8 +11,9 @@
 //!  └─────────────┴──────────────────────────────┘
 //! ```
 //!
-//! Numbers are little-endian. Each head and each payload has a checksum. A reader of a file without an end goes from
-//! head to head. After a corrupt head, the reader searches for the next mark with a valid head.
+//! Numbers are little-endian. Each head and each payload has a checksum. A frame head begins with the four bytes
+//! `MARK`. If the file has no usable index, for example because its end is missing, a reader goes from frame head to
+//! frame head. After a corrupt frame head, it searches for the next mark that begins a valid one.
 
 use crc32fast::hash;
 

@@ -28,6 +28,10 @@ pub const CASES: &[Case] = &[
         .heap(Heap::Exact),
     Case::series("random_programs_that_are_killed_leave_a_box_that_obeys_the_laws", chaos, kill_some)
         .heap(Heap::Exact),
+    Case::new("a_handler_that_books_amid_a_snapshot_does_not_hang", snapshots_under_alarms, |ended| {
+        ended.quietly();
+    })
+    .heap(Heap::Exact),
 ];
 
 /// Seeds that are always tried.
@@ -287,12 +291,33 @@ extern "C" fn on_alarm(_signal: i32) {
     }
 }
 
-fn start_alarms() {
+/// Alarms that `book` had.
+static BOOKED: AtomicU64 = AtomicU64::new(0);
+
+/// Number of alarms in which `book` makes events.
+const BOOKED_MAX: u64 = 1_000;
+
+/// Makes so many events that the thread has to book them, for which it needs the latches of the ledger.
+extern "C" fn book(_signal: i32) {
+    if BOOKED.load(SeqCst) < BOOKED_MAX {
+        (0..60).for_each(|_| free(block(24), 24));
+        BOOKED.fetch_add(1, SeqCst);
+    }
+}
+
+fn snapshots_under_alarms() {
+    start_alarms(book);
+    while BOOKED.load(SeqCst) < BOOKED_MAX {
+        heapledger::snapshot();
+    }
+}
+
+fn start_alarms(handler: extern "C" fn(i32)) {
     let each = libc::timeval { tv_sec: 0, tv_usec: 1_000 };
     // SAFETY: all zero bytes are a valid action; the handler calls only what it may with an allocator without locks.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        (action.sa_sigaction, action.sa_flags) = (on_alarm as *const () as usize, libc::SA_RESTART);
+        (action.sa_sigaction, action.sa_flags) = (handler as *const () as usize, libc::SA_RESTART);
         assert_eq!(libc::sigaction(libc::SIGALRM, &action, null_mut()), 0);
         let timer = libc::itimerval { it_interval: each, it_value: each };
         assert_eq!(libc::setitimer(libc::ITIMER_REAL, &timer, null_mut()), 0);
@@ -314,8 +339,9 @@ fn compare(at: &str) {
         let (before, stats, after) = (counted(), heapledger::stats(), counted());
         let lost = heapledger::quality().lost.total();
         let found = [stats.total_blocks, stats.total_bytes, stats.freed_blocks, stats.freed_bytes];
-        let blocks_off = found[0].abs_diff(after[0]).max(found[2].abs_diff(after[2]));
-        if before == after && (found == after || lost > 0 && blocks_off <= lost) {
+        // A lost realloc leaves two frees without a block: its own, and that of the block at its new address.
+        let is_near = found[0].abs_diff(after[0]) <= lost && found[2].abs_diff(after[2]) <= 2 * lost;
+        if before == after && (found == after || lost > 0 && is_near) {
             laws::counted(&quality).unwrap_or_else(|broken| panic!("{at}: {broken}"));
             return;
         }
@@ -365,7 +391,7 @@ fn chaos() {
         let failed = unsafe { libc::pthread_create(thread, null(), work, without_provenance_mut(number)) };
         assert_eq!(failed, 0);
     }
-    start_alarms();
+    start_alarms(on_alarm);
     let (mut blocks, mut points) = ([(null_mut::<u8>(), 0usize); 64], 0);
     while points < POINTS {
         HANDLES.store(dice.roll(3) > 0, SeqCst);

@@ -35,8 +35,10 @@ pub const CASES: &[Case] = &[
         complete(&profile).unwrap();
         assert_eq!(profile.totals.failed, 3);
     }),
-    Case::new("jemalloc_inside_is_recorded", work_and_count, any_inner).heap(Heap::Jemalloc),
-    Case::new("mimalloc_inside_is_recorded", work_and_count, any_inner).heap(Heap::Mimalloc),
+    Case::new("jemalloc_inside_is_recorded", work_and_count, |ended| any_inner(ended, "jemalloc"))
+        .heap(Heap::Jemalloc),
+    Case::new("mimalloc_inside_is_recorded", work_and_count, |ended| any_inner(ended, "mimalloc"))
+        .heap(Heap::Mimalloc),
     Case::new("an_inner_allocator_that_calls_back_is_recorded", call_back, |ended| {
         complete(&ended.quietly().dump()).unwrap();
     })
@@ -253,10 +255,13 @@ fn work_and_count() {
     assert_eq!(aligned.lost.total(), 0);
 }
 
-fn any_inner(ended: &Ended) {
+/// The snapshot has the allocator's figures.
+fn any_inner(ended: &Ended, name: &str) {
     let profile = ended.quietly().dump();
     complete(&profile).unwrap();
     assert!(profile.totals.total_blocks > 80_000);
+    assert_eq!(profile.memory.allocator, name, "{:?}", profile.memory);
+    assert!(profile.memory.blocks_at_least_bytes.is_some(), "{:?}", profile.memory);
 }
 
 fn call_back() {

@@ -20,9 +20,13 @@ pub enum MemoryKind {
     Program,
     /// Memory that the program has freed and the allocator keeps.
     AllocatorKeeps,
-    /// Memory that other code, such as C code, allocated from the same allocator without heapledger.
+    /// What an allocator that does not know how much it has given out has beyond the live blocks: memory that the
+    /// program has freed, and memory of other code.
+    InAllocator,
+    /// Memory that other code, such as C code, has from the same allocator, without heapledger.
     OtherCode,
-    /// Memory that is not from the allocator: mappings of the program, stacks of threads, data of libraries.
+    /// Memory that is not from the allocator: the program's own mappings, what C code has from another allocator,
+    /// stacks of threads, data of libraries.
     OutsideAllocator,
     /// Memory that heapledger uses for itself.
     Heapledger,
@@ -38,8 +42,13 @@ impl MemoryKind {
         match self {
             MemoryKind::Program => "the program's live blocks",
             MemoryKind::AllocatorKeeps => "freed, kept by the allocator",
+            MemoryKind::InAllocator => {
+                "in the allocator beside the live blocks: freed and kept, or other code's"
+            }
             MemoryKind::OtherCode => "C code, from the same allocator",
-            MemoryKind::OutsideAllocator => "outside the allocator: mappings, stacks, libraries",
+            MemoryKind::OutsideAllocator => {
+                "outside the allocator: mappings, other allocators, stacks, libraries"
+            }
             MemoryKind::Heapledger => "heapledger",
             MemoryKind::Unexplained => "unexplained",
             MemoryKind::Untouched => "asked for and never touched",
@@ -111,15 +120,20 @@ pub fn memory(profile: &Profile) -> Option<MemoryFinding> {
     let mut parts = vec![program.part(MemoryKind::Program)];
     let rest = room - program.best;
     let unexplained = match allocator(profile, memory) {
-        Some((other, free)) => {
+        Some((known, free)) => {
+            let other = known.unwrap_or(Range::exact(0));
             let other = Range { best: other.best.min(rest), ..other }.within(room);
             let rest = rest - other.best;
             let may_be = room.saturating_sub(program.low);
             let keeps = Range { low: 0, best: free.min(rest), high: free.min(may_be) };
             let least = room.saturating_sub(program.high).saturating_sub(other.high).saturating_sub(free);
             let outside = Range { low: least, best: rest - keeps.best, high: may_be };
-            parts.push(keeps.part(MemoryKind::AllocatorKeeps));
-            parts.push(other.part(MemoryKind::OtherCode));
+            if known.is_some() {
+                parts.push(keeps.part(MemoryKind::AllocatorKeeps));
+                parts.push(other.part(MemoryKind::OtherCode));
+            } else {
+                parts.push(keeps.part(MemoryKind::InAllocator));
+            }
             parts.push(outside.part(MemoryKind::OutsideAllocator));
             0
         }
@@ -141,16 +155,17 @@ pub fn memory(profile: &Profile) -> Option<MemoryFinding> {
     Some(MemoryFinding { resident_bytes: resident, parts, most, missing })
 }
 
-/// Returns two sizes in bytes: the memory that other code has from the program's allocator, with bounds, and the free
-/// memory that the allocator keeps. Returns `None` if the allocator's figures are unknown.
-fn allocator(profile: &Profile, memory: &ProcessMemory) -> Option<(Range, u64)> {
-    let (used, free) = (memory.allocator_used_bytes?, memory.allocator_free_bytes?);
+/// Returns the bytes that other code has from the program's allocator, if the allocator knows, and the bytes that the
+/// allocator keeps, otherwise with the bytes of other code; `None` if the allocator's figures are unknown.
+fn allocator(profile: &Profile, memory: &ProcessMemory) -> Option<(Option<Range>, u64)> {
+    let free = memory.allocator_free_bytes?;
     let (least, most) = (memory.blocks_at_least_bytes?, memory.blocks_at_most_bytes?);
+    let Some(used) = memory.allocator_used_bytes else { return Some((None, free)) };
     let running = profile.threads.iter().filter(|row| row.ended_ns.is_none()).count() as u64;
     let cached = running.saturating_mul(CACHED_BYTES_A_THREAD);
     let best = used.saturating_sub(most);
     let other = Range { low: best.saturating_sub(cached), best, high: used.saturating_sub(least) };
-    Some((other, free))
+    Some((Some(other), free))
 }
 
 /// Returns the part with more than half of the bytes. Includes untouched bytes, because a program can have many live
@@ -220,6 +235,17 @@ mod tests {
         assert_eq!(most(process(106, 118, 106, 1, 0)), Some(MemoryKind::Program));
         assert_eq!(most(process(0, 135, 0, 1, 0)), Some(MemoryKind::OutsideAllocator));
         assert_eq!(most(process(0, 80, 75, 1, 0)), Some(MemoryKind::OtherCode));
+    }
+
+    #[test]
+    fn an_allocator_that_does_not_know_what_it_gave_out_has_one_part() {
+        let mut profile = process(0, 197, 0, 195, 0);
+        profile.memory.allocator_used_bytes = None;
+        let found = memory(&profile).unwrap();
+        assert_eq!(found.most, Some(MemoryKind::InAllocator), "{found:?}");
+        let kinds = [MemoryKind::AllocatorKeeps, MemoryKind::OtherCode];
+        assert_eq!(kinds.map(|kind| found.part(kind)), [None, None]);
+        assert_eq!(found.part(MemoryKind::InAllocator).unwrap().bounds, (0, 195 * MIB));
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub(super) fn completeness_ppm(quality: &QualityIndicator) -> u64 {
     ppm.map_or(1_000_000, |ppm| ppm as u64)
 }
 
-/// Returns every quality figure as a line `name value`. Texts are quoted, so that no name can end its line.
+/// Returns every quality figure as one line: its name and its value. Values that are free text, such as a program name
+/// or a note, are quoted and escaped, so that a line break in the text does not start a new line.
 pub(super) fn lines(profile: &Profile, origin: &Origin) -> Vec<String> {
     let (quality, process, stacks) = (&profile.quality, &profile.process, &profile.stack_figures);
     let mut lines = vec![

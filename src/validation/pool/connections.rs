@@ -175,7 +175,8 @@ impl<R> ConnectionPool<R> {
         ConnectionHandle { pool: Arc::clone(&self.inner), resource, slot, _hold: hold, _permit: permit }
     }
 
-    /// Returns the usage since the start of the window.
+    /// Returns the usage since the last [`reset_window`](Self::reset_window), or since the pool was created if there
+    /// was none.
     pub fn get_stats(&self) -> ConnectionPoolStats {
         lock(&self.inner.usage).stats(self.inner.clock.now_ns())
     }

@@ -73,9 +73,13 @@ pub(in super::super) fn resident(profile: &Profile) -> Option<String> {
     let found = memory_of(profile)?;
     let part = found.part(found.most?)?;
     let advice = match part.kind {
+        MemoryKind::AllocatorKeeps if profile.memory.allocator == "jemalloc" => {
+            "`arena.4096.purge` gives it back, and a shorter `dirty_decay_ms` keeps less"
+        }
         MemoryKind::AllocatorKeeps => {
             "`malloc_trim` gives it back, and an allocator that returns memory sooner keeps less"
         }
+        MemoryKind::InAllocator => "`mi_collect` gives back what is free",
         MemoryKind::OtherCode => "its blocks are in no figure below: look at what that code keeps",
         MemoryKind::OutsideAllocator => "/proc/PID/smaps lists them",
         MemoryKind::Heapledger => "HEAPLEDGER_STACKS=off takes much less",
