@@ -7,13 +7,13 @@
 //!
 //! # Events of heapledger itself
 //!
-//! A free that the program made must not end a block of heapledger, and a free by heapledger must not end a block of the
-//! program: the program's sums would be wrong until the other free is booked, which may be late. So each event of
-//! heapledger has a window to itself, and ends the windows of all threads, as soon as several threads have lanes. The
-//! allocator gave the address from one thread to the next, so every event at the address before heapledger's event is
-//! in a window that began before its stamp, and every event after it is in a window that began after its stamp. The
-//! folder cuts a window that began before the stamp at the stamp. So the times of the two events at an address are in
-//! the true order if heapledger made one of them.
+//! A free that the program made must not end a block of heapledger, and a free by heapledger must not end a block of
+//! the program: the program's sums would be wrong until the other free is booked, which may be late. So each event of
+//! heapledger has a window to itself, and ends the windows of all threads. The allocator gave the address from one
+//! thread to the next, so every event at the address before heapledger's event is in a window that began before its
+//! stamp, and every event after it is in a window that began after its stamp. The folder cuts a window that began
+//! before the stamp at the stamp. So the times of the two events at an address are in the true order if heapledger made
+//! one of them.
 //!
 //! # Measurements
 //!
@@ -65,10 +65,10 @@ pub(super) fn is_each_event_stamped(has_had_other_threads: bool) -> bool {
     state::options().clock == ClockMode::PerEvent || has_had_other_threads && is_asked_for()
 }
 
-/// Whether the event of a lane is separated from the events of other threads: it is an event of heapledger itself, and
-/// other threads have lanes.
+/// Whether the event of a lane is separated from the events of other threads: it is an event of heapledger itself. This
+/// holds for a program with one thread as well, because a later thread may free the block.
 pub(super) fn is_separated(lane: &Lane, ledger: &Ledger) -> bool {
-    is_internal(lane) && ledger.lanes.count() > 1 && !ledger.is_ordered()
+    is_internal(lane) && !ledger.is_ordered()
 }
 
 /// Notes the time of a separated event, before the event is published.
