@@ -1,7 +1,7 @@
-//! The black box: a file that holds the ledger's memory, and that remains after the process ends in any way.
+//! The black box: a file that holds the ledger's memory, so that the memory survives even if the process is killed.
 //!
-//! The file is created at its full length when the ledger is opened. The file is removed after a normal end of the
-//! process with a dump; a killed process leaves it. Opening runs in the first event of the process and must not
+//! The file is created at its full length when the ledger is opened. It is removed only if the process ends normally
+//! and its dump was written; in all other cases it stays. Opening runs in the first event of the process and must not
 //! allocate.
 //!
 //! A file that an earlier process left under the same name gets the ending `.older`, and replaces an earlier file with

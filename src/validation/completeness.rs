@@ -1,8 +1,8 @@
 //! Completeness and cost of the tracker, the recorder of allocations under test.
 //!
 //! Throughput under a tracker that loses half of the events is worthless. A benchmark can therefore have a probe, which
-//! reads the tracker's counters before the users start and after the last user has finished. The counters answer three
-//! questions:
+//! reads the tracker's counters before the first user (a simulated client) starts and after the last user has finished.
+//! The counters answer three questions:
 //!
 //! * **Conservation.** Does `observed = aggregated + dropped` hold once no event is in flight? Any difference, however
 //!   small, is a bug of the tracker.

@@ -6,9 +6,9 @@
 //! **Removed frames** belong to heapledger itself or to the shims through which Rust calls the global allocator
 //! (`__rust_alloc` and similar functions, and the functions of `alloc::alloc`). Among the [`CUT_FRAMES`] innermost
 //! functions, `StackReader::frames` searches for the outermost such function, and removes it and all functions inside
-//! it. Collections of the standard library stay, because the growth of a `Vec` is information. A stack with only such
-//! functions is shown whole. Debug information that is reduced to lines names an inlined function without its modules;
-//! then the source file identifies the function.
+//! it. Collections of the standard library stay, because the growth of a `Vec` is information. If no function would
+//! remain, the stack is shown whole. With line tables only (`debug = "line-tables-only"`), the name of an inlined
+//! function lacks its path (`alloc` instead of `alloc::alloc::alloc`). Such a function is recognized by its source file.
 
 use std::borrow::Cow;
 

@@ -140,7 +140,8 @@ impl ShownPath<'_> {
         page.toned_line(&format!("{:INDENT$}  {text}", ""), Tone::Faint)
     }
 
-    /// Writes the place, and below it one indented line for each function that it called and for each caller.
+    /// Writes the place. If the lines are grouped by place, also writes below it, indented: one line for each function
+    /// that it called, one for each of its nearest callers (up to `CALLERS`), and the number of further callers.
     pub(super) fn write(&self, page: &mut TextPage<'_>, group: GroupBy) -> io::Result<()> {
         let room = page.layout.columns() - INDENT;
         let own = self.first_own();
