@@ -8,7 +8,8 @@
 //! functions, `StackReader::frames` searches for the outermost such function, and removes it and all functions inside
 //! it. Collections of the standard library stay, because the growth of a `Vec` is information. If no function would
 //! remain, the stack is shown whole. With line tables only (`debug = "line-tables-only"`), the name of an inlined
-//! function lacks its path (`alloc` instead of `alloc::alloc::alloc`). Such a function is recognized by its source file.
+//! function lacks its path (`alloc` instead of `alloc::alloc::alloc`). Such a function is recognized by its source
+//! file.
 
 use std::borrow::Cow;
 
