@@ -9,9 +9,10 @@
 //! and over time. A successful realloc counts as one more block of its new size, as in other tools;
 //! [`HeapStats::reallocs`] is the number of reallocs.
 //!
-//! Each event is *recorded*, *lost* for one of the [reasons](LossReason), or *in flight*. These three numbers always
-//! add up to the number of events *attempted*. In the default mode no event is lost because a buffer is full: a thread
-//! whose ring of events is full books the events into the ledger itself.
+//! Each event is *recorded* (booked into the ledger), *lost* for one of the [reasons](LossReason), or *in flight* (not
+//! booked yet: in a ring, or in a call that has not returned). These three numbers always add up to the number of
+//! events *attempted*. In the default mode a full buffer never causes a loss: a thread whose ring is full books the
+//! ring's events into the ledger, or waits while another thread books them.
 //!
 //! # What is not measured
 //!

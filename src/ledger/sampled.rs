@@ -51,7 +51,7 @@ pub(crate) struct SampledSet {
     period: AtomicU32,
 }
 
-/// The table of addresses. All zero bytes are a valid, empty table.
+/// The table of addresses. A table whose bytes are all zero is valid and empty.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SampledTable {

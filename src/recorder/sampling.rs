@@ -1,8 +1,10 @@
 //! Sampling and counting: the treatment of events that are *sampled out*, which are counted but not recorded.
 //!
-//! Below the full level a lane's gate stays closed, and the slot of its thread carries a mark bit. Most events are then
-//! sampled out at once, in some ten instructions ([`samples_out_alloc`], [`samples_out_free`]); the others reach this
-//! module through the slow path. At the full level sampling costs nothing.
+//! Below the full level, the gate of a lane stays closed (see `gate`): its thread may write no words into the ring, so
+//! no event takes the fast path of recording. Instead, a mark bit in the thread's slot (see `slot`) tells the hot path
+//! to try sampling out first ([`samples_out_alloc`], [`samples_out_free`]). Most events are sampled out there, in some
+//! ten instructions. The others, such as drawn allocations, reach this module through the slow path. At the full level
+//! the bit is not set, so sampling costs nothing.
 //!
 //! | level | an allocation | a free |
 //! | --- | --- | --- |

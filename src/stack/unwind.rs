@@ -138,7 +138,8 @@ fn with_asked<T>(patience: Patience, work: impl FnOnce(&mut Asked) -> T) -> Opti
     unsafe { (*STATE.unwinder.asked.get()).as_mut() }.map(work)
 }
 
-/// Returns whether any object is known.
+/// Returns whether the list of loaded objects (the program and its libraries) has any entry. It has none before the
+/// first successful [`refresh`].
 pub(crate) fn knows_objects() -> bool {
     with_asked(Patience::Endless, |asked| !asked.modules.is_empty()).unwrap_or(false)
 }

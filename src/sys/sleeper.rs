@@ -1,4 +1,5 @@
-//! Sleep of a thread at a word, until another thread changes the word and wakes the sleeper.
+//! Timed sleep of a thread on an atomic word (a futex): the thread sleeps for a limited time while the word has a given
+//! value. Another thread that changes the word can end the sleep early with [`wake`], if [`CAN_BE_WOKEN`].
 
 pub(crate) use os::{CAN_BE_WOKEN, sleep_while, wake};
 

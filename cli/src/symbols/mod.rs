@@ -177,8 +177,8 @@ impl<'a> Late<'a> {
         Late(late.take(MODULES_MAX).collect())
     }
 
-    /// Whether the addresses of `module` overlap those of a module that was found later. Stacks at these addresses may
-    /// then belong to either module.
+    /// Whether the address range of `module` overlaps that of a module with a higher number, which was found later. The
+    /// number in the upper bits is ignored. An address of a stack in the overlap may belong to either module.
     fn may_be_another(&self, module: &Module) -> bool {
         let plain = |address: u64| address & ((1 << NUMBER_SHIFT) - 1);
         self.0.iter().any(|late| {

@@ -83,8 +83,9 @@ fn spelled(number: usize) -> String {
     word
 }
 
-/// Returns the unit vector of a text by random indexing: the sum of fixed random directions of its words (Kanerva and
-/// others 2000). The vector does not model meaning, because different words are unrelated.
+/// Returns the embedding of a text by random indexing (Kanerva and others 2000): each word has a fixed random vector,
+/// and the sum of these vectors is scaled to length 1. Texts that share words are near each other. Synonyms are not,
+/// because the vectors of different words are unrelated. A text without words has the zero vector.
 pub fn hashed_embedding(text: &str, dimensions: usize) -> Vec<f32> {
     let mut sum = vec![0.0f32; dimensions];
     for word in words(text) {
