@@ -287,8 +287,9 @@ mod tests {
         }
         let after = (inner.figures)().unwrap();
         let (used, held) = (after.used.zip(before.used).map(|(after, before)| after - before), after.held);
-        // A thread's cache is filled ahead of its blocks, and read without a lock.
-        assert!(used.is_none_or(|used| (sum.0..=sum.1 + (1 << 16)).contains(&used)), "{used:?}, {sum:?}");
+        // A thread's cache is filled ahead of its blocks and read without a lock, so the figure lags by some of it.
+        const LAG: u64 = 1 << 16;
+        assert!(used.is_none_or(|used| (sum.0 - LAG..=sum.1 + LAG).contains(&used)), "{used:?}, {sum:?}");
         assert!(held >= sum.0.max(after.used.unwrap_or(0)), "{after:?}, {sum:?}");
     }
 
