@@ -105,9 +105,14 @@ fn measure() -> *mut c_void {
         }
     };
     all_at(0);
-    // Queries allocate for a moment; what they leave behind is there before resident memory is read.
-    quiet_point();
-    let own_before = quiet_point().own_bytes;
+    // Queries allocate for a moment; what they leave behind is there before memory is read: the ring of this thread has
+    // its full size, and their blocks are freed.
+    let (mut own_before, mut repeated) = (0, 0);
+    while repeated < 20 {
+        let own = quiet_point().own_bytes;
+        repeated = if own == own_before { repeated + 1 } else { 0 };
+        own_before = own;
+    }
     let resident_before = resident_bytes();
     STAGE.store(1, SeqCst);
     all_at(1);
