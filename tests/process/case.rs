@@ -188,7 +188,15 @@ impl Case {
         // SAFETY: between fork and exec, `limit` calls only `signal` and `setrlimit`, which are safe there.
         unsafe { command.pre_exec(limit) };
         surroundings.put_around(&mut command);
-        let mut child = command.spawn().expect("the child starts");
+        let mut child = loop {
+            match command.spawn() {
+                // A child that another case has just forked still holds a copied program open, until it runs its own.
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                    sleep(Duration::from_millis(2));
+                }
+                started => break started.expect("the child starts"),
+            }
+        };
         let (pid, began) = (child.id(), Instant::now());
         let soak_s = std::env::var(SOAK_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
         let hangs_after = HANGS_AFTER + Duration::from_secs(soak_s);
