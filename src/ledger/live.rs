@@ -26,7 +26,9 @@ use crate::sys::prefetch::prefetch;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 use doubts::{Doubt, Doubts};
 pub(crate) use matching::{agrees, is_older_than_internal, may_be_end, time_error};
-use matching::{better, can_be_end, is_equal_free, is_in_time, is_of_heapledger_only, rank_of_free};
+use matching::{
+    better, better_left_over, can_be_end, is_equal_free, is_in_time, is_of_heapledger_only, rank_of_free,
+};
 
 /// Number of shards of the table; a power of two.
 pub(crate) const SHARDS: usize = 64;
@@ -293,7 +295,7 @@ impl LiveTable {
         blocks
     }
 
-    /// Removes each free that has waited since before `round`, together with the oldest block at its address that
+    /// Removes each free that has waited since before `round`, together with the best block at its address that
     /// `fits` the free, and stores the pair in `found`. A free without a fitting block stays. See `fold::flush`.
     pub(crate) fn take_left_over(
         &self,
@@ -323,7 +325,7 @@ impl LiveTable {
             table.each_at(free.address, |_, entry| {
                 if !entry.meta.is_waiting()
                     && fits(&entry, &free)
-                    && left_over.is_none_or(|best| entry.at_ns < best.at_ns)
+                    && left_over.is_none_or(|best| better_left_over(&free, &entry, &best))
                 {
                     left_over = Some(entry);
                 }

@@ -154,6 +154,26 @@ fn a_free_by_heapledger_ends_the_next_block_whose_own_free_has_ended_heapledger_
 }
 
 #[test]
+fn while_sampling_begins_a_free_by_heapledger_leaves_the_program_s_block_to_its_own_free() {
+    let own = Traits::new(16, false, true);
+    for order in [[0, 2, 1], [0, 1, 2]] {
+        let mut room = Room::new(3);
+        room.at(10, 0).alloc(64, 8, PLAIN, 0);
+        room.ledger.clock.set_by_hand(20);
+        room.ledger.use_sampling(true);
+        room.at(30, 1).free_unlisted(64, 8, 2);
+        room.internally_at(40, 2, |lane| lane.alloc(64, 8, own.with_period(2), 0));
+        room.internally_at(50, 2, |lane| lane.free_internally(64, 8));
+        room.book_wholly(&order);
+        (0..2).for_each(|_| room.ledger.flush(room.lanes[0].lane));
+        // relaxed: there is one thread.
+        let dropped = room.ledger.live.anomalies.sampled_out_frees.load(Ordering::Relaxed);
+        let totals = room.profile().totals;
+        assert_eq!((totals.freed_blocks, totals.live_blocks, dropped), (1, 0, 0), "{order:?}");
+    }
+}
+
+#[test]
 fn a_free_by_heapledger_can_end_a_block_of_the_program() {
     let mut room = Room::new(2);
     room.at(10, 0).alloc(64, 8, PLAIN, 0);

@@ -84,6 +84,17 @@ pub(super) fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
     }
 }
 
+/// Whether `a` is a better match than `b` for a free that is left over in a flush. An internal block is better than a
+/// block of the program if heapledger made the free, or if the free is not older than the internal block. Of two blocks
+/// of one kind, the older is better.
+pub(super) fn better_left_over(free: &Entry, a: &Entry, b: &Entry) -> bool {
+    if a.meta.is_own() == b.meta.is_own() {
+        return a.at_ns < b.at_ns;
+    }
+    // A free by the program that is not older than the internal block is the first free after it.
+    a.meta.is_own() && (free.meta.is_by_heapledger() || free.at_ns >= a.at_ns)
+}
+
 /// Whether a free may mean a block: its size bits, or its whole size, agree with the block's size, and W5 of
 /// `fold::flush` does not exclude the block.
 pub(crate) fn agrees(block: &Entry, free: &Entry) -> bool {
