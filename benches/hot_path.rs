@@ -23,6 +23,7 @@ use std::time::Duration;
 use common::effort::Effort;
 use common::{raw, texts};
 use criterion::{BenchmarkId, Criterion, Throughput};
+use heapledger::Scope;
 use measure::ProcessCpu;
 use switch::{Chosen, SWITCH};
 
@@ -64,6 +65,13 @@ fn watch_regressions(criterion: &mut Criterion<ProcessCpu>) {
         bencher.iter(|| {
             switch::while_global(Chosen::Heapledger, || texts::parse_and_print(black_box(&document)))
         });
+    });
+    group.finish();
+    let scope = Scope::named("measured");
+    let mut group = criterion.benchmark_group("scope");
+    group.throughput(Throughput::Elements(PAIRS));
+    group.bench_function(BenchmarkId::from_parameter("enter and leave"), |bencher| {
+        bencher.iter(|| (0..PAIRS).for_each(|_| drop(black_box(&scope).enter())));
     });
     group.finish();
 }

@@ -306,9 +306,15 @@ fn names_places(said: &str) {
          process::all::budgets::parse_document::{{closure#0}} ({file}:{document})\n           \
          1     4.9 KiB   process::all::budgets::parse_document ({file}:{kept}) <- "
     );
+    // The line tables of a release build give an inlined function without its path.
+    let shown = |text: &str| match cfg!(debug_assertions) {
+        true => text.to_owned(),
+        false => text.replace("process::all::budgets::", "").replace("parse_document::{closure", "{closure"),
+    };
+    let (said, expected) = (shown(&said), shown(&expected));
     assert!(said.starts_with(&expected), "{said}\nnot\n{expected}");
     let retained = "retained       bytes   where it came from\n           1     4.9 KiB   process::all::budgets::parse_document";
-    assert!(said.contains(retained), "{said}");
+    assert!(said.contains(&shown(retained)), "{said}");
 }
 
 fn count_all_threads() {
