@@ -4,7 +4,7 @@ use crate::ledger::Ledger;
 use crate::ledger::scopes::SCOPE_DEPTH_MAX;
 use crate::profile::{Change, Module, Profile, Stack, StackFigures};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
-use crate::recorder::stacks as recording;
+use crate::recorder::{objects, stacks as recording};
 use crate::stack::intern::Store;
 use crate::stack::{STACK_FRAMES_MAX, modules, unwind};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -47,7 +47,7 @@ pub(super) fn describe(stacks: &Stacks<'_>, profile: &mut Profile) {
     if stacks.ledger.facts.stacks().is_none() {
         return;
     }
-    recording::rescan_objects(stacks.ledger);
+    objects::rescan_objects(stacks.ledger);
     profile.modules = modules();
     list_uncertain(stacks, profile);
     list_gone(profile);

@@ -37,6 +37,8 @@ pub(crate) mod cache;
 #[allow(unsafe_code, reason = "lies in raw pages")]
 pub(crate) mod intern;
 pub(crate) mod modules;
+#[allow(unsafe_code, reason = "asks about objects that stay loaded")]
+mod noted;
 #[allow(unsafe_code, reason = "lies in raw pages, and reads the thread's stack")]
 pub(crate) mod replay;
 #[allow(unsafe_code, reason = "lies in raw pages")]
