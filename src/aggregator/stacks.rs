@@ -117,6 +117,9 @@ fn list_gone(profile: &mut Profile) {
         let module = &gone.module;
         let what = match loaded.iter().find(|other| other.overlaps(module)) {
             None => format!("{} was found unloaded", module.path),
+            Some(other) if gone.seen_ns == gone.at_ns => {
+                format!("{} was found unloaded, and {} at its addresses", module.path, other.path)
+            }
             Some(other) => format!(
                 "{} was found unloaded, and {} at its addresses; stacks that were taken through the latter in the {} ms \
                  before are named after the former",

@@ -12,11 +12,8 @@
 //! them, and the object is *watched*: a thread that is the only one looks at new windows whether it is still there.
 
 use super::modules::Module;
-use super::state::STATE;
-use super::unwind::{forget_stacks, next_number};
 use crate::sys::loaded_object::{self, HEAD_BYTES, LoadedObject, NAME_BYTES_MAX};
 use crate::sys::platform;
-use crate::sys::sync::Ordering;
 
 /// Maximum number of noted objects. The stacks through any further object are as uncertain as without notes.
 pub(crate) const NOTED_OBJECTS_MAX: usize = 16;
@@ -29,6 +26,8 @@ const CHECKS_BEFORE_KEPT: u32 = 1_000;
 pub(super) struct NotedObjects {
     objects: [Noted; NOTED_OBJECTS_MAX],
     count: usize,
+    /// Whether an object is gone through which caches kept stacks.
+    has_lost_kept: bool,
 }
 
 /// A noted object.
@@ -54,7 +53,7 @@ pub(super) struct Noted {
 
 impl NotedObjects {
     pub(super) const fn new() -> NotedObjects {
-        NotedObjects { objects: [const { Noted::new() }; NOTED_OBJECTS_MAX], count: 0 }
+        NotedObjects { objects: [const { Noted::new() }; NOTED_OBJECTS_MAX], count: 0, has_lost_kept: false }
     }
 
     pub(super) fn clear(&mut self) {
@@ -69,13 +68,9 @@ impl NotedObjects {
         self.objects.iter().take(self.count)
     }
 
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Noted> {
-        self.objects.iter_mut().take(self.count)
-    }
-
     /// Notes the object around the return address of a call that the calling thread is in. Returns `None` if there is
-    /// no object, or no room for it.
-    pub(super) fn note(&mut self, address: u64, now_ns: u64) -> Option<Note> {
+    /// no object, or no room for it. `number` returns the number of a new object.
+    pub(super) fn note(&mut self, address: u64, now_ns: u64, number: impl FnOnce() -> u16) -> Option<Note> {
         // SAFETY: the calling thread returns to the address later, so the object stays loaded.
         let found = unsafe { loaded_object::around(address.wrapping_sub(1)) }?;
         self.lose(&found, now_ns);
@@ -83,7 +78,7 @@ impl NotedObjects {
         let place = match known {
             Some(place) => place,
             None if self.count < NOTED_OBJECTS_MAX => {
-                self.objects.get_mut(self.count)?.begin(&found, now_ns)?;
+                self.objects.get_mut(self.count)?.begin(&found, now_ns, number)?;
                 self.count += 1;
                 self.count - 1
             }
@@ -95,19 +90,15 @@ impl NotedObjects {
         }
         noted.checks = noted.checks.saturating_add(1);
         noted.seen_ns = now_ns;
-        if noted.checks == CHECKS_BEFORE_KEPT {
-            // relaxed: a hint; the latch protects the objects.
-            STATE.watched_ns.store(now_ns.max(1), Ordering::Relaxed);
-        }
         Some(Note { number: noted.number, is_kept: noted.is_kept() })
     }
 
     /// Marks other objects at the addresses of `found` as gone.
     fn lose(&mut self, found: &LoadedObject<'_>, now_ns: u64) {
         let overlaps = |noted: &Noted| noted.start < found.end && found.start < noted.end;
-        for noted in self.iter_mut().filter(|noted| noted.gone_ns == 0 && overlaps(noted) && !noted.is(found))
-        {
-            noted.lose(now_ns);
+        let others = self.objects.iter_mut().take(self.count);
+        for noted in others.filter(|noted| noted.gone_ns == 0 && overlaps(noted) && !noted.is(found)) {
+            self.has_lost_kept |= noted.lose(now_ns);
         }
     }
 
@@ -115,12 +106,13 @@ impl NotedObjects {
     /// thread, because another thread could unload an object meanwhile.
     pub(super) fn watch(&mut self, now_ns: u64) {
         if loaded_object::is_single_threaded() {
-            for noted in self.iter_mut().filter(|noted| noted.is_watched()) {
+            let all = self.objects.iter_mut().take(self.count);
+            for noted in all.filter(|noted| noted.is_watched()) {
                 // SAFETY: the calling thread is the only thread.
                 if unsafe { loaded_object::around(noted.start) }.is_some_and(|found| noted.is(&found)) {
                     noted.seen_ns = now_ns;
                 } else {
-                    noted.lose(now_ns);
+                    self.has_lost_kept |= noted.lose(now_ns);
                 }
             }
         }
@@ -137,10 +129,15 @@ impl NotedObjects {
             }
         }
         self.count = kept;
-        if !self.iter().any(Noted::is_watched) {
-            // relaxed: a hint.
-            STATE.watched_ns.store(0, Ordering::Relaxed);
-        }
+    }
+
+    pub(super) fn has_watched(&self) -> bool {
+        self.iter().any(Noted::is_watched)
+    }
+
+    /// Returns whether caches must forget stacks, because an object through which they kept stacks is gone.
+    pub(super) fn take_has_lost_kept(&mut self) -> bool {
+        std::mem::take(&mut self.has_lost_kept)
     }
 }
 
@@ -169,7 +166,7 @@ impl Noted {
     }
 
     /// Notes `found` in this place. Returns `None` if its path is unknown.
-    fn begin(&mut self, found: &LoadedObject<'_>, now_ns: u64) -> Option<()> {
+    fn begin(&mut self, found: &LoadedObject<'_>, now_ns: u64, number: impl FnOnce() -> u16) -> Option<()> {
         let mut length = 0;
         if found.name.first() != Some(&b'/') {
             length = platform::working_directory(self.path.get_mut(..NAME_BYTES_MAX - 1)?)?;
@@ -181,7 +178,7 @@ impl Noted {
         self.path.get_mut(length..self.path_bytes)?.copy_from_slice(found.name);
         self.head = *found.head;
         (self.start, self.end) = (found.start, found.end);
-        (self.number, self.checks) = (next_number(), 0);
+        (self.number, self.checks) = (number(), 0);
         (self.since_ns, self.seen_ns, self.gone_ns) = (now_ns, now_ns, 0);
         Some(())
     }
@@ -201,15 +198,14 @@ impl Noted {
         self.is_kept() && self.gone_ns == 0
     }
 
-    /// Marks the object as gone.
-    fn lose(&mut self, now_ns: u64) {
+    /// Marks the object as gone. Returns whether caches kept stacks through it. If they did not, each stack until now
+    /// leads to the right object.
+    fn lose(&mut self, now_ns: u64) -> bool {
         self.gone_ns = now_ns;
-        if self.is_kept() {
-            forget_stacks();
-        } else {
-            // Each stack until now leads to the right object.
+        if !self.is_kept() {
             self.seen_ns = now_ns;
         }
+        self.is_kept()
     }
 
     /// Returns the object as a module. Returns `None` if its headers are not those of an object. Allocates, so it is
@@ -219,5 +215,65 @@ impl Noted {
         let mut module = Module::of_head(self.start, &self.head, path)?;
         (module.number, module.since_ns) = (self.number, self.since_ns);
         Some(module)
+    }
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu", target_arch = "x86_64", not(heapledger_portable)))]
+mod tests {
+    use super::super::modules::loaded;
+    use super::*;
+
+    /// An address in the C library, which stays loaded.
+    fn address() -> u64 {
+        libc::getpid as unsafe extern "C" fn() -> i32 as usize as u64 + 1
+    }
+
+    #[test]
+    fn an_object_keeps_its_number_and_becomes_the_module_that_is_listed() {
+        loaded_object::prepare();
+        let mut objects = Box::new(NotedObjects::new());
+        let first = objects.note(address(), 5, || 5).unwrap();
+        assert!(first.number == 5 && !first.is_kept);
+        let again = objects.note(address() + 1, 7, || 7).unwrap();
+        assert_eq!((again.number, objects.len()), (first.number, 1));
+        let noted = objects.iter().next().unwrap();
+        assert_eq!((noted.since_ns, noted.seen_ns, noted.gone_ns), (5, 7, 0));
+        let module = noted.module().unwrap();
+        let listed = loaded(&[]).unwrap().into_iter().find(|listed| listed.has_code_at(address())).unwrap();
+        assert!(module.has_head_of(&listed) && module.has_code_at(address()));
+        assert_eq!((module.path, module.build_id, module.end), (listed.path, listed.build_id, listed.end));
+        assert!(objects.note(8, 9, || 9).is_none(), "no object is there");
+        let taken: Vec<Noted> = objects.iter().cloned().collect();
+        objects.remove(&taken);
+        assert_eq!(objects.len(), 0);
+    }
+
+    #[test]
+    fn caches_keep_stacks_after_many_checks_and_another_object_at_the_addresses_is_found() {
+        loaded_object::prepare();
+        let mut objects = Box::new(NotedObjects::new());
+        let number = objects.note(address(), 1, || 1).unwrap().number;
+        // Another object was there.
+        objects.objects[0].head[100] ^= 1;
+        let next = objects.note(address(), 2, || 2).unwrap();
+        assert!(next.number != number && !objects.take_has_lost_kept());
+        let times: Vec<_> = objects.iter().map(|noted| (noted.seen_ns, noted.gone_ns)).collect();
+        assert_eq!(times, [(2, 2), (2, 0)], "no stack of the first object is uncertain");
+        for _ in 2..CHECKS_BEFORE_KEPT {
+            assert!(!objects.note(address(), 3, || 3).unwrap().is_kept);
+        }
+        assert!(objects.note(address(), 4, || 4).unwrap().is_kept && objects.has_watched());
+        // The first object is back.
+        let [first, second, ..] = &mut objects.objects;
+        (first.head, second.head) = (second.head, first.head);
+        let back = objects.note(address(), 5, || 5).unwrap();
+        assert_eq!((back.number, back.is_kept, objects.len()), (number, false, 2));
+        assert!(objects.take_has_lost_kept() && !objects.has_watched());
+        let times: Vec<_> = objects.iter().map(|noted| (noted.seen_ns, noted.gone_ns)).collect();
+        assert_eq!(
+            times,
+            [(5, 0), (4, 5)],
+            "stacks of the second object are uncertain from the last check on"
+        );
     }
 }

@@ -88,7 +88,12 @@ pub(crate) fn refresh(now_ns: u64) -> bool {
     let mut taken = STATE.unwinder.latch.take();
     // SAFETY: Q1, the latch is held.
     let old = unsafe { (*STATE.unwinder.asked.get()).replace(asked) };
-    NOTED.get(&mut taken).remove(&noted);
+    let still_noted = NOTED.get(&mut taken);
+    still_noted.remove(&noted);
+    if !still_noted.has_watched() {
+        // relaxed: a hint.
+        STATE.watched_ns.store(0, Ordering::Relaxed);
+    }
     drop(taken);
     drop(old);
     if has_come || !noted.is_empty() {
@@ -109,13 +114,13 @@ fn noted_objects() -> Vec<Noted> {
 }
 
 /// Makes every thread empty its cache at its next window.
-pub(super) fn forget_stacks() {
+fn forget_stacks() {
     // Release: pairs with the acquire in `reused`; a thread that sees the number finds the new objects.
     STATE.reused.fetch_add(1, Ordering::Release);
 }
 
 /// Returns the number of a new object. All objects beyond the last number share it.
-pub(super) fn next_number() -> u16 {
+fn next_number() -> u16 {
     let next = |number: u32| (number < u32::from(NUMBER_LAST)).then_some(number + 1);
     // relaxed: only the number counts.
     let before = STATE.last_number.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
@@ -151,17 +156,29 @@ pub(crate) fn number_frames(
             is_listed = holder.is_some();
             *address |= holder.map_or(0, |module| u64::from(module.number) << NUMBER_SHIFT);
         }
-        let last = addresses.last_mut().filter(|_| is_truncated && !is_listed);
-        let note = last.and_then(|last| Some((noted.note(*last, now_ns())?, last)));
-        note.is_none_or(|(note, last)| {
-            *last |= u64::from(note.number) << NUMBER_SHIFT;
-            note.is_kept
-        })
+        let Some(last) = addresses.last_mut().filter(|_| is_truncated && !is_listed) else { return true };
+        let now_ns = now_ns();
+        let note = noted.note(*last, now_ns, next_number);
+        forget_if_lost(noted);
+        let Some(note) = note else { return true };
+        if note.is_kept && !watches_noted() {
+            // relaxed: a hint.
+            STATE.watched_ns.store(now_ns.max(1), Ordering::Relaxed);
+        }
+        *last |= u64::from(note.number) << NUMBER_SHIFT;
+        note.is_kept
     })
 }
 
+/// Makes every thread empty its cache if an object is gone through which caches kept stacks.
+fn forget_if_lost(noted: &mut NotedObjects) {
+    if noted.take_has_lost_kept() {
+        forget_stacks();
+    }
+}
+
 /// Minimum time between two looks at the watched objects, in nanoseconds.
-const WATCH_NOTED_NS: u64 = 1_000_000;
+const WATCH_NOTED_NS: u64 = 100_000;
 
 /// Returns whether any noted object is watched.
 #[inline(always)]
@@ -176,7 +193,10 @@ pub(crate) fn watch_noted(now_ns: u64) {
     // relaxed, both: the time is a hint.
     if now_ns.saturating_sub(STATE.watched_ns.load(Ordering::Relaxed)) >= WATCH_NOTED_NS {
         STATE.watched_ns.store(now_ns, Ordering::Relaxed);
-        with_tables(Patience::None, |_, noted| noted.watch(now_ns));
+        with_tables(Patience::None, |_, noted| {
+            noted.watch(now_ns);
+            forget_if_lost(noted);
+        });
     }
 }
 
