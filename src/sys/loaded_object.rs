@@ -90,7 +90,8 @@ mod os {
         let (start, end) = (answer.map_start.expose_provenance() as u64, answer.map_end.addr() as u64);
         let is_whole_page =
             start.is_multiple_of(PAGE_BYTES as u64) && end.checked_sub(start)? >= HEAD_BYTES as u64;
-        // The system may have dropped the page, and be unable to read it again.
+        // The page may be gone: `dlclose` unmaps an object before it is no longer found, and a signal handler may be in
+        // between. Or the system has dropped the page, and is unable to read it again.
         if !is_whole_page || !frame::is_readable(start) {
             return None;
         }
