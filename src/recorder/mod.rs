@@ -37,7 +37,8 @@
 //! bound, or write a cache line that another thread writes. It waits only while a ring is full, and the mode bounds
 //! that wait. The arguments and results of the inner allocator are passed on unchanged. At the first window after a
 //! pause of more than 32 ms in the whole program, the path makes one system call, which wakes the background thread and
-//! does not wait.
+//! does not wait. A walk that meets a library of which heapledger has no list asks the system whether the library's
+//! first page is readable, and the first such walk asks for the working directory (`stack::noted`).
 //!
 //! # Stack
 //!
