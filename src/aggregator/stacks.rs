@@ -4,7 +4,7 @@ use crate::ledger::Ledger;
 use crate::ledger::scopes::SCOPE_DEPTH_MAX;
 use crate::profile::{Change, Module, Profile, Stack, StackFigures};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
-use crate::recorder::stacks as recording;
+use crate::recorder::{objects, stacks as recording};
 use crate::stack::intern::Store;
 use crate::stack::{STACK_FRAMES_MAX, modules, unwind};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -47,7 +47,7 @@ pub(super) fn describe(stacks: &Stacks<'_>, profile: &mut Profile) {
     if stacks.ledger.facts.stacks().is_none() {
         return;
     }
-    recording::rescan_objects(stacks.ledger);
+    objects::rescan_objects(stacks.ledger);
     profile.modules = modules();
     list_uncertain(stacks, profile);
     list_gone(profile);
@@ -117,6 +117,9 @@ fn list_gone(profile: &mut Profile) {
         let module = &gone.module;
         let what = match loaded.iter().find(|other| other.overlaps(module)) {
             None => format!("{} was found unloaded", module.path),
+            Some(other) if gone.seen_ns == gone.at_ns => {
+                format!("{} was found unloaded, and {} at its addresses", module.path, other.path)
+            }
             Some(other) => format!(
                 "{} was found unloaded, and {} at its addresses; stacks that were taken through the latter in the {} ms \
                  before are named after the former",

@@ -21,7 +21,7 @@ use crate::profile::QualityIndicator;
 use crate::quality::ThresholdCrossing;
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state::{self, Marks};
-use crate::recorder::{background_thread, black_box, overflow_pool, stacks, thread};
+use crate::recorder::{background_thread, black_box, objects, overflow_pool, thread};
 use crate::ring::lane::{Lane, add};
 use crate::sys::sync::Ordering;
 use crate::sys::{own_threads, platform, signals, sleeper};
@@ -77,7 +77,7 @@ pub(crate) fn run() {
         if is_flush_due {
             background::flush(ledger, &scope);
         }
-        let are_objects_new = stacks::refresh(ledger, &mut watched_ns);
+        let are_objects_new = objects::refresh(ledger, &mut watched_ns);
         if are_objects_new {
             black_box::write_metadata();
         }
@@ -125,8 +125,8 @@ fn begin(lane: &Lane) -> Aggregator {
 /// Returns the longest pause between two rounds, in nanoseconds. The pause is shorter while the thread watches for
 /// unloaded object files, or on a system where a sleeping thread cannot be woken.
 fn longest_pause_ns() -> u64 {
-    match (stacks::watches_objects(), sleeper::CAN_BE_WOKEN) {
-        (true, _) => stacks::WATCH_NS,
+    match (objects::watches_objects(), sleeper::CAN_BE_WOKEN) {
+        (true, _) => objects::WATCH_NS,
         (false, true) => PAUSE_NS_ASLEEP,
         (false, false) => PAUSE_NS_IDLE,
     }

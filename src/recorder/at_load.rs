@@ -12,7 +12,7 @@ use std::hint::black_box;
 use super::slot::{FRESH, LOADING, lane_of_slot};
 use super::state::{self, State};
 use super::{gate, lifecycle};
-use crate::sys::tls;
+use crate::sys::{loaded_object, tls};
 
 #[used]
 #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
@@ -25,6 +25,7 @@ extern "C" fn at_load() {
         open();
     }
     if state::current() == State::Running {
+        loaded_object::prepare();
         lifecycle::start_threads_asked_for();
     }
 }

@@ -54,10 +54,11 @@ use super::internal::InternalScope;
 use super::options::Background;
 use super::process::{OFFLOAD_SEGMENTS_MAX, PROCESS};
 use super::state::{self, Level, State};
-use super::{stacks, stamps};
+use super::{objects, stamps};
 use crate::ledger::Ledger;
 use crate::profile::DataQualityMode;
 use crate::ring::lane::{Lane, SEGMENT_WORDS, WINDOW_WORDS};
+use crate::stack::unwind;
 use crate::sys::sync::{Ordering, fence};
 use crate::sys::{own_threads, platform, sleeper};
 
@@ -363,7 +364,7 @@ fn is_worth_it(lane: &Lane, ledger: &Ledger, is_requested: bool) -> bool {
                 || ledger.lanes.count() > 1
                 || state::mode() == DataQualityMode::BestEffort
                 || state::level() == Level::AfterSampling
-                || stacks::has_unknown_code()
+                || objects::has_unknown_code()
                 || is_costly_for_long(lane, ledger)
                 || lane.cold.slow_windows.load(Ordering::Relaxed) > QUICK_PER_SLOW * SLOW_WINDOWS_TOLERATED
         }
@@ -405,8 +406,14 @@ pub(super) fn window_words(
     let now =
         if open_ns > QUICK_NS { before.saturating_add(QUICK_PER_SLOW) } else { before.saturating_sub(1) };
     slow.store(now, Ordering::Relaxed);
-    let is_quick = open_ns.saturating_mul(WINDOW_WORDS) <= QUICK_NS.saturating_mul(words_before);
-    if is_quick { WINDOW_WORDS } else { WINDOW_WORDS_UNTICKED.max(record_words) }
+    if open_ns.saturating_mul(WINDOW_WORDS) <= QUICK_NS.saturating_mul(words_before) {
+        WINDOW_WORDS
+    } else if unwind::watches_noted() {
+        // An object that is watched may be unloaded before the next event.
+        record_words
+    } else {
+        WINDOW_WORDS_UNTICKED.max(record_words)
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@
 //! | 4 | `slot`, `latency`, `trace_backpressure`, `diagnostic`, `stack_bounds`, `stamps` | one concern each |
 //! | 5 | `gate`, `environment`, `validate`, `black_box` | when a lane's gate opens; the steps of opening a ledger |
 //! | 6 | `internal` | scopes in which a thread works for heapledger |
-//! | 7 | `stacks` | the call stack of an allocation |
+//! | 7 | `objects`, `stacks` | the list of loaded objects; the call stack of an allocation |
 //! | 8 | `background_thread` | when and where the background thread starts, and which work is offloaded to it |
 //! | 9 | `segments`, `lifecycle` | next segment, help, wait, drop; opening, exit and fork |
 //! | 10 | `window` | writing a record, closing and opening windows |
@@ -37,7 +37,8 @@
 //! bound, or write a cache line that another thread writes. It waits only while a ring is full, and the mode bounds
 //! that wait. The arguments and results of the inner allocator are passed on unchanged. At the first window after a
 //! pause of more than 32 ms in the whole program, the path makes one system call, which wakes the background thread and
-//! does not wait.
+//! does not wait. A walk that meets a library of which heapledger has no list asks the system whether the library's
+//! first page is readable, and the first such walk asks for the working directory (`stack::noted`).
 //!
 //! # Stack
 //!
@@ -80,6 +81,7 @@ mod hot_path;
 pub(crate) mod internal;
 pub(crate) mod latency;
 mod lifecycle;
+pub(crate) mod objects;
 pub(crate) mod options;
 pub(crate) mod overflow_pool;
 pub(crate) mod pointer_events;

@@ -6,12 +6,13 @@
 //!
 //! An event whose stack cannot be walked is recorded with stack 0, and the failed walk is counted.
 
-use super::black_box;
 use super::gate::while_writing;
 use super::internal::InternalScope;
+use super::objects::OPENING;
 use super::process::PROCESS;
 use super::stack_bounds::{bounds_around, find_bounds, has_room, known_bounds};
 use super::state::{self, Level};
+use super::{black_box, objects};
 use crate::ledger::Ledger;
 use crate::ledger::estimate::{Sampler, rate_of};
 use crate::ledger::scopes::SCOPE_DEPTH_MAX;
@@ -43,8 +44,6 @@ const LEARNING_STACK_BYTES: u64 = if cfg!(debug_assertions) { 32 << 10 } else { 
 
 /// State: stacks are not walked, or not walked yet.
 const CLOSED: u32 = 0;
-/// State: a thread is preparing the walk.
-const OPENING: u32 = 1;
 /// Method: by frame pointers; each new stack is compared with the unwind tables.
 const CHECKED: u32 = 2;
 /// Method: by frame pointers without comparison, as requested by the options.
@@ -93,7 +92,7 @@ fn open(lane: &'static Lane) {
     let store = store(ledger);
     let rules = ledger.pages.take(TABLE_PAGES, For::Stacks);
     let (Some(store), Some(rules)) = (store, rules) else { return };
-    list_objects(ledger);
+    objects::list(ledger);
     let way = match state::options().stacks {
         Stacks::Off => CLOSED,
         Stacks::Auto | Stacks::Sampled { .. } => CHECKED,
@@ -103,7 +102,7 @@ fn open(lane: &'static Lane) {
     ledger.facts.publish_stacks(store, rules);
     // Release: pairs with the acquire in `update_walking`; a thread that sees the method sees the pages that it needs.
     PROCESS.control.stack_walk.store(way, Ordering::Release);
-    request_scan_until_found();
+    objects::request_scan_until_found();
     // Another thread may have written the metadata during this function, when the list of objects was missing.
     black_box::request_metadata();
 }
@@ -131,35 +130,9 @@ pub(super) fn update_walking(lane: &Lane) {
     }
 }
 
-/// Time between two checks for unloaded objects, in nanoseconds.
-pub(crate) const WATCH_NS: u64 = 16_000_000;
-
-/// Returns whether any object was loaded after the start of the program. Only such an object may be unloaded.
-pub(crate) fn watches_objects() -> bool {
-    unwind::reused() != 0
-}
-
-/// Scans the loaded objects again if a walk met unknown code, or if an object was unloaded. Returns whether the objects
-/// changed. The check for unloaded objects is made once per [`WATCH_NS`]; `watched_ns` is the time of the last check in
-/// nanoseconds. Allocates, so it is called inside an internal scope.
-pub(crate) fn refresh(ledger: &Ledger, watched_ns: &mut u64) -> bool {
-    // relaxed: a hint.
-    let is_open = PROCESS.control.stack_walk.load(Ordering::Relaxed) > OPENING;
-    let mut has_reason = is_open && PROCESS.counters.unknown_code.swap(0, Ordering::Relaxed) != 0;
-    let now_ns = ledger.clock.now_ns();
-    if is_open && watches_objects() && now_ns.saturating_sub(*watched_ns) >= WATCH_NS {
-        *watched_ns = now_ns;
-        has_reason |= unwind::has_lost_object(now_ns);
-    }
-    let have_changed = has_reason && rescan_objects(ledger);
-    if has_reason {
-        request_scan_until_found();
-    }
-    have_changed
-}
-
 /// Empties the thread's cache if a newly found object has addresses of earlier stacks. Returns whether it was emptied.
 fn forget_if_reused(lane: &Lane) -> bool {
+    objects::watch_if_due();
     let (walker, reused) = (&lane.cold.walker, unwind::reused());
     // relaxed, both: only the lane's thread uses the word.
     let has_changed = walker.reused.load(Ordering::Relaxed) != reused;
@@ -181,36 +154,6 @@ pub(super) fn at_new_window(lane: &Lane, stack: u32) -> u32 {
         return stack;
     }
     state::ledger().map_or(0, |ledger| walked(lane, ledger, lane.scope()))
-}
-
-/// Returns whether a walk met code that lies in no known object.
-pub(super) fn has_unknown_code() -> bool {
-    // relaxed: a hint.
-    PROCESS.counters.unknown_code.load(Ordering::Relaxed) != 0
-}
-
-/// Requests another scan if no object is known: the system had no memory or no file descriptor for the last scan.
-fn request_scan_until_found() {
-    if !unwind::knows_objects() {
-        // relaxed: a hint.
-        PROCESS.counters.unknown_code.store(1, Ordering::Relaxed);
-    }
-}
-
-/// Lists the loaded objects with their unwind tables. Returns whether the objects changed.
-fn list_objects(ledger: &Ledger) -> bool {
-    let have_changed = unwind::refresh(ledger.clock.now_ns());
-    ledger.facts.set_copied_bytes(unwind::copied_bytes());
-    have_changed
-}
-
-/// Scans the loaded objects. Returns whether they changed. Allocates, so it is called inside an internal scope.
-pub(crate) fn rescan_objects(ledger: &Ledger) -> bool {
-    let have_changed = list_objects(ledger);
-    if have_changed && let Some((_, rules)) = ledger.facts.stacks().filter(|(_, rules)| *rules != 0) {
-        Rules::at(&ledger.pages, rules).clear();
-    }
-    have_changed
 }
 
 /// Walks the stack of an allocation of `size` bytes in `scope`, and returns the number of the stack. `scope` is 0
@@ -423,10 +366,11 @@ impl<'a> Look<'a> {
     fn learn(self, store: &Store, way: u32, hash: u64) -> Option<u32> {
         let _errno = KeptErrno::keep();
         let mut frames = Frames::new();
+        let mut is_kept = true;
         let number = self.frames(way, &mut frames).and_then(|end| {
-            unwind::number_frames(frames.as_mut_slice(), patience())?;
+            let (is_truncated, now_ns) = (end == End::Truncated, || self.ledger.clock.now_ns());
+            is_kept = unwind::number_frames(frames.as_mut_slice(), is_truncated, now_ns, patience())?;
             let (scopes, depth) = scope_frames(self.ledger, self.scope);
-            let is_truncated = end == End::Truncated;
             store.intern(&self.ledger.pages, frames.as_slice(), &scopes[..depth], is_truncated, patience())
         });
         match number {
@@ -437,7 +381,9 @@ impl<'a> Look<'a> {
                 if self.scope != 0 {
                     self.ledger.scopes.note_stack(&self.ledger.pages, number, self.scope);
                 }
-                Cache::of(self.walker).put(&self.ledger.pages, hash, number);
+                if is_kept {
+                    Cache::of(self.walker).put(&self.ledger.pages, hash, number);
+                }
             }
         }
         number?

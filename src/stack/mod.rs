@@ -31,12 +31,15 @@
 //! A walk reads nothing outside the thread's stack, whatever the frame pointer contains: an address below the stack
 //! pointer or above the stack's end stops the walk. A walk takes no lock of the loader. Modules are found in the
 //! system's list of mappings, and read through `/proc/self/mem`, which returns an error where a plain read would crash.
-//! Unwind tables are copied, so that they outlive a library that is unloaded.
+//! Unwind tables are copied, so that they outlive a library that is unloaded. A library that was loaded after the last
+//! list of modules is noted by the first walk that meets it (`noted`).
 
 pub(crate) mod cache;
 #[allow(unsafe_code, reason = "lies in raw pages")]
 pub(crate) mod intern;
 pub(crate) mod modules;
+#[allow(unsafe_code, reason = "asks about objects that stay loaded")]
+mod noted;
 #[allow(unsafe_code, reason = "lies in raw pages, and reads the thread's stack")]
 pub(crate) mod replay;
 #[allow(unsafe_code, reason = "lies in raw pages")]

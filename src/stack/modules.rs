@@ -14,6 +14,8 @@ use std::io::{self, Read};
 #[cfg(unix)]
 use std::os::unix::fs::FileExt;
 
+use crate::sys::loaded_object::HEAD_BYTES;
+
 /// Maximum size of an object's unwind tables, in bytes. Larger tables are ignored.
 const TABLE_BYTES_MAX: u64 = 1 << 30;
 /// Maximum number of program headers of an object.
@@ -98,7 +100,7 @@ pub(crate) fn open_own(name: &str) -> io::Result<File> {
 }
 
 /// Number of bytes at the start of an object from which its fingerprint is computed.
-const FINGERPRINT_BYTES: usize = 2048;
+const FINGERPRINT_BYTES: usize = HEAD_BYTES;
 
 impl Memory {
     /// Returns a hash of the first bytes of an object.
@@ -108,10 +110,14 @@ impl Memory {
         let length = self.0.read_at(&mut bytes, start).ok()?;
         #[cfg(not(unix))]
         let length = 0;
-        let words = bytes.get(..length)?.chunks(8);
-        let word = |bytes: &[u8]| bytes.iter().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
-        Some(words.fold(super::Hash::new(start), |hash, bytes| hash.add(word(bytes))).finish())
+        Some(fingerprint(start, bytes.get(..length)?))
     }
+}
+
+/// Returns the hash of the first bytes of an object that begins at `start`.
+fn fingerprint(start: u64, bytes: &[u8]) -> u64 {
+    let word = |bytes: &[u8]| bytes.iter().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+    bytes.chunks(8).fold(super::Hash::new(start), |hash, bytes| hash.add(word(bytes))).finish()
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -143,7 +149,11 @@ fn at_mapping(memory: &Memory, mapping: &Mapping<'_>, known: &[Module]) -> Optio
     let (path, is_deleted) = mapping.path();
     let path = text_of(&path);
     let known = known.iter().find(|module| module.start == start && module.path == path);
-    let now = module_at(memory, start).map(|module| Module { path, is_deleted, ..module });
+    let now = module_at(&|address, bytes| memory.read(address, bytes), start).map(|module| Module {
+        path,
+        is_deleted,
+        ..module
+    });
     let is_worse =
         |known: &Module| now.as_ref().is_none_or(|now| now.build_id.is_empty() && !known.build_id.is_empty());
     let known = known.filter(|known| is_worse(known));
@@ -219,6 +229,18 @@ fn line_breaks(shown: &[u8]) -> impl Iterator<Item = usize> {
     shown.windows(LINE_BREAK.len()).enumerate().filter(|(_, part)| *part == LINE_BREAK).map(|(at, _)| at)
 }
 
+/// Returns a path without links and `.`, as the list of mappings shows it, if it leads to a file now.
+fn plain_path(path: &[u8]) -> Cow<'_, [u8]> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::{OsStrExt, OsStringExt};
+        if let Ok(plain) = std::fs::canonicalize(std::ffi::OsStr::from_bytes(path)) {
+            return Cow::Owned(plain.into_os_string().into_vec());
+        }
+    }
+    Cow::Borrowed(path)
+}
+
 /// Returns a path as text. Bytes that are not UTF-8 are written as `\xff`.
 fn text_of(path: &[u8]) -> String {
     let mut text = String::with_capacity(path.len());
@@ -232,9 +254,9 @@ fn text_of(path: &[u8]) -> String {
     text
 }
 
-/// Returns the object that begins at an address, if there is one.
-fn module_at(memory: &Memory, start: u64) -> Option<Module> {
-    let header = memory.read(start, 64)?;
+/// Returns the object that begins at an address, if there is one. `read` returns bytes of the object's memory.
+fn module_at(read: &dyn Fn(u64, u64) -> Option<Vec<u8>>, start: u64) -> Option<Module> {
+    let header = read(start, 64)?;
     // Accepts only 64-bit little-endian objects.
     if header.get(..6)? != b"\x7fELF\x02\x01" {
         return None;
@@ -243,7 +265,7 @@ fn module_at(memory: &Memory, start: u64) -> Option<Module> {
     if size != 56 || count > HEADERS_MAX {
         return None;
     }
-    let headers = memory.read(start.checked_add(offset)?, u64::from(size) * u64::from(count))?;
+    let headers = read(start.checked_add(offset)?, u64::from(size) * u64::from(count))?;
     let segments: Vec<Segment> = headers.chunks_exact(56).filter_map(segment).collect();
     let loads = || segments.iter().filter(|segment| segment.kind == PT_LOAD);
     let lowest = loads().map(|load| load.address).min()? & !0xfff;
@@ -264,7 +286,7 @@ fn module_at(memory: &Memory, start: u64) -> Option<Module> {
     let notes = segments.iter().filter(|segment| segment.kind == PT_NOTE);
     let build_id = notes.filter_map(|note| {
         let bytes = note.memory_bytes.min(NOTE_BYTES_MAX);
-        build_id(&memory.read(bias.wrapping_add(note.address), bytes)?)
+        build_id(&read(bias.wrapping_add(note.address), bytes)?)
     });
     Some(Module {
         path: String::new(),
@@ -275,7 +297,7 @@ fn module_at(memory: &Memory, start: u64) -> Option<Module> {
         bias,
         number: 0,
         since_ns: 0,
-        fingerprint: memory.fingerprint(start)?,
+        fingerprint: fingerprint(start, &read(start, FINGERPRINT_BYTES as u64)?),
         code,
         tables,
     })
@@ -310,6 +332,21 @@ fn build_id(notes: &[u8]) -> Option<String> {
 }
 
 impl Module {
+    /// Returns the object that began at `start` with the bytes `head`. If the path leads to no file now, it is kept as
+    /// it is.
+    pub(crate) fn of_head(start: u64, head: &[u8; HEAD_BYTES], path: &[u8]) -> Option<Module> {
+        let read = |address: u64, bytes: u64| {
+            let from = usize::try_from(address.checked_sub(start)?).ok()?;
+            head.get(from..from.checked_add(usize::try_from(bytes).ok()?)?).map(<[u8]>::to_vec)
+        };
+        Some(Module { path: text_of(&plain_path(path)), ..module_at(&read, start)? })
+    }
+
+    /// Returns whether `other` has the same place and the same first bytes.
+    pub(crate) fn has_head_of(&self, other: &Module) -> bool {
+        (self.start, self.fingerprint) == (other.start, other.fingerprint)
+    }
+
     /// Returns whether `other` is the same object at the same place. Later changes of the object's file do not matter.
     pub(crate) fn is_same(&self, other: &Module) -> bool {
         let place = |module: &Module| (module.start, module.end, module.bias, module.fingerprint);

@@ -17,8 +17,9 @@ use gimli::{
 };
 
 use super::modules::{Memory, Module, loaded};
+use super::noted::{Noted, NotedObjects};
 use super::rules::Rule;
-use super::state::{Asked, Gone, MODULES_GONE_MAX, STATE, Storage, Tables};
+use super::state::{Asked, Gone, MODULES_GONE_MAX, NOTED, STATE, Storage, Tables};
 use crate::sys::latch::Patience;
 use crate::sys::sync::Ordering;
 
@@ -33,24 +34,25 @@ const WATCHED_MAX: usize = 64;
 /// Lists the loaded objects, and reads the unwind tables of new objects. Returns whether any object was loaded or
 /// unloaded. Allocates, so it is called in an internal scope.
 pub(crate) fn refresh(now_ns: u64) -> bool {
-    let read = |asked: &mut Asked| {
-        (Arc::clone(&asked.modules), Arc::clone(&asked.gone), asked.next_number, asked.seen_ns)
-    };
-    let (modules, mut gone, mut next_number, seen_ns) =
-        with_asked(Patience::Endless, read).unwrap_or_default();
+    let read = |asked: &mut Asked| (Arc::clone(&asked.modules), Arc::clone(&asked.gone), asked.seen_ns);
+    let (modules, mut gone, seen_ns) = with_asked(Patience::Endless, read).unwrap_or_default();
+    let noted = noted_objects();
     let Some(mut now) = loaded(&modules) else { return false };
+    let noted_modules: Vec<(Module, &Noted)> =
+        noted.iter().filter_map(|noted| Some((noted.module()?, noted))).collect();
     for module in &mut now {
-        let known = modules.iter().chain(gone.iter().map(|gone| &gone.module));
-        let known = known.into_iter().find(|known| known.is_same(module));
-        if let Some(known) = known {
+        let noted =
+            noted_modules.iter().filter(|(known, noted)| noted.gone_ns == 0 && known.has_head_of(module));
+        let known = modules.iter().find(|known| known.is_same(module));
+        let known = known.or_else(|| noted.map(|(known, _)| known).next());
+        let gone = || gone.iter().map(|gone| &gone.module).find(|known| known.is_same(module));
+        if let Some(known) = known.or_else(gone) {
             (module.number, module.since_ns) = (known.number, known.since_ns);
         } else if !modules.is_empty() {
-            // All further objects share the last number.
-            next_number = next_number.saturating_add(1).min(NUMBER_LAST);
-            (module.number, module.since_ns) = (next_number, now_ns);
+            (module.number, module.since_ns) = (next_number(), now_ns);
         }
     }
-    if *modules == now {
+    if *modules == now && noted.is_empty() {
         with_asked(Patience::Endless, |asked| asked.seen_ns = now_ns);
         return false;
     }
@@ -62,8 +64,15 @@ pub(crate) fn refresh(now_ns: u64) -> bool {
         seen_ns,
         at_ns: now_ns,
     }));
+    let lost = noted_modules.into_iter().map(|(module, noted)| Gone {
+        module,
+        seen_ns: noted.seen_ns,
+        at_ns: if noted.gone_ns == 0 { now_ns } else { noted.gone_ns },
+    });
+    Arc::make_mut(&mut gone).extend(lost);
     // An object that was loaded again at the same place is no longer listed as unloaded.
-    Arc::make_mut(&mut gone).retain(|gone| !is_in(&now, &gone.module));
+    let is_back = |gone: &Module| now.iter().any(|now| now.has_head_of(gone) && now.number == gone.number);
+    Arc::make_mut(&mut gone).retain(|gone| !is_back(&gone.module));
     let surplus = gone.len().saturating_sub(MODULES_GONE_MAX);
     Arc::make_mut(&mut gone).drain(..surplus);
     let memory = Memory::open();
@@ -74,39 +83,121 @@ pub(crate) fn refresh(now_ns: u64) -> bool {
         context: Box::new(UnwindContext::new_in()),
         modules: Arc::new(now),
         gone,
-        next_number,
         seen_ns: now_ns,
     };
-    let _taken = STATE.unwinder.latch.take();
+    let mut taken = STATE.unwinder.latch.take();
     // SAFETY: Q1, the latch is held.
     let old = unsafe { (*STATE.unwinder.asked.get()).replace(asked) };
-    drop(_taken);
+    let still_noted = NOTED.get(&mut taken);
+    still_noted.remove(&noted);
+    if !still_noted.has_watched() {
+        // relaxed: a hint.
+        STATE.watched_ns.store(0, Ordering::Relaxed);
+    }
+    drop(taken);
     drop(old);
-    if has_come {
-        // Release: pairs with the acquire in `reused`; a thread that sees the number finds the new objects.
-        STATE.reused.fetch_add(1, Ordering::Release);
+    if has_come || !noted.is_empty() {
+        forget_stacks();
     }
     true
 }
 
+/// Returns copies of the noted objects. Allocates.
+fn noted_objects() -> Vec<Noted> {
+    let count = NOTED.get(&mut STATE.unwinder.latch.take()).len();
+    let mut noted = Vec::with_capacity(count);
+    if count > 0 {
+        // Allocates nothing while the latch is held.
+        noted.extend(NOTED.get(&mut STATE.unwinder.latch.take()).iter().take(count).cloned());
+    }
+    noted
+}
+
+/// Makes every thread empty its cache at its next window.
+fn forget_stacks() {
+    // Release: pairs with the acquire in `reused`; a thread that sees the number finds the new objects.
+    STATE.reused.fetch_add(1, Ordering::Release);
+}
+
+/// Returns the number of a new object. All objects beyond the last number share it.
+fn next_number() -> u16 {
+    let next = |number: u32| (number < u32::from(NUMBER_LAST)).then_some(number + 1);
+    // relaxed: only the number counts.
+    let before = STATE.last_number.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    before.map_or(NUMBER_LAST, |before| before as u16 + 1)
+}
+
 /// Returns a number that changes whenever an object is found at addresses that earlier stacks may contain.
 pub(crate) fn reused() -> u32 {
-    // Acquire: pairs with the release in `refresh`.
+    // Acquire: pairs with the release in `forget_stacks`.
     STATE.reused.load(Ordering::Acquire)
 }
 
-/// Adds to each return address the number of the object that contains it. Returns `None` if the latch did not open
-/// within `patience`.
-pub(crate) fn number_frames(addresses: &mut [u64], patience: Patience) -> Option<()> {
-    if reused() == 0 {
-        return Some(());
-    }
-    with_asked(patience, |asked| {
-        for address in addresses {
+/// Adds to each return address the number of the object that contains it. The last frame of a truncated stack may be in
+/// an object that is not listed, which is then noted; the calling thread must be inside this frame. Returns whether
+/// caches may keep the stack, or `None` if the latch did not open within `patience`. `now_ns` returns the time in
+/// nanoseconds.
+pub(crate) fn number_frames(
+    addresses: &mut [u64],
+    is_truncated: bool,
+    now_ns: impl FnOnce() -> u64,
+    patience: Patience,
+) -> Option<bool> {
+    // Before the first new object, only the last frame can be in a new object.
+    let first =
+        if reused() == 0 { addresses.len() - usize::from(is_truncated && !addresses.is_empty()) } else { 0 };
+    let Some(addresses) = addresses.get_mut(first..).filter(|addresses| !addresses.is_empty()) else {
+        return Some(true);
+    };
+    with_tables(patience, |asked, noted| {
+        let mut is_listed = true;
+        for address in addresses.iter_mut() {
             let holder = asked.holder(address.wrapping_sub(1)).and_then(|holder| asked.modules.get(holder));
+            is_listed = holder.is_some();
             *address |= holder.map_or(0, |module| u64::from(module.number) << NUMBER_SHIFT);
         }
+        let Some(last) = addresses.last_mut().filter(|_| is_truncated && !is_listed) else { return true };
+        let now_ns = now_ns();
+        let note = noted.note(*last, now_ns, next_number);
+        forget_if_lost(noted);
+        let Some(note) = note else { return true };
+        if note.is_kept && !watches_noted() {
+            // relaxed: a hint.
+            STATE.watched_ns.store(now_ns.max(1), Ordering::Relaxed);
+        }
+        *last |= u64::from(note.number) << NUMBER_SHIFT;
+        note.is_kept
     })
+}
+
+/// Makes every thread empty its cache if an object is gone through which caches kept stacks.
+fn forget_if_lost(noted: &mut NotedObjects) {
+    if noted.take_has_lost_kept() {
+        forget_stacks();
+    }
+}
+
+/// Minimum time between two looks at the watched objects, in nanoseconds.
+const WATCH_NOTED_NS: u64 = 100_000;
+
+/// Returns whether any noted object is watched.
+#[inline(always)]
+pub(crate) fn watches_noted() -> bool {
+    // relaxed: a hint.
+    STATE.watched_ns.load(Ordering::Relaxed) != 0
+}
+
+/// Looks whether the watched objects are still loaded, unless that was done within the last [`WATCH_NOTED_NS`]. Calls
+/// the system, which may change errno. Does not wait for the latch.
+pub(crate) fn watch_noted(now_ns: u64) {
+    // relaxed, both: the time is a hint.
+    if now_ns.saturating_sub(STATE.watched_ns.load(Ordering::Relaxed)) >= WATCH_NOTED_NS {
+        STATE.watched_ns.store(now_ns, Ordering::Relaxed);
+        with_tables(Patience::None, |_, noted| {
+            noted.watch(now_ns);
+            forget_if_lost(noted);
+        });
+    }
 }
 
 /// Returns whether an object that was loaded after the start of the program is no longer at its addresses. Allocates,
@@ -133,9 +224,15 @@ fn read(module: &Module, memory: &Memory) -> Option<Tables> {
 /// Runs `work` on the tables. Returns `None` if no tables were read yet, or if the latch did not open within
 /// `patience`.
 fn with_asked<T>(patience: Patience, work: impl FnOnce(&mut Asked) -> T) -> Option<T> {
-    let _taken = STATE.unwinder.latch.take_within(patience)?;
+    with_tables(patience, |asked, _| work(asked))
+}
+
+/// Runs `work` on the tables and the noted objects, as [`with_asked`] does.
+fn with_tables<T>(patience: Patience, work: impl FnOnce(&mut Asked, &mut NotedObjects) -> T) -> Option<T> {
+    let mut taken = STATE.unwinder.latch.take_within(patience)?;
+    let noted = NOTED.get(&mut taken);
     // SAFETY: Q1, the latch is held.
-    unsafe { (*STATE.unwinder.asked.get()).as_mut() }.map(work)
+    unsafe { (*STATE.unwinder.asked.get()).as_mut() }.map(|asked| work(asked, noted))
 }
 
 /// Returns whether the list of loaded objects (the program and its libraries) has any entry. It has none before the

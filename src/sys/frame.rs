@@ -114,6 +114,12 @@ pub(crate) fn extend(mut known: Known, sp: u64) -> Known {
     known
 }
 
+/// Returns whether the 8 bytes at `address` are readable. Calls the system, which may change errno.
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64", not(heapledger_portable)))]
+pub(crate) fn is_readable(address: u64) -> bool {
+    os::is_readable(address)
+}
+
 /// Returns whether the calling thread has `bytes` bytes of stack below the stack pointer, on whatever stack it runs.
 /// Calls the system, and reads one word of each page.
 #[inline(never)]

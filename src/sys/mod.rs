@@ -22,6 +22,7 @@
 //! | `platform` | process, threads, files, hooks | be called from the hot path |
 //! | `process_memory` | resident memory; figures of the C library's allocator | be called from an event |
 //! | `inner_allocators` | figures of jemalloc and mimalloc | be called from an event |
+//! | `loaded_object` | the loaded object around an address | be asked about an object that may be unloaded meanwhile |
 //! | `own_threads` | heapledger's threads: start, number, end | start a thread from an event |
 //! | `program_name` | the program's name | allocate |
 //! | `path_pattern` | `%e`, `%p` and `%t` in paths | allocate |
@@ -30,8 +31,8 @@
 //! | `statics` | all statics of this layer, and their reset in a forked child | have a second static |
 //! | `signals` | handlers that request a dump, and the wait for requests | write a dump |
 //!
-//! Twelve files have two implementations: `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`,
-//! `process_memory`, `own_threads`, `program_name`, `copies` and `signals`. One implementation is for Linux, through
+//! Thirteen files have two implementations: `clock`, `address_space`, `box_file`, `errno`, `frame`, `loaded_object`,
+//! `tls`, `platform`, `process_memory`, `own_threads`, `program_name`, `copies` and `signals`. One implementation is for Linux, through
 //! libc. The portable one, for all other systems, uses only std. `--cfg heapledger_portable` selects the portable
 //! implementation under Linux, where it is tested.
 
@@ -63,6 +64,9 @@ pub(crate) mod frame;
 pub(crate) mod inner_allocators;
 #[allow(unsafe_code, reason = "calls the system to wait")]
 pub(crate) mod latch;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "asks the loader, and reads loaded objects")]
+pub(crate) mod loaded_object;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "maps a file")]
 #[cfg(any(test, feature = "read"))]

@@ -55,6 +55,9 @@ mod os {
         pub(in crate::sys) standard_error: [AtomicU64; 2],
         /// Address of the mapping that marks this copy of the crate as the copy that records.
         pub(in crate::sys) mark: OnceNonZeroUsize,
+        /// Address of the loader's function and of the C library's variable that `loaded_object` uses.
+        pub(in crate::sys) find_object: OnceNonZeroUsize,
+        pub(in crate::sys) single_threaded: OnceNonZeroUsize,
         /// Number of heapledger's threads that are running.
         pub(in crate::sys) own_threads: AtomicU32,
         /// State of the main thread: a constant of `own_threads`.
@@ -71,6 +74,8 @@ mod os {
                 exit_key: OnceNonZeroUsize::new(),
                 standard_error: [const { AtomicU64::new(0) }; 2],
                 mark: OnceNonZeroUsize::new(),
+                find_object: OnceNonZeroUsize::new(),
+                single_threaded: OnceNonZeroUsize::new(),
                 own_threads: AtomicU32::new(0),
                 main_thread: AtomicU32::new(0),
             }
@@ -85,6 +90,8 @@ mod os {
                 exit_key: _,
                 standard_error: _,
                 mark: _,
+                find_object: _,
+                single_threaded: _,
                 own_threads,
                 main_thread,
             } = self;

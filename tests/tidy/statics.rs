@@ -14,6 +14,7 @@ const STATICS: &[(&str, &str, &str)] = &[
     ("src/scope", "ENTERED", "kept: the thread that forked goes on in its scopes"),
     ("src/session", "WORK", "reset by its file, which the hook of the fork calls"),
     ("src/stack", "STATE", "reset by its file, which the hook of the fork calls"),
+    ("src/stack", "NOTED", "reset by its file, which the hook of the fork calls"),
     ("src/sys", "AT_END", "kept: the thread that forked goes on"),
     ("src/sys", "SCOPE", "set with the slot"),
     ("src/sys", "SLOT", "the hook of the fork, for the one thread that there is"),
