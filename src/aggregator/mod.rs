@@ -44,7 +44,7 @@ pub(crate) mod rows;
 pub(crate) mod scopes;
 mod shared;
 pub(crate) mod snapshot;
-mod stacks;
+pub(crate) mod stacks;
 mod trace_file;
 pub(crate) mod trace_thread;
 mod trace_writer;

@@ -2,10 +2,13 @@
 
 use crate::ledger::Ledger;
 use crate::ledger::scopes::SCOPE_DEPTH_MAX;
+#[cfg(feature = "serve")]
+use crate::profile::CodeRange;
 use crate::profile::{Change, Module, Profile, Stack, StackFigures};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::{objects, stacks as recording};
 use crate::stack::intern::Store;
+use crate::stack::state::Gone;
 use crate::stack::{STACK_FRAMES_MAX, modules, unwind};
 use crate::sys::sync::{AtomicU64, Ordering};
 
@@ -59,37 +62,52 @@ pub(super) fn describe(stacks: &Stacks<'_>, profile: &mut Profile) {
 /// addresses, unless another object was found there before.
 pub(super) fn modules() -> Vec<Module> {
     let (loaded, gone) = (unwind::modules(), unwind::gone());
+    let row = |(module, number): (&modules::Module, u64)| {
+        let at = |address: u64| address.wrapping_add(number);
+        let (start, end, bias) = (at(module.start), at(module.end), at(module.bias));
+        Module { path: path(module), build_id: module.build_id.clone(), start, end, bias }
+    };
+    listed(&loaded, &gone).into_iter().map(row).collect()
+}
+
+/// Returns the ranges of code of the objects that [`modules`] returns, at the same addresses.
+#[cfg(feature = "serve")]
+pub(crate) fn code() -> Vec<CodeRange> {
+    let (loaded, gone) = (unwind::modules(), unwind::gone());
+    let ranges = |(module, number): (&modules::Module, u64)| {
+        let (path, build_id) = (path(module), module.build_id.clone());
+        let range = move |code: modules::Code| CodeRange {
+            start: code.start.wrapping_add(number),
+            end: code.end.wrapping_add(number),
+            file_offset: code.file_offset,
+            path: path.clone(),
+            build_id: build_id.clone(),
+        };
+        module.code.clone().into_iter().map(range)
+    };
+    listed(&loaded, &gone).into_iter().flat_map(ranges).collect()
+}
+
+/// Returns the rows of the list of objects: each object, and what is added to its addresses.
+fn listed<'a>(loaded: &'a [modules::Module], gone: &'a [Gone]) -> Vec<(&'a modules::Module, u64)> {
     let all = || loaded.iter().chain(gone.iter().map(|gone| &gone.module));
-    let mut listed: Vec<Module> = all().map(numbered).collect();
+    let numbered = |module: &'a modules::Module| (module, u64::from(module.number) << unwind::NUMBER_SHIFT);
+    let mut listed: Vec<_> = all().map(numbered).collect();
     let mut late: Vec<&modules::Module> = all().filter(|module| module.number != 0).collect();
     late.sort_by_key(|module| module.number);
     for module in late {
-        let plain = plain(module);
-        if !listed.iter().any(|other| other.start < plain.end && plain.start < other.end) {
-            listed.push(plain);
+        if !listed.iter().any(|(other, number)| *number == 0 && other.overlaps(module)) {
+            listed.push((module, 0));
         }
     }
     listed
 }
 
-/// Returns an object as a row of the list, at its plain addresses. If the object's file was replaced, a reader finds
-/// the right file by the build id. Without a build id, the path says that the recorded file is gone.
-fn plain(module: &modules::Module) -> Module {
+/// Returns the path of an object for readers. If the object's file was replaced, a reader finds the right file by the
+/// build id. Without a build id, the path says that the recorded file is gone.
+fn path(module: &modules::Module) -> String {
     let is_lost = module.is_deleted && module.build_id.is_empty();
-    Module {
-        path: if is_lost { format!("{}{}", module.path, modules::DELETED) } else { module.path.clone() },
-        build_id: module.build_id.clone(),
-        start: module.start,
-        end: module.end,
-        bias: module.bias,
-    }
-}
-
-/// Returns an object as a row of the list, at the addresses to which its number is added.
-fn numbered(module: &modules::Module) -> Module {
-    let (row, number) = (plain(module), u64::from(module.number) << unwind::NUMBER_SHIFT);
-    let moved = |address: u64| address.wrapping_add(number);
-    Module { start: moved(row.start), end: moved(row.end), bias: moved(row.bias), ..row }
+    if is_lost { format!("{}{}", module.path, modules::DELETED) } else { module.path.clone() }
 }
 
 /// Adds an entry to the changes for each object that was found after the start, if recorded stacks lead through its

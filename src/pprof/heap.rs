@@ -6,7 +6,7 @@ use super::message::{
     Function, Label, Line, Location, Mapping, Message, NO_OBJECT, NO_STACK, Sample, signed,
 };
 use super::texts::Texts;
-use crate::profile::{Profile, Site, scope_of_address};
+use crate::profile::{CodeRange, Profile, Site, scope_of_address};
 
 /// The type of values that readers show first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +27,18 @@ impl Kind {
     }
 }
 
-/// Returns the sites of a profile as a message, with `comments`. Each sample has four values: `alloc_objects`,
+/// Returns the sites of a profile as a message, with `comments`. Each range of `code` becomes a mapping. Readers find
+/// names by the offset of a location in its file, so a mapping must have the right offset. Each sample has four values: `alloc_objects`,
 /// `alloc_space`, `inuse_objects`, `inuse_space`. If `before` is an earlier profile of the same process, the values are
 /// the changes since `before`, so live figures can be negative.
-pub fn of(profile: &Profile, before: Option<&Profile>, kind: Kind, comments: &[String]) -> Message {
-    let mut builder = Builder::new(profile);
+pub fn of(
+    profile: &Profile,
+    code: &[CodeRange],
+    before: Option<&Profile>,
+    kind: Kind,
+    comments: &[String],
+) -> Message {
+    let mut builder = Builder::new(profile, code);
     let sample_type = [
         builder.texts.value_type("alloc_objects", "count"),
         builder.texts.value_type("alloc_space", "bytes"),
@@ -80,22 +87,23 @@ struct Builder<'a> {
     functions: Vec<Function>,
     /// Maps each return address to the id of its location. A missing stack has the address 0.
     ids: HashMap<u64, u64>,
-    /// Loaded objects in ascending order: start, end (exclusive) and id of the mapping.
+    /// Ranges of code in ascending order: start, end (exclusive) and id of the mapping.
     objects: Vec<(u64, u64, u64)>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(profile: &'a Profile) -> Builder<'a> {
+    fn new(profile: &'a Profile, code: &[CodeRange]) -> Builder<'a> {
         let mut texts = Texts::new();
-        let object = |(id, module): (u64, &crate::profile::Module)| Mapping {
+        let object = |(id, range): (u64, &CodeRange)| Mapping {
             id,
-            memory_start: module.start,
-            memory_limit: module.end,
-            filename: texts.number(&module.path),
-            build_id: texts.number(&module.build_id),
+            memory_start: range.start,
+            memory_limit: range.end,
+            file_offset: range.file_offset,
+            filename: texts.number(&range.path),
+            build_id: texts.number(&range.build_id),
             ..Mapping::default()
         };
-        let mut mappings: Vec<Mapping> = (1..).zip(&profile.modules).map(object).collect();
+        let mut mappings: Vec<Mapping> = (1..).zip(code).map(object).collect();
         let mut objects: Vec<_> =
             mappings.iter().map(|mapping| (mapping.memory_start, mapping.memory_limit, mapping.id)).collect();
         objects.sort_unstable();
@@ -161,16 +169,20 @@ impl<'a> Builder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Module, Scope, Stack, scope_address};
+    use crate::profile::{Scope, Stack, scope_address};
 
-    fn profile() -> Profile {
-        let module = |path: &str, start: u64| Module {
-            path: path.to_owned(),
-            build_id: "ab01".to_owned(),
+    fn code() -> Vec<CodeRange> {
+        let range = |path: &str, start: u64| CodeRange {
             start,
             end: start + 0x100,
-            bias: 0,
+            file_offset: start / 2,
+            path: path.to_owned(),
+            build_id: "ab01".to_owned(),
         };
+        vec![range("/app", 0x1000), range("/lib", 0x2000)]
+    }
+
+    fn profile() -> Profile {
         let stack = |frames: &[u64]| Stack { frames: frames.to_vec(), truncated: false };
         let site = |stack, blocks, freed| Site {
             stack,
@@ -181,7 +193,6 @@ mod tests {
             ..Site::default()
         };
         Profile {
-            modules: vec![module("/app", 0x1000), module("/lib", 0x2000)],
             scopes: vec![Scope { name: "GET".to_owned(), ..Scope::default() }],
             stacks: vec![
                 Stack::default(),
@@ -195,7 +206,7 @@ mod tests {
 
     #[test]
     fn every_location_has_a_mapping_and_values_add_up() {
-        let message = of(&profile(), None, Kind::Live, &["quality".to_owned()]);
+        let message = of(&profile(), &code(), None, Kind::Live, &["quality".to_owned()]);
         let sum = |at: usize| message.sample.iter().map(|sample| sample.value[at]).sum::<i64>();
         assert_eq!([sum(0), sum(1), sum(2), sum(3)], [9, 90, 4, 40]);
         let text = |number: i64| message.string_table[number as usize].as_str();
@@ -206,7 +217,9 @@ mod tests {
         assert_eq!(names, [NO_STACK, "[scope GET]", "0x8fff"]);
         assert_eq!(text(message.sample[1].label[0].str), "GET");
         assert_eq!((text(message.comment[0]), text(message.default_sample_type)), ("quality", "inuse_space"));
-        assert!(message.mapping.iter().all(|mapping| mapping.id != 0));
+        let mappings: Vec<_> =
+            message.mapping.iter().map(|mapping| (mapping.id, mapping.file_offset)).collect();
+        assert_eq!(mappings, [(1, 0x800), (2, 0x1000), (3, 0)]);
     }
 
     #[test]
@@ -214,7 +227,7 @@ mod tests {
         let (before, mut after) = (profile(), profile());
         after.sites[1].freed_blocks += 1;
         after.sites[1].freed_bytes += 10;
-        let message = of(&after, Some(&before), Kind::Live, &[]);
+        let message = of(&after, &code(), Some(&before), Kind::Live, &[]);
         assert_eq!(message.sample.len(), 1);
         assert_eq!(message.sample[0].value, [0, 0, -1, -10]);
     }

@@ -30,8 +30,8 @@ pub use histogram::{BUCKETS, Histogram, bucket_of};
 pub use loss::{LossCounts, LossReason};
 pub use memory::{LARGE_BLOCK_BYTES, ProcessMemory};
 pub use model::{
-    Change, ClockInfo, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo, Profile,
-    ReallocStats, RemoteFrees, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
+    Change, ClockInfo, CodeRange, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak,
+    ProcessInfo, Profile, ReallocStats, RemoteFrees, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
 };
 pub use quality::{
     Anomalies, CompletenessTrend, Coverage, Estimate, Estimates, OwnMemory, QualityIndicator, TURN_BUCKETS,

@@ -172,6 +172,21 @@ pub struct Module {
     pub bias: u64,
 }
 
+/// A range of addresses of a loaded object that holds code.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CodeRange {
+    /// Lowest address of the range.
+    pub start: u64,
+    /// First address above the range.
+    pub end: u64,
+    /// Offset in the object's file of the byte at `start`.
+    pub file_offset: u64,
+    /// Path of the object's file, as in [`Module::path`].
+    pub path: String,
+    /// Build id of the object in hexadecimal. Empty if the object has none.
+    pub build_id: String,
+}
+
 /// A block that was live when the snapshot was taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveBlock {

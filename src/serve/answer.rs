@@ -138,14 +138,15 @@ impl<'a> Answers<'a> {
                 None => Answer::Now(Answers::none()),
             };
         }
+        let heap = self.heap;
         let Some(profile) = self.sites() else { return Answer::Now(Answers::none()) };
-        Answer::Now(if is_text { text(profile, kind) } else { message(profile, None, kind) })
+        Answer::Now(if is_text { text(profile, kind) } else { message(heap, profile, None, kind) })
     }
 
     /// Makes the response of a difference whose time has passed.
     pub(crate) fn difference(&mut self, pending: &Pending) -> Response {
         match self.heap.sites() {
-            Some(now) => message(&now, Some(&pending.before), pending.kind),
+            Some(now) => message(self.heap, &now, Some(&pending.before), pending.kind),
             None => Answers::none(),
         }
     }
@@ -158,8 +159,9 @@ fn text(profile: &Profile, kind: Kind) -> Response {
     })
 }
 
-fn message(profile: &Profile, before: Option<&Profile>, kind: Kind) -> Response {
-    let message = pprof::of(profile, before, kind, &comments(profile, before.is_some()));
+fn message(heap: &dyn Heap, profile: &Profile, before: Option<&Profile>, kind: Kind) -> Response {
+    let comments = comments(profile, before.is_some());
+    let message = pprof::of(profile, &heap.code(), before, kind, &comments);
     Response::new("application/octet-stream", gzip(&encode(&message)))
 }
 

@@ -1,7 +1,7 @@
 //! The interface by which the endpoint reads the figures of the process.
 
 use crate::live::Live;
-use crate::profile::{HeapStats, Profile, QualityIndicator, Scope};
+use crate::profile::{CodeRange, HeapStats, Profile, QualityIndicator, Scope};
 
 /// The heap behind an endpoint. Two threads never call its methods at the same time.
 pub(crate) trait Heap {
@@ -11,6 +11,9 @@ pub(crate) trait Heap {
 
     /// Returns the current profile, without live blocks, history and timeline.
     fn sites(&self) -> Option<Profile>;
+
+    /// Returns the ranges of code of all objects through which stacks lead.
+    fn code(&self) -> Vec<CodeRange>;
 
     /// Returns the whole current profile, as the bytes of a dump.
     fn dump(&self) -> Option<Vec<u8>>;

@@ -12,7 +12,7 @@ use super::heap::{Figures, Heap};
 use super::request::{HEAD_BYTES_MAX, parse};
 use super::server::{ACCEPTED_AT_ONCE, CONNECTIONS_MAX, Server, UNSENT_BYTES_MAX};
 use crate::live::Live;
-use crate::profile::{HeapStats, LossReason, Profile, QualityIndicator, Scope, Site, Stack};
+use crate::profile::{CodeRange, HeapStats, LossReason, Profile, QualityIndicator, Scope, Site, Stack};
 use crate::sys::sockets::Listener;
 
 /// A heap that grows by ten bytes with each snapshot.
@@ -44,6 +44,10 @@ impl Heap for Growing {
             Site { stack: 1, total_bytes: 10 * self.snapshots.get(), total_blocks: 1, ..Site::default() };
         let stacks = vec![Stack::default(), Stack { frames: vec![0x11], truncated: false }];
         Some(Profile { sites: vec![site], stacks, ..Profile::default() })
+    }
+
+    fn code(&self) -> Vec<CodeRange> {
+        Vec::new()
     }
 
     fn dump(&self) -> Option<Vec<u8>> {

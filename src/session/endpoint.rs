@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::access::{internally, whole_profile, with_ledger};
-use crate::aggregator::{background, counters, diagnostic, live_page, monitor, naming, scopes, snapshot};
+use crate::aggregator::{
+    background, counters, diagnostic, live_page, monitor, naming, scopes, snapshot, stacks,
+};
 use crate::dump;
 use crate::live::Live;
-use crate::profile::Profile;
+use crate::profile::{CodeRange, Profile};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::{background_thread, state, thread};
 use crate::scope;
@@ -52,6 +54,10 @@ impl Heap for ThisProcess {
 
     fn sites(&self) -> Option<Profile> {
         internally(|ledger, scope| snapshot::without_blocks(ledger, scope, "request"))
+    }
+
+    fn code(&self) -> Vec<CodeRange> {
+        internally(|_, _| stacks::code()).unwrap_or_default()
     }
 
     fn dump(&self) -> Option<Vec<u8>> {

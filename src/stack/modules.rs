@@ -37,8 +37,20 @@ pub(crate) const DELETED: &str = " (deleted)";
 struct Segment {
     kind: u32,
     flags: u32,
+    file_offset: u64,
     address: u64,
     memory_bytes: u64,
+}
+
+/// A range of addresses that holds code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Code {
+    pub(crate) start: u64,
+    /// First address above the range.
+    pub(crate) end: u64,
+    /// Offset in the object's file of the byte at `start`.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only the endpoint tells it"))]
+    pub(crate) file_offset: u64,
 }
 
 /// A copied range of an object, with its address as in the object's file.
@@ -69,8 +81,7 @@ pub(crate) struct Module {
     pub(crate) since_ns: u64,
     /// Hash of the object's first bytes, which contain headers, build id and names of symbols.
     fingerprint: u64,
-    /// Ranges that hold code.
-    pub(crate) code: Vec<(u64, u64)>,
+    pub(crate) code: Vec<Code>,
     /// Address and length of the index of the unwind tables, and the end of the segment that holds the tables.
     tables: Option<(u64, u64, u64)>,
 }
@@ -271,11 +282,11 @@ fn module_at(read: &dyn Fn(u64, u64) -> Option<Vec<u8>>, start: u64) -> Option<M
     let lowest = loads().map(|load| load.address).min()? & !0xfff;
     let highest = loads().map(|load| load.address.saturating_add(load.memory_bytes)).max()?;
     let bias = start.wrapping_sub(lowest);
-    let ends = |load: &Segment| {
-        let from = bias.wrapping_add(load.address);
-        (from, from.saturating_add(load.memory_bytes))
+    let code = |load: &Segment| {
+        let start = bias.wrapping_add(load.address);
+        Code { start, end: start.saturating_add(load.memory_bytes), file_offset: load.file_offset }
     };
-    let code = loads().filter(|load| load.flags & PF_EXECUTE != 0).map(ends).collect();
+    let code = loads().filter(|load| load.flags & PF_EXECUTE != 0).map(code).collect();
     let tables = segments.iter().find(|segment| segment.kind == PT_GNU_EH_FRAME).map(|index| {
         let holder = loads().find(|load| {
             (load.address..load.address.saturating_add(load.memory_bytes)).contains(&index.address)
@@ -307,6 +318,7 @@ fn segment(header: &[u8]) -> Option<Segment> {
     Some(Segment {
         kind: u32_at(header, 0)?,
         flags: u32_at(header, 4)?,
+        file_offset: u64_at(header, 8)?,
         address: u64_at(header, 16)?,
         memory_bytes: u64_at(header, 40)?,
     })
@@ -365,7 +377,7 @@ impl Module {
 
     /// Returns whether an address lies in the object's code.
     pub(crate) fn has_code_at(&self, address: u64) -> bool {
-        self.code.iter().any(|(from, to)| (*from..*to).contains(&address))
+        self.code.iter().any(|code| (code.start..code.end).contains(&address))
     }
 
     /// Returns the index of the unwind tables, and the tables themselves (`.eh_frame_hdr`, `.eh_frame`), copied from
@@ -421,6 +433,27 @@ mod tests {
         assert!(index.bytes.len() > 100 && tables.bytes.len() > 100);
         assert!(modules.iter().any(|module| module.path.contains("libc")), "{modules:?}");
         assert!(modules.windows(2).all(|pair| pair[0].end <= pair[1].start), "{modules:?}");
+    }
+
+    #[test]
+    fn code_lies_where_the_system_has_mapped_its_part_of_the_file() {
+        let modules = loaded(&[]).unwrap();
+        let mut maps = String::new();
+        open_own("maps").unwrap().read_to_string(&mut maps).unwrap();
+        let hexadecimal = |text: &str| u64::from_str_radix(text, 16).unwrap();
+        for module in modules.iter().filter(|module| module.path.starts_with('/')) {
+            for code in &module.code {
+                let offset = maps.lines().find_map(|line| {
+                    let mut fields = line.split_whitespace();
+                    let (start, end) = fields.next()?.split_once('-')?;
+                    let (start, end) = (hexadecimal(start), hexadecimal(end));
+                    let is_here = fields.next()?.contains('x') && (start..end).contains(&code.start);
+                    is_here.then(|| hexadecimal(fields.next().unwrap()) + code.start - start)
+                });
+                assert_eq!(offset, Some(code.file_offset), "{}: {code:x?}", module.path);
+            }
+        }
+        assert!(modules.iter().flat_map(|module| &module.code).count() > 2);
     }
 
     #[test]
