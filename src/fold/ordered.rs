@@ -27,7 +27,7 @@ use crate::ledger::Ledger;
 use crate::ledger::entry::Entry;
 use crate::ledger::fold_state::fold_state_of;
 use crate::ledger::live::agrees;
-use crate::ledger::nursery::as_survivor;
+use crate::ledger::nursery::{Place, as_survivor};
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{Ordering, fence};
@@ -131,32 +131,55 @@ impl Ledger {
 
     /// Removes the block of a free from the nursery of a lane other than `own`, and returns the block. The caller holds
     /// the latches of all lanes in order.
-    ///
-    /// The free may be the first half of a realloc, which is booked together with the second half. A block that was
-    /// allocated between the two halves stays, because it belongs to a thread that received the address meanwhile.
     pub(super) fn take_from_nurseries(&self, own: &Lane, free: &Entry) -> Option<Entry> {
-        let address = free.address;
-        for lane in self.lanes_in_order() {
-            if std::ptr::eq(lane, own) {
-                continue;
-            }
-            // SAFETY: B3, the latch is held, and this lane has no fold under way.
-            let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
-            // A block that its thread is reallocating has left this address, so the free belongs to the next block
-            // there.
-            if state.under_way.iter().any(|begun| begun.address == address) {
-                continue;
-            }
-            let places = state.nursery.places(&self.pages, &raw mut state.youngest);
-            if let Some(young) = places.take(address) {
-                if young.at_ns <= free.at_ns && agrees(&as_survivor(young), free) {
-                    return Some(as_survivor(young));
-                }
-                // Puts the block back into the place that it has just left.
-                places.bring(young, |_| ());
-            }
+        let place = self.place_in_nurseries(own, free)?;
+        let block = as_survivor(*place.entry());
+        place.clear();
+        Some(block)
+    }
+
+    /// Returns the place of a free's block in the nursery of a lane other than `own`. The caller holds the latches of
+    /// all lanes in order.
+    fn place_in_nurseries(&self, own: &Lane, free: &Entry) -> Option<Place> {
+        let others = self.lanes_in_order().filter(|lane| !std::ptr::eq(*lane, own));
+        others.filter_map(|lane| place_in_nursery(self, lane, free)).next()
+    }
+}
+
+/// Returns the place of a free's block in the nursery of a lane. The caller holds the lane's latch, and no fold of the
+/// lane is under way.
+fn place_in_nursery(ledger: &Ledger, lane: &Lane, free: &Entry) -> Option<Place> {
+    // SAFETY: B3, the latch is held, and this lane has no fold under way.
+    let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
+    // A block that its thread is reallocating has left this address, so the free belongs to the next block there.
+    if state.under_way.iter().any(|begun| begun.address == free.address) {
+        return None;
+    }
+    let places = state.nursery.places(&ledger.pages, &raw mut state.youngest);
+    let place = places.place_of(free.address)?;
+    let young = *place.entry();
+    (young.at_ns <= free.at_ns && agrees(&as_survivor(young), free)).then_some(place)
+}
+
+impl Fold<'_> {
+    /// Removes the block of a free from another lane's nursery and returns it, in an ordered fold.
+    pub(super) fn take_from_other_lane(&self, free: &Entry) -> Option<Entry> {
+        if self.in_order { self.ledger.take_from_nurseries(self.lane, free) } else { None }
+    }
+
+    /// Moves the block of a realloc's first half from another lane's nursery to the shared table, in an ordered fold.
+    ///
+    /// The realloc is booked with its second half. Until then another thread may allocate a block at the address, and
+    /// any thread may free that block. In the nursery, the old block would be taken for the new one.
+    pub(super) fn bring_from_other_lane(&mut self, begun: &Entry) {
+        if !self.in_order || self.places.find(begun.address).is_some() {
+            return;
         }
-        None
+        if let Some(place) = self.ledger.place_in_nurseries(self.lane, begun) {
+            // The block enters the outbox before it leaves the nursery, so that at any time at least one of them has it.
+            self.send_survivor(*place.entry());
+            place.clear();
+        }
     }
 }
 
