@@ -158,8 +158,8 @@ impl Ledger {
         })
     }
 
-    /// Flushes lanes that are folded in order. There are no mix-ups: the block of a waiting free was lost or sampled
-    /// out.
+    /// Flushes lanes that are folded in order. No free is left without a block by a mix-up (see `ordered`): the block of
+    /// a waiting free was lost or sampled out.
     fn flush_in_order(&self) {
         self.fold_in_order();
         if self.live.waiting() == 0 {

@@ -5,6 +5,11 @@
 //! out. So the stamps of the events at one address have the true order, and at any moment at most one lane has a live
 //! block at the address. No pairing is ambiguous.
 //!
+//! Between the two halves of a realloc, the block has left its old address, but is not booked at the new one. So the
+//! first half moves the block from another lane's nursery to the shared table, where the times of the blocks decide. If
+//! the next block at the address was reallocated and is in the shared table too, its time is that of its first
+//! allocation, so the ends of two blocks with equal size bits may be exchanged.
+//!
 //! # Bound of the fold
 //!
 //! A thread takes its stamp before it publishes the event, so an event with an old stamp may still be published. Two

@@ -37,6 +37,21 @@ fn all_parts_of_a_window_are_before_the_first_internal_event_after_its_mark() {
 }
 
 #[test]
+fn a_part_of_a_window_that_was_dated_up_to_an_internal_event_is_cut_there() {
+    let mut room = room_with_long_window();
+    // The clock is so coarse that this fold and the internal event have the same time.
+    room.ledger.clock.set_by_hand(13);
+    room.ledger.fold(room.lanes[1].lane);
+    // The first of the two is dated at the end of the part before in any case.
+    [128, 256].iter().for_each(|address| room.lanes[1].alloc(*address, 8, PLAIN, 0));
+    room.internally_at(13, 2, |lane| lane.alloc(512, 8, OWN, 0));
+    room.ledger.clock.set_by_hand(2_000);
+    let live = room.profile().live;
+    assert_eq!(live.len(), 12);
+    assert!(live.iter().all(|block| block.born_ns <= 13), "{live:?}");
+}
+
+#[test]
 fn a_window_that_is_dated_while_a_thread_has_a_stamp_is_before_the_internal_event() {
     let mut room = room_with_long_window();
     room.lanes[1].free(64, 8);

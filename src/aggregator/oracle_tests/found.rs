@@ -441,6 +441,28 @@ fn an_internal_block_is_listed_anew_by_its_realloc() {
 }
 
 #[test]
+fn many_flushes_give_up_no_free_while_the_lane_of_its_block_is_held() {
+    for clock in [ClockMode::Batched, ClockMode::PerEvent] {
+        let mut room = Room::with_clock(3, clock);
+        room.at(10, 0).alloc(64, 100, PLAIN, 0);
+        room.at(20, 1).free(64, 100);
+        room.ledger.clock.set_by_hand(30);
+        if clock == ClockMode::Batched {
+            room.book_wholly(&[1]);
+        }
+        std::thread::scope(|threads| {
+            let taken = room.lanes[0].lane.folder.latch.take();
+            for _ in 0..80 {
+                threads.spawn(|| (0..20).for_each(|_| room.ledger.flush(room.lanes[2].lane)));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            drop(taken);
+        });
+        assert_eq!((room.profile().quality.anomalies.total(), room.profile().live.len()), (0, 0), "{clock:?}");
+    }
+}
+
+#[test]
 fn in_order_a_block_that_is_being_reallocated_has_left_its_address() {
     // The program's allocator may give the old address to another thread between the two halves.
     for (freeing, is_old_in_table) in [(3, false), (0, false), (2, false), (3, true)] {
