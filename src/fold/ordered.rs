@@ -38,11 +38,12 @@ use crate::sys::latch::Taken;
 use crate::sys::sync::{Ordering, fence};
 
 impl Ledger {
-    /// Books all lanes in the order of their stamps. Waits for a concurrent ordered fold.
+    /// Books all lanes in the order of their stamps. Waits for a concurrent ordered fold. Returns whether all events from
+    /// before the call are booked: no unfinished event bounded the fold.
     #[inline(never)]
-    pub(crate) fn fold_in_order(&self) {
+    pub(crate) fn fold_in_order(&self) -> bool {
         let _order = self.order.take();
-        self.fold_all_in_order();
+        self.fold_all_in_order()
     }
 
     /// Books all lanes in the order of their stamps, unless another ordered fold is running. Returns whether the lanes
@@ -56,7 +57,7 @@ impl Ledger {
         true
     }
 
-    fn fold_all_in_order(&self) {
+    fn fold_all_in_order(&self) -> bool {
         let now_ns = self.clock.now_after_loads_ns();
         // SeqCst: pairs with the fence in `Stamping::begin`; see the module's documentation.
         fence(Ordering::SeqCst);
@@ -64,11 +65,12 @@ impl Ledger {
             std::mem::forget(lane.folder.latch.take());
             lane.folder.in_order(true);
         }
-        self.merge(now_ns);
+        let is_complete = self.merge(now_ns);
         for lane in self.lanes_in_order() {
             lane.folder.in_order(false);
             lane.folder.latch.open();
         }
+        is_complete
     }
 
     /// Returns the lanes whose latches this ordered fold holds.
@@ -77,8 +79,8 @@ impl Ledger {
     }
 
     /// Merges the lanes that are marked as in order. The caller holds their latches. `now_ns` is the time up to which
-    /// events are booked.
-    pub(crate) fn merge(&self, now_ns: u64) {
+    /// events are booked. Returns whether all of them are booked: no unfinished event bounded the merge.
+    pub(crate) fn merge(&self, now_ns: u64) -> bool {
         let mut until_ns = now_ns;
         for lane in self.lanes_in_order() {
             let over = lane.stamping().is_over();
@@ -104,10 +106,9 @@ impl Ledger {
                     }
                 }
             }
-            let Some((next, lane)) = first else { return };
-            if next.at_ns > until_ns {
-                return;
-            }
+            let Some((_, lane)) = first.filter(|(next, _)| next.at_ns <= until_ns) else {
+                return until_ns == now_ns;
+            };
             let bound = second.map_or(until_ns, |second| until_ns.min(second.at_ns));
             self.fold_until(lane, bound);
         }

@@ -463,6 +463,28 @@ fn many_flushes_give_up_no_free_while_the_lane_of_its_block_is_held() {
 }
 
 #[test]
+fn in_order_no_free_is_given_up_while_an_unfinished_event_keeps_its_block_from_being_booked() {
+    for is_whole in [false, true] {
+        let mut room = Room::with_clock(3, ClockMode::PerEvent);
+        room.ledger.use_sampling(false);
+        room.at(10, 0).alloc(64, 100, PLAIN, 0);
+        let freeing = room.at(20, 1);
+        if is_whole { freeing.free_whole(64, 100) } else { freeing.free(64, 100) }
+        room.ledger.clock.set_by_hand(30);
+        room.lanes[2].lane.stamping().begin();
+        // A thread that ends books its lane in any case.
+        room.book_wholly(&[1]);
+        (0..100).for_each(|_| room.ledger.flush(room.lanes[0].lane));
+        assert_eq!(room.ledger.live.waiting(), 1);
+        room.lanes[2].lane.stamping().end();
+        let profile = room.profile();
+        assert_eq!((profile.quality.anomalies.total(), profile.live.len()), (0, 0), "{is_whole}");
+        // relaxed: there is one thread.
+        assert_eq!(room.ledger.live.anomalies.sampled_out_frees.load(Ordering::Relaxed), 0, "{is_whole}");
+    }
+}
+
+#[test]
 fn in_order_a_block_that_is_being_reallocated_has_left_its_address() {
     // The program's allocator may give the old address to another thread between the two halves.
     for (freeing, is_old_in_table) in [(3, false), (0, false), (2, false), (3, true)] {
