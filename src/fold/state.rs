@@ -1,8 +1,8 @@
 //! The state of a running fold: the lane, its fold state, and the sums of the current batch.
 
 use super::batch::{Batch, Partner, Rest, ScopedDelta};
-use crate::ledger::Ledger;
 use crate::ledger::INTERNAL_STAMPS;
+use crate::ledger::Ledger;
 use crate::ledger::fold_state::{FoldState, LaneCounters, fold_state_of, lane_counters_of};
 use crate::ledger::nursery::Places;
 use crate::ledger::scopes::ScopeTally;

@@ -458,7 +458,11 @@ fn many_flushes_give_up_no_free_while_the_lane_of_its_block_is_held() {
             std::thread::sleep(std::time::Duration::from_millis(20));
             drop(taken);
         });
-        assert_eq!((room.profile().quality.anomalies.total(), room.profile().live.len()), (0, 0), "{clock:?}");
+        assert_eq!(
+            (room.profile().quality.anomalies.total(), room.profile().live.len()),
+            (0, 0),
+            "{clock:?}"
+        );
     }
 }
 
@@ -469,7 +473,11 @@ fn in_order_no_free_is_given_up_while_an_unfinished_event_keeps_its_block_from_b
         room.ledger.use_sampling(false);
         room.at(10, 0).alloc(64, 100, PLAIN, 0);
         let freeing = room.at(20, 1);
-        if is_whole { freeing.free_whole(64, 100) } else { freeing.free(64, 100) }
+        if is_whole {
+            freeing.free_whole(64, 100)
+        } else {
+            freeing.free(64, 100)
+        }
         room.ledger.clock.set_by_hand(30);
         room.lanes[2].lane.stamping().begin();
         // A thread that ends books its lane in any case.
@@ -501,7 +509,8 @@ fn in_order_a_block_that_is_being_reallocated_has_left_its_address() {
         room.ledger.clock.set_by_hand(60);
         let profile = room.profile();
         assert_eq!(profile.quality.anomalies.total(), 0, "{freeing} {is_old_in_table}");
-        let live: Vec<_> = profile.live.iter().map(|block| block.address).filter(|at| *at < 1 << 30).collect();
+        let live: Vec<_> =
+            profile.live.iter().map(|block| block.address).filter(|at| *at < 1 << 30).collect();
         assert_eq!(live, [128], "{freeing} {is_old_in_table}");
     }
 }
