@@ -19,6 +19,7 @@
 //! address within one window of the clock, only the size bits distinguish the two blocks. If the size bits are equal
 //! too, the ledger may exchange the two blocks. No sum over all blocks shows an exchange, unless the sizes differ.
 
+mod cuts;
 mod found;
 mod naive;
 mod pledges;

@@ -166,7 +166,8 @@ impl TraceWriter {
 /// Books every ring that has waiting words.
 fn book_all(ledger: &Ledger) {
     if ledger.is_ordered() {
-        return ledger.fold_in_order();
+        ledger.fold_in_order();
+        return;
     }
     for lane in ledger.lanes() {
         if lane.head().observe() != lane.folder.tail.observe() {

@@ -158,15 +158,27 @@ impl Ledger {
         })
     }
 
-    /// Flushes lanes that are folded in order. There are no mix-ups: the block of a waiting free was lost or sampled
-    /// out.
+    /// Flushes lanes that are folded in order. No free is left without a block by a mix-up (see `ordered`): either the
+    /// block of a waiting free was lost or sampled out, or an ending thread booked the free before the events of other
+    /// threads. In the second case, the block is booked by a fold that no unfinished event bounds, and finds the free
+    /// when it leaves the nursery. Any number of flushes may come before such a fold, and none of them gives a free up.
     fn flush_in_order(&self) {
         self.fold_in_order();
         if self.live.waiting() == 0 {
             return;
         }
         let round = self.live.begin_round();
+        // A free with a smaller number was booked before the first of these folds took the latch of its lane, so the
+        // second covers its block.
         self.fold_in_order();
+        let is_complete = self.fold_in_order();
+        for lane in self.lanes() {
+            let taken = lane.folder.latch.take();
+            Fold::begin_in_order(self, lane, &taken).empty_nursery();
+        }
+        if !is_complete {
+            return;
+        }
         if self.is_sampling_used() {
             self.live.drop_sampled_out(&self.pages, round);
         }

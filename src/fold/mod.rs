@@ -66,7 +66,8 @@ impl Ledger {
     #[inline(never)]
     pub(crate) fn fold(&self, lane: &Lane) {
         if self.is_ordered() {
-            return self.fold_in_order();
+            self.fold_in_order();
+            return;
         }
         let taken = lane.folder.latch.take();
         Fold::begin(self, lane, &taken).run();

@@ -5,6 +5,11 @@
 //! out. So the stamps of the events at one address have the true order, and at any moment at most one lane has a live
 //! block at the address. No pairing is ambiguous.
 //!
+//! Between the two halves of a realloc, the block has left its old address, but is not booked at the new one. So the
+//! first half moves the block from another lane's nursery to the shared table, where the times of the blocks decide. If
+//! the next block at the address was reallocated and is in the shared table too, its time is that of its first
+//! allocation, so the ends of two blocks with equal size bits may be exchanged.
+//!
 //! # Bound of the fold
 //!
 //! A thread takes its stamp before it publishes the event, so an event with an old stamp may still be published. Two
@@ -27,17 +32,18 @@ use crate::ledger::Ledger;
 use crate::ledger::entry::Entry;
 use crate::ledger::fold_state::fold_state_of;
 use crate::ledger::live::agrees;
-use crate::ledger::nursery::as_survivor;
+use crate::ledger::nursery::{Place, as_survivor};
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{Ordering, fence};
 
 impl Ledger {
-    /// Books all lanes in the order of their stamps. Waits for a concurrent ordered fold.
+    /// Books all lanes in the order of their stamps. Waits for a concurrent ordered fold. Returns whether all events from
+    /// before the call are booked: no unfinished event bounded the fold.
     #[inline(never)]
-    pub(crate) fn fold_in_order(&self) {
+    pub(crate) fn fold_in_order(&self) -> bool {
         let _order = self.order.take();
-        self.fold_all_in_order();
+        self.fold_all_in_order()
     }
 
     /// Books all lanes in the order of their stamps, unless another ordered fold is running. Returns whether the lanes
@@ -51,7 +57,7 @@ impl Ledger {
         true
     }
 
-    fn fold_all_in_order(&self) {
+    fn fold_all_in_order(&self) -> bool {
         let now_ns = self.clock.now_after_loads_ns();
         // SeqCst: pairs with the fence in `Stamping::begin`; see the module's documentation.
         fence(Ordering::SeqCst);
@@ -59,11 +65,12 @@ impl Ledger {
             std::mem::forget(lane.folder.latch.take());
             lane.folder.in_order(true);
         }
-        self.merge(now_ns);
+        let is_complete = self.merge(now_ns);
         for lane in self.lanes_in_order() {
             lane.folder.in_order(false);
             lane.folder.latch.open();
         }
+        is_complete
     }
 
     /// Returns the lanes whose latches this ordered fold holds.
@@ -72,8 +79,8 @@ impl Ledger {
     }
 
     /// Merges the lanes that are marked as in order. The caller holds their latches. `now_ns` is the time up to which
-    /// events are booked.
-    pub(crate) fn merge(&self, now_ns: u64) {
+    /// events are booked. Returns whether all of them are booked: no unfinished event bounded the merge.
+    pub(crate) fn merge(&self, now_ns: u64) -> bool {
         let mut until_ns = now_ns;
         for lane in self.lanes_in_order() {
             let over = lane.stamping().is_over();
@@ -99,10 +106,9 @@ impl Ledger {
                     }
                 }
             }
-            let Some((next, lane)) = first else { return };
-            if next.at_ns > until_ns {
-                return;
-            }
+            let Some((_, lane)) = first.filter(|(next, _)| next.at_ns <= until_ns) else {
+                return until_ns == now_ns;
+            };
             let bound = second.map_or(until_ns, |second| until_ns.min(second.at_ns));
             self.fold_until(lane, bound);
         }
@@ -131,32 +137,55 @@ impl Ledger {
 
     /// Removes the block of a free from the nursery of a lane other than `own`, and returns the block. The caller holds
     /// the latches of all lanes in order.
-    ///
-    /// The free may be the first half of a realloc, which is booked together with the second half. A block that was
-    /// allocated between the two halves stays, because it belongs to a thread that received the address meanwhile.
     pub(super) fn take_from_nurseries(&self, own: &Lane, free: &Entry) -> Option<Entry> {
-        let address = free.address;
-        for lane in self.lanes_in_order() {
-            if std::ptr::eq(lane, own) {
-                continue;
-            }
-            // SAFETY: B3, the latch is held, and this lane has no fold under way.
-            let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
-            // A block that its thread is reallocating has left this address, so the free belongs to the next block
-            // there.
-            if state.under_way.iter().any(|begun| begun.address == address) {
-                continue;
-            }
-            let places = state.nursery.places(&self.pages, &raw mut state.youngest);
-            if let Some(young) = places.take(address) {
-                if young.at_ns <= free.at_ns && agrees(&as_survivor(young), free) {
-                    return Some(as_survivor(young));
-                }
-                // Puts the block back into the place that it has just left.
-                places.bring(young, |_| ());
-            }
+        let place = self.place_in_nurseries(own, free)?;
+        let block = as_survivor(*place.entry());
+        place.clear();
+        Some(block)
+    }
+
+    /// Returns the place of a free's block in the nursery of a lane other than `own`. The caller holds the latches of
+    /// all lanes in order.
+    fn place_in_nurseries(&self, own: &Lane, free: &Entry) -> Option<Place> {
+        let others = self.lanes_in_order().filter(|lane| !std::ptr::eq(*lane, own));
+        others.filter_map(|lane| place_in_nursery(self, lane, free)).next()
+    }
+}
+
+/// Returns the place of a free's block in the nursery of a lane. The caller holds the lane's latch, and no fold of the
+/// lane is under way.
+fn place_in_nursery(ledger: &Ledger, lane: &Lane, free: &Entry) -> Option<Place> {
+    // SAFETY: B3, the latch is held, and this lane has no fold under way.
+    let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
+    // A block that its thread is reallocating has left this address, so the free belongs to the next block there.
+    if state.under_way.iter().any(|begun| begun.address == free.address) {
+        return None;
+    }
+    let places = state.nursery.places(&ledger.pages, &raw mut state.youngest);
+    let place = places.place_of(free.address)?;
+    let young = *place.entry();
+    (young.at_ns <= free.at_ns && agrees(&as_survivor(young), free)).then_some(place)
+}
+
+impl Fold<'_> {
+    /// Removes the block of a free from another lane's nursery and returns it, in an ordered fold.
+    pub(super) fn take_from_other_lane(&self, free: &Entry) -> Option<Entry> {
+        if self.in_order { self.ledger.take_from_nurseries(self.lane, free) } else { None }
+    }
+
+    /// Moves the block of a realloc's first half from another lane's nursery to the shared table, in an ordered fold.
+    ///
+    /// The realloc is booked with its second half. Until then another thread may allocate a block at the address, and
+    /// any thread may free that block. In the nursery, the old block would be taken for the new one.
+    pub(super) fn bring_from_other_lane(&mut self, begun: &Entry) {
+        if !self.in_order || self.places.find(begun.address).is_some() {
+            return;
         }
-        None
+        if let Some(place) = self.ledger.place_in_nurseries(self.lane, begun) {
+            // The block enters the outbox before it leaves the nursery, so that at any time at least one of them has it.
+            self.send_survivor(*place.entry());
+            place.clear();
+        }
     }
 }
 

@@ -24,11 +24,6 @@ enum Delivered {
 }
 
 impl Fold<'_> {
-    /// Removes the block of a free from another lane's nursery and returns it, in an ordered fold.
-    pub(super) fn take_from_other_lane(&self, free: &Entry) -> Option<Entry> {
-        if self.in_order { self.ledger.take_from_nurseries(self.lane, free) } else { None }
-    }
-
     /// Sends a block that another block replaced in the nursery.
     #[inline]
     pub(super) fn send_survivor(&mut self, young: Entry) {

@@ -17,6 +17,7 @@ impl Fold<'_> {
         // handlers interrupted reallocs and never returned. Then the first entry is dropped.
         let place = under_way.iter().position(|entry| entry.address == 0 || entry.address == address);
         under_way[place.unwrap_or(0)] = begun;
+        self.bring_from_other_lane(&begun);
     }
 
     /// Removes the first half of a realloc of this address and returns it.
@@ -99,7 +100,8 @@ impl Fold<'_> {
                 }
                 // The block has left a nursery, so it is too old to be temporary.
                 let number = self.state.allocs.wrapping_sub(TEMPORARY_ALLOCS + 1);
-                let before = self.take_from_shared(Entry { meta: free.meta.by_realloc(internal), ..free });
+                let free = Entry { meta: free.meta.by_realloc(internal), ..free };
+                let before = self.take_from_shared(free, begun.is_some());
                 before.map(|block| (block, number))
             }
         }
@@ -136,10 +138,11 @@ impl Fold<'_> {
         }
     }
 
-    /// Removes a block from the shared table and returns it, after delivering the outbox.
-    fn take_from_shared(&mut self, free: Entry) -> Option<Entry> {
+    /// Removes a block from the shared table and returns it, after delivering the outbox. `is_begun` means that the
+    /// first half of the realloc was booked; then the block is in no other lane's nursery any more.
+    fn take_from_shared(&mut self, free: Entry, is_begun: bool) -> Option<Entry> {
         self.deliver();
-        if let Some(block) = self.take_from_other_lane(&free) {
+        if !is_begun && let Some(block) = self.take_from_other_lane(&free) {
             return Some(block);
         }
         match self.ledger.live.free(&self.ledger.pages, free) {

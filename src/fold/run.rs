@@ -29,6 +29,7 @@ impl Fold<'_> {
         let head = self.lane.head().observe();
         // The clock is read after the head, so no event below the head can have happened later.
         self.now_ns = self.ledger.clock.now_after_loads_ns();
+        self.cuts = Some(self.ledger.internal_stamps.cuts());
         let mut tail = self.lane.folder.tail.own();
         LaneCounters::raise(&self.lane.folder.high_water, head - tail);
         LaneCounters::raise(&self.lane.folder.recent_high_water, head - tail);
@@ -71,8 +72,8 @@ impl Fold<'_> {
             TAG_SKIP => (tail | (SEGMENT_WORDS - 1)) + 1,
             TAG_MARK => {
                 self.state.mark_index = tail;
-                self.state.span_ns =
-                    event::mark_time(words.get(tail), self.state.span_ns).max(self.state.span_ns);
+                self.state.mark_ns = event::mark_time(words.get(tail), self.state.span_ns);
+                self.state.span_ns = self.state.mark_ns.max(self.state.span_ns);
                 tail + 1
             }
             _ => {
@@ -110,7 +111,6 @@ impl Fold<'_> {
         let end = (mark_index + 1 + length).min(head);
         let until_ns = self.mark_time_at(end, head).unwrap_or(self.now_ns);
         let first_ns = self.state.span_ns;
-        let until_ns = until_ns.min(self.ledger.internal_ticks.next_after(first_ns));
         let mut span = until_ns.saturating_sub(first_ns);
         if span > SPAN_NS_PLAUSIBLE {
             span = span.min(self.ledger.ticks.next_after(first_ns).saturating_sub(first_ns));
@@ -118,6 +118,11 @@ impl Fold<'_> {
         let alone = tail == mark_index + 1 && tail + record_words(words.get(tail)) >= end;
         let time_error_ns = if alone { 0 } else { span };
         LaneCounters::raise(&self.counters.longest_span_ns, time_error_ns);
+        // A cut changes the order of dates, and no event's true time. So it leaves the time error.
+        if let Some(cuts) = &self.cuts {
+            // All parts of a window are cut at the first stamp after its mark.
+            span = span.min(cuts.latest_ns(self.state.mark_ns).saturating_sub(first_ns));
+        }
         let step = (span << STEP_BITS) / (end - tail).max(1);
         let meta = Meta::of_block(0, self.state.row, 0, false, time_error_ns).0;
         self.batch.dates = Dates { first: tail, first_ns, step, time_error_ns, meta };

@@ -1,11 +1,13 @@
 //! The state of a running fold: the lane, its fold state, and the sums of the current batch.
 
 use super::batch::{Batch, Partner, Rest, ScopedDelta};
+use crate::ledger::INTERNAL_STAMPS;
 use crate::ledger::Ledger;
 use crate::ledger::fold_state::{FoldState, LaneCounters, fold_state_of, lane_counters_of};
 use crate::ledger::nursery::Places;
 use crate::ledger::scopes::ScopeTally;
 use crate::ledger::site_delta::SiteDelta;
+use crate::ledger::ticks::Cuts;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 
@@ -21,6 +23,8 @@ pub(crate) struct Fold<'a> {
     /// Number of records that the loop of `usual` leaves to the general code.
     pub(super) rest: Rest,
     pub(super) now_ns: u64,
+    /// Cuts of windows that were found after `now_ns` was read. An ordered fold needs none.
+    pub(super) cuts: Option<Cuts<'a, INTERNAL_STAMPS>>,
     /// Whether the fold is part of an ordered fold, which holds the latches of all lanes.
     pub(super) in_order: bool,
     pub(super) batch: Batch,
@@ -60,6 +64,7 @@ impl<'a> Fold<'a> {
             partners: &mut [],
             rest: Rest::default(),
             now_ns: ledger.clock.now_ns(),
+            cuts: None,
             in_order: false,
             batch: Batch::default(),
             peak_threshold: 0,

@@ -97,8 +97,9 @@ pub(crate) struct FoldState {
     pub(crate) row: u32,
     /// Number of booked allocations of the lane. The number wraps.
     pub(crate) allocs: u32,
-    /// Index of the time mark of the window that holds the tail.
+    /// Index of the time mark of the window that holds the tail, and the time of this mark in nanoseconds.
     pub(crate) mark_index: u64,
+    pub(crate) mark_ns: u64,
     /// The head of the ring, as the current ordered fold observed it.
     pub(crate) order_head: u64,
     /// Latest time of a word below the tail, in nanoseconds.

@@ -39,4 +39,4 @@ pub(crate) mod trace_buffer;
 
 #[cfg(any(test, feature = "read"))]
 pub(crate) use region::Facts;
-pub(crate) use region::Ledger;
+pub(crate) use region::{INTERNAL_STAMPS, Ledger};

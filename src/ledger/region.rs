@@ -11,7 +11,7 @@ use super::rows::Rows;
 use super::sampled::SampledSet;
 use super::scopes::Scopes;
 use super::sites::Sites;
-use super::ticks::Ticks;
+use super::ticks::{Stamps, Ticks};
 use super::timeline::Timeline;
 use super::trace_buffer::TraceBuffer;
 use crate::profile::{ClockMode, LossReason};
@@ -25,6 +25,10 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Maximum number of steps that a new thread waits while a snapshot holds all lanes. The steps take about a second.
 const FROZEN_ROUNDS_MAX: u32 = 20_000;
+
+/// Number of stamps of events of heapledger itself that are kept. A window that is booked after more such events than
+/// this has no span: all its events are dated at its mark.
+pub(crate) const INTERNAL_STAMPS: usize = 8192;
 
 /// The head of the region. All zero bytes after `pages` are a valid, empty ledger.
 #[repr(C)]
@@ -45,8 +49,8 @@ pub(crate) struct Ledger {
     pub(crate) rows: Rows,
     pub(crate) scopes: Scopes,
     pub(crate) ticks: Ticks<256>,
-    /// Times of the events of heapledger itself, by which windows are cut: see `recorder::stamps`.
-    pub(crate) internal_ticks: Ticks<8192>,
+    /// Stamps of the events of heapledger itself, by which windows are cut: see `recorder::stamps`.
+    pub(crate) internal_stamps: Stamps<INTERNAL_STAMPS>,
     pub(crate) changes: Changes,
     pub(crate) sampled: SampledSet,
     pub(crate) live: LiveTable,

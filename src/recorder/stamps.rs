@@ -67,14 +67,8 @@ pub(super) fn is_each_event_stamped(has_had_other_threads: bool) -> bool {
 
 /// Whether the event of a lane is separated from the events of other threads: it is an event of heapledger itself. This
 /// holds for a program with one thread as well, because a later thread may free the block.
-pub(super) fn is_separated(lane: &Lane, ledger: &Ledger) -> bool {
-    is_internal(lane) && !ledger.is_ordered()
-}
-
-/// Notes the time of a separated event, before the event is published.
-pub(super) fn note_separated(lane: &Lane, ledger: &Ledger) {
-    // relaxed: only the lane's thread writes it.
-    ledger.internal_ticks.push(lane.cold.opened_ns.load(Ordering::Relaxed));
+pub(super) fn is_separated(lane: &Lane) -> bool {
+    is_internal(lane) && state::ledger().is_some_and(|ledger| !ledger.is_ordered())
 }
 
 /// Ends the windows of all threads. Called after a lane was claimed, because the program may have several threads from

@@ -69,12 +69,9 @@ pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
 fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
     let mut head = lane.head().own();
     let fits = head + record.len <= lane.cold.window_end.load(Ordering::Relaxed);
-    let separated = state::ledger().filter(|ledger| stamps::is_separated(lane, ledger));
-    if !fits || separated.is_some() || lane.epoch() != PROCESS.epoch.now() {
-        head = latency::counted(lane, || next_window(lane, record))?;
-    }
-    if let Some(ledger) = separated {
-        stamps::note_separated(lane, ledger);
+    let is_separated = stamps::is_separated(lane);
+    if !fits || is_separated || lane.epoch() != PROCESS.epoch.now() {
+        head = latency::counted(lane, || next_window(lane, record, is_separated))?;
     }
     for (word, index) in record.words.iter().take(record.len as usize).zip(head..) {
         // SAFETY: I2, the window holds the record.
@@ -82,7 +79,7 @@ fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
     }
     lane.head().publish(head + record.len);
     lane.stamping().end();
-    if separated.is_some() {
+    if is_separated {
         // Before the inner allocator frees the block, or anyone else is given it.
         state::tick();
     }
@@ -90,8 +87,8 @@ fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
 }
 
 /// Closes the current window and opens the next one, with room for the record. Returns the index of the record's first
-/// word.
-fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
+/// word. `is_separated` is the result of `stamps::is_separated`.
+fn next_window(lane: &Lane, record: &Record, is_separated: bool) -> Result<u64, LossReason> {
     if !state::current().records() {
         return Err(LossReason::AfterShutdown);
     }
@@ -119,12 +116,13 @@ fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     if ledger.is_ordered() {
         lane.stamping().begin();
     }
-    let now_ns = match record.kind {
+    let read_clock = || match record.kind {
         // Where each event has a stamp, the stamp of a free must be later than the stamp of the allocation. So the
         // clock is read only after the loads that brought the address from the allocating thread.
         RecordKind::Alloc | RecordKind::SecondHalf | RecordKind::Free => ledger.clock.now_after_loads_ns(),
         RecordKind::PointerEvent | RecordKind::Control => ledger.clock.now_ns(),
     };
+    let now_ns = if is_separated { ledger.internal_stamps.take(read_clock) } else { read_clock() };
     // SAFETY: I2, the mark lies in the current segment.
     unsafe { lane.own_word(head) }.store(event::mark_word(now_ns), Ordering::Relaxed);
     lane.cold.mark_index.store(head, Ordering::Relaxed);

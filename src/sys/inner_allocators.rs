@@ -80,7 +80,7 @@ macro_rules! weak_function {
                 concat!(".weak ", $name),
                 concat!("mov {address}, qword ptr [rip + ", $name, "@GOTPCREL]"),
                 address = out(reg) address,
-                options(pure, nomem, nostack, preserves_flags)
+                options(pure, readonly, nostack, preserves_flags)
             );
             #[cfg(target_arch = "aarch64")]
             core::arch::asm!(
@@ -88,7 +88,7 @@ macro_rules! weak_function {
                 concat!("adrp {address}, :got:", $name),
                 concat!("ldr {address}, [{address}, :got_lo12:", $name, "]"),
                 address = out(reg) address,
-                options(pure, nomem, nostack, preserves_flags)
+                options(pure, readonly, nostack, preserves_flags)
             );
             // SAFETY: an `Option` of a function pointer has the form of an address, and 0 is `None`. The function has the
             // type that the allocator documents.

@@ -10,24 +10,28 @@ use crate::recorder::internal::InternalScope;
 use crate::ring::event::Traits;
 use crate::sys::sync::Ordering;
 
-const PLAIN: Traits = Traits::new(16, false, false);
+pub(super) const PLAIN: Traits = Traits::new(16, false, false);
 
 /// A ledger whose clock advances by 1 ns at every reading, with lanes.
-struct Room {
-    ledger: &'static Ledger,
-    lanes: Vec<Producer>,
+pub(super) struct Room {
+    pub(super) ledger: &'static Ledger,
+    pub(super) lanes: Vec<Producer>,
 }
 
 impl Room {
-    fn new(lanes: usize) -> Room {
-        let ledger = Ledger::open(256 << 20, ClockMode::Batched).unwrap();
+    pub(super) fn new(lanes: usize) -> Room {
+        Room::with_clock(lanes, ClockMode::Batched)
+    }
+
+    pub(super) fn with_clock(lanes: usize, clock: ClockMode) -> Room {
+        let ledger = Ledger::open(256 << 20, clock).unwrap();
         ledger.clock.set_by_hand(1);
         Room { ledger, lanes: (0..lanes).map(|_| Producer::new(ledger, 4)).collect() }
     }
 
     /// Sets the clock to `ns`. Returns the producer of a lane, whose next record opens a window with a time stamp of
     /// `ns`.
-    fn at(&mut self, ns: u64, lane: usize) -> &mut Producer {
+    pub(super) fn at(&mut self, ns: u64, lane: usize) -> &mut Producer {
         self.ledger.clock.set_by_hand(ns);
         let producer = &mut self.lanes[lane];
         producer.turn_is_due = true;
@@ -36,16 +40,31 @@ impl Room {
 
     /// Runs `event`, an event of heapledger itself on a lane, at the time `ns`: as the recorder does, in a window of its
     /// own, after which every thread opens a window.
-    fn internally_at(&mut self, ns: u64, lane: usize, event: impl FnOnce(&mut Producer)) {
+    pub(super) fn internally_at(&mut self, ns: u64, lane: usize, event: impl FnOnce(&mut Producer)) {
+        self.internally_while(ns, lane, |_| (), event);
+    }
+
+    /// Runs an event like [`Room::internally_at`], and `meanwhile` between the reading of the clock and the end of the
+    /// stamp.
+    pub(super) fn internally_while(
+        &mut self,
+        ns: u64,
+        lane: usize,
+        meanwhile: impl Fn(&Room),
+        event: impl FnOnce(&mut Producer),
+    ) {
+        self.ledger.internal_stamps.take(|| {
+            meanwhile(self);
+            ns
+        });
         let producer = self.at(ns, lane);
         producer.window_words = 1;
         event(producer);
-        self.ledger.internal_ticks.push(ns);
         self.lanes.iter_mut().for_each(|lane| lane.turn_is_due = true);
     }
 
     /// Books everything of the lanes, one after the other, so that their blocks and frees are in the shared table.
-    fn book_wholly(&self, lanes: &[usize]) {
+    pub(super) fn book_wholly(&self, lanes: &[usize]) {
         for lane in lanes.iter().map(|lane| self.lanes[*lane].lane) {
             let taken = lane.folder.latch.take();
             let mut fold = Fold::begin(self.ledger, lane, &taken);
@@ -54,7 +73,7 @@ impl Room {
         }
     }
 
-    fn profile(&self) -> Profile {
+    pub(super) fn profile(&self) -> Profile {
         self.ledger.flush(self.lanes[0].lane);
         snapshot::profile(self.ledger, &InternalScope::enter(), "test")
     }
@@ -418,5 +437,80 @@ fn an_internal_block_is_listed_anew_by_its_realloc() {
         // relaxed: there is one thread.
         let freed = room.ledger.live.anomalies.sampled_out_freed_bytes.load(Ordering::Relaxed);
         assert_eq!((freed, room.profile().quality.own_events), (1000, 2), "{is_late}");
+    }
+}
+
+#[test]
+fn many_flushes_give_up_no_free_while_the_lane_of_its_block_is_held() {
+    for clock in [ClockMode::Batched, ClockMode::PerEvent] {
+        let mut room = Room::with_clock(3, clock);
+        room.at(10, 0).alloc(64, 100, PLAIN, 0);
+        room.at(20, 1).free(64, 100);
+        room.ledger.clock.set_by_hand(30);
+        if clock == ClockMode::Batched {
+            room.book_wholly(&[1]);
+        }
+        std::thread::scope(|threads| {
+            let taken = room.lanes[0].lane.folder.latch.take();
+            for _ in 0..80 {
+                threads.spawn(|| (0..20).for_each(|_| room.ledger.flush(room.lanes[2].lane)));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            drop(taken);
+        });
+        assert_eq!(
+            (room.profile().quality.anomalies.total(), room.profile().live.len()),
+            (0, 0),
+            "{clock:?}"
+        );
+    }
+}
+
+#[test]
+fn in_order_no_free_is_given_up_while_an_unfinished_event_keeps_its_block_from_being_booked() {
+    for is_whole in [false, true] {
+        let mut room = Room::with_clock(3, ClockMode::PerEvent);
+        room.ledger.use_sampling(false);
+        room.at(10, 0).alloc(64, 100, PLAIN, 0);
+        let freeing = room.at(20, 1);
+        if is_whole {
+            freeing.free_whole(64, 100)
+        } else {
+            freeing.free(64, 100)
+        }
+        room.ledger.clock.set_by_hand(30);
+        room.lanes[2].lane.stamping().begin();
+        // A thread that ends books its lane in any case.
+        room.book_wholly(&[1]);
+        (0..100).for_each(|_| room.ledger.flush(room.lanes[0].lane));
+        assert_eq!(room.ledger.live.waiting(), 1);
+        room.lanes[2].lane.stamping().end();
+        let profile = room.profile();
+        assert_eq!((profile.quality.anomalies.total(), profile.live.len()), (0, 0), "{is_whole}");
+        // relaxed: there is one thread.
+        assert_eq!(room.ledger.live.anomalies.sampled_out_frees.load(Ordering::Relaxed), 0, "{is_whole}");
+    }
+}
+
+#[test]
+fn in_order_a_block_that_is_being_reallocated_has_left_its_address() {
+    // The program's allocator may give the old address to another thread between the two halves.
+    for (freeing, is_old_in_table) in [(3, false), (0, false), (2, false), (3, true)] {
+        let mut room = Room::with_clock(4, ClockMode::PerEvent);
+        room.at(10, 0).alloc(64, 100, PLAIN, 0);
+        if is_old_in_table {
+            room.at(11, 0).alloc(64 + (1 << 30), 8, PLAIN, 0);
+            room.book_wholly(&[0]);
+        }
+        room.at(20, 1).realloc_begins(64, 100);
+        room.at(30, 2).alloc(64, 100, PLAIN, 0);
+        room.at(40, freeing).free(64, 100);
+        room.at(50, 1).realloc_ends(64, 128, 200, PLAIN, 0);
+        room.ledger.clock.set_by_hand(60);
+        let profile = room.profile();
+        assert_eq!(profile.quality.anomalies.total(), 0, "{freeing} {is_old_in_table}");
+        let live: Vec<_> =
+            profile.live.iter().map(|block| block.address).filter(|at| *at < 1 << 30).collect();
+        assert_eq!(live, [128], "{freeing} {is_old_in_table}");
     }
 }

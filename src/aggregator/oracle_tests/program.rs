@@ -184,7 +184,7 @@ impl World {
     /// begun a window.
     fn end_windows(&mut self, own: bool) {
         if own {
-            self.ledger.internal_ticks.push(self.now_ns);
+            self.ledger.internal_stamps.take(|| self.now_ns);
             self.producers.iter_mut().for_each(|producer| producer.turn_is_due = true);
         }
     }
