@@ -3,8 +3,10 @@
 
 use super::background;
 use crate::ledger::Ledger;
+use crate::ledger::entry::Entry;
 use crate::ledger::estimate::{WeightedSums, mean_bytes};
-use crate::ledger::fold_state::{LaneFigures, lane_counters_of};
+use crate::ledger::fold_state::{LaneFigures, fold_state_of, lane_counters_of};
+use crate::ledger::live::SHARDS;
 use crate::profile::{
     Anomalies, Coverage, Estimate, Estimates, HeapStats, LossCounts, Peak, QualityIndicator,
 };
@@ -144,7 +146,8 @@ pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
 ///
 /// Must be called after a flush, with the marks from before the flush and the marks that the previous call returned. If
 /// a part may be over, returns the marks, and the part ends at the next call. The delay is needed because a thread that
-/// was inside an event at the first call may not have counted the event yet.
+/// was inside an event at the first call may not have counted the event yet, or may have searched the sampled set before
+/// the first call entered blocks there.
 pub(super) fn end_sampling_if_over(ledger: &Ledger, marks: Marks, previous: Option<Marks>) -> Option<Marks> {
     if !ledger.is_sampling_used() {
         return None;
@@ -161,6 +164,9 @@ pub(super) fn end_sampling_if_over(ledger: &Ledger, marks: Marks, previous: Opti
         return None;
     }
     if previous != Some(marks) {
+        if marks.level == Level::Sampled {
+            list_internal_blocks(ledger);
+        }
         return Some(marks);
     }
     match marks.level {
@@ -168,6 +174,30 @@ pub(super) fn end_sampling_if_over(ledger: &Ledger, marks: Marks, previous: Opti
         _ => marks.clear_earlier_blocks(are_earlier_freed),
     }
     None
+}
+
+/// Enters live internal blocks in the sampled set that are not in it, because they were recorded before the current
+/// period of sampling. The program may keep such a block, for example a query's result, for longer than its own blocks
+/// of that time. The free of the block is then recorded, and does not count as the free of a sampled-out block.
+pub(super) fn list_internal_blocks(ledger: &Ledger) {
+    let period = ledger.sampled.period();
+    let list = |block: Entry| {
+        if block.meta.is_own() && block.meta.listed_in() != period {
+            // Without room in the set, the free counts as the program's. If heapledger is freeing the block, the
+            // address stays in the set, and at most one free is recorded that could be sampled out.
+            let _ = ledger.sampled.insert(&ledger.pages, block.address);
+        }
+    };
+    for lane in ledger.lanes() {
+        let _taken = lane.folder.latch.take();
+        // SAFETY: B3, the latch is held.
+        let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
+        let places = state.nursery.places(&ledger.pages, &raw mut state.youngest);
+        (0..places.len()).map(|place| places.at(place)).filter(|block| block.address != 0).for_each(list);
+    }
+    for shard in 0..SHARDS {
+        ledger.live.blocks_of_shard(&ledger.pages, shard, usize::MAX, list);
+    }
 }
 
 /// Returns the number of live sampled-out blocks.

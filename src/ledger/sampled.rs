@@ -119,6 +119,12 @@ impl SampledSet {
         self.period.store((u64::from(period) % PERIODS) as u32 + 1, Ordering::Release);
     }
 
+    /// Returns the number of the current period; 0 if the set is being cleared.
+    pub(crate) fn period(&self) -> u64 {
+        // Acquire: pairs with the release at the end of `clear`.
+        u64::from(self.period.load(Ordering::Acquire))
+    }
+
     /// Inserts an address; returns `false` if there is no room for it.
     pub(crate) fn insert(&self, pages: &Pages, address: u64) -> bool {
         self.table(pages).is_some_and(|table| table.insert(address))

@@ -1,7 +1,7 @@
 //! Tests with programs for which the oracle found errors. Every program is as small as possible.
 
 use super::producer::Producer;
-use crate::aggregator::snapshot;
+use crate::aggregator::{counters, snapshot};
 use crate::fold::batch::Part;
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
@@ -513,4 +513,24 @@ fn in_order_a_block_that_is_being_reallocated_has_left_its_address() {
             profile.live.iter().map(|block| block.address).filter(|at| *at < 1 << 30).collect();
         assert_eq!(live, [128], "{freeing} {is_old_in_table}");
     }
+}
+
+#[test]
+fn the_free_of_a_query_s_result_from_before_sampling_is_recorded_for_as_long_as_the_program_keeps_it() {
+    let mut room = Room::new(2);
+    let (ledger, own) = (room.ledger, Traits::new(16, false, true));
+    ledger.sampled.open(&ledger.pages);
+    (0..3).for_each(|_| ledger.sampled.clear(&ledger.pages));
+    let listed = own.with_period(ledger.sampled.period());
+    room.at(10, 0).alloc(64, 8, own, 0);
+    room.lanes[0].alloc(128, 8, listed, 0);
+    room.lanes[0].alloc(192, 8, PLAIN, 0);
+    room.at(20, 1).alloc(256, 8, own.with_period(1), 0);
+    room.lanes[1].alloc(320, 8, listed, 0);
+    room.lanes[1].alloc(384, 8, PLAIN, 0);
+    ledger.fold(room.lanes[0].lane);
+    room.book_wholly(&[1]);
+    counters::list_internal_blocks(ledger);
+    let found = [64, 128, 192, 256, 320, 384].map(|address| ledger.sampled.remove(&ledger.pages, address));
+    assert_eq!(found, [true, false, false, true, false, false]);
 }
