@@ -11,9 +11,13 @@
 //! the program: the program's sums would be wrong until the other free is booked, which may be late. So each event of
 //! heapledger has a window to itself, and ends the windows of all threads. The allocator gave the address from one
 //! thread to the next, so every event at the address before heapledger's event is in a window that began before its
-//! stamp, and every event after it is in a window that began after its stamp. The folder cuts a window that began
-//! before the stamp at the stamp. So the times of the two events at an address are in the true order if heapledger made
-//! one of them.
+//! stamp, and every event after it is in a window that began after its stamp. The folder dates no event of a window
+//! that began before the stamp at or after the stamp. So the times of the two events at an address are in the true
+//! order if heapledger made one of them, as far as the clock distinguishes the two times.
+//!
+//! The thread announces a stamp before it reads the clock (`ledger::ticks`). While a thread takes a stamp, and where
+//! the folder can no longer know the first stamp after a window's mark, it dates all events of the window at the mark.
+//! Other events of a window that is cut may have happened after the stamp: the time error of the window includes them.
 //!
 //! # Measurements
 //!
