@@ -28,8 +28,8 @@ impl Kind {
 }
 
 /// Returns the sites of a profile as a message, with `comments`. Each range of `code` becomes a mapping. Readers find
-/// names by the offset of a location in its file, so a mapping must have the right offset. Each sample has four values: `alloc_objects`,
-/// `alloc_space`, `inuse_objects`, `inuse_space`. If `before` is an earlier profile of the same process, the values are
+/// names by the offset of a location in its file, so a mapping must have the right offset. Each sample has four values:
+/// `alloc_objects`, `alloc_space`, `inuse_objects`, `inuse_space`. If `before` is an earlier profile of the same process, the values are
 /// the changes since `before`, so live figures can be negative.
 pub fn of(
     profile: &Profile,
