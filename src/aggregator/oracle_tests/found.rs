@@ -534,3 +534,24 @@ fn the_free_of_a_query_s_result_from_before_sampling_is_recorded_for_as_long_as_
     let found = [64, 128, 192, 256, 320, 384].map(|address| ledger.sampled.remove(&ledger.pages, address));
     assert_eq!(found, [true, false, false, true, false, false]);
 }
+
+#[test]
+fn results_of_queries_at_one_address_that_the_program_frees_as_sampling_begins_all_end() {
+    // The frees wait until the flush, in an order that is not the order of their times.
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let mut room = Room::new(4);
+        room.ledger.use_sampling(true);
+        let own = Traits::new(16, false, true);
+        for (lane, at) in [(0, 10), (1, 30), (2, 50)] {
+            room.at(at, lane).alloc(64, 1000, own, 0);
+            room.at(at + 10, lane).free_whole(64, 1000);
+        }
+        room.ledger.clock.set_by_hand(60);
+        room.book_wholly(&order);
+        room.ledger.flush(room.lanes[3].lane);
+        // relaxed: there is one thread.
+        let freed = room.ledger.live.anomalies.sampled_out_freed_bytes.load(Ordering::Relaxed);
+        let profile = room.profile();
+        assert_eq!((freed, profile.quality.own_events, profile.live.len()), (0, 6, 0), "{order:?}");
+    }
+}

@@ -70,13 +70,21 @@ pub(super) fn rank_of_free(free: &Entry, block: &Entry) -> (bool, bool, u64) {
 
 /// Whether `a` is a better match for the free than `b`. If the free is part of a realloc by heapledger, an internal
 /// block is better. If it is part of a realloc by the program, a block of the program is better. Otherwise, the
-/// youngest block allocated before the free is the best. If there is none, the oldest block whose time is after the
-/// free is the best.
+/// time decides.
 pub(super) fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
     let by_others = |block: &Entry| free.meta.is_by_other_side(block.meta);
     if by_others(a) != by_others(b) {
         return by_others(b);
     }
+    is_nearer(free, a, b)
+}
+
+/// Whether `a` is a better match for the free than `b` by their times: the youngest block allocated before the free is
+/// the best. If there is none, the oldest block is the best.
+///
+/// With this choice, the frees find as many blocks as any choice lets them find, in whatever order the frees are taken:
+/// a block that is too young for an older free is not left to the older free.
+fn is_nearer(free: &Entry, a: &Entry, b: &Entry) -> bool {
     match (a.at_ns <= free.at_ns, b.at_ns <= free.at_ns) {
         (true, true) => a.at_ns > b.at_ns,
         (false, false) => a.at_ns < b.at_ns,
@@ -86,10 +94,10 @@ pub(super) fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
 
 /// Whether `a` is a better match than `b` for a free that is left over in a flush. An internal block is better than a
 /// block of the program if heapledger made the free, or if the free is not older than the internal block. Of two blocks
-/// of one kind, the older is better.
+/// of one kind, the time decides.
 pub(super) fn better_left_over(free: &Entry, a: &Entry, b: &Entry) -> bool {
     if a.meta.is_own() == b.meta.is_own() {
-        return a.at_ns < b.at_ns;
+        return is_nearer(free, a, b);
     }
     // A free by the program that is not older than the internal block is the first free after it.
     a.meta.is_own() && (free.meta.is_by_heapledger() || free.at_ns >= a.at_ns)
