@@ -73,12 +73,12 @@ impl<'a> Server<'a> {
     /// Waits for sockets, and serves the sockets that are ready. Returns `false` if the program has closed the
     /// listener.
     pub(super) fn turn(&mut self) -> bool {
+        self.credit.charge(platform::thread_cpu_ns());
         if let Some(rest) = self.credit.rest() {
             platform::sleep_ns(rest.min(TURN).as_nanos() as u64);
             return true;
         }
         let ready = self.wait();
-        let began_ns = platform::thread_cpu_ns();
         let now = Instant::now();
         for (at, _) in ready.iter().skip(1).enumerate().filter(|(_, ready)| **ready) {
             if let Need::Answer(request, body) = self.connections[at].proceed() {
@@ -91,7 +91,6 @@ impl<'a> Server<'a> {
         // connection that was accepted and answered in this round can be over too.
         self.connections.retain(|connection| !connection.is_over(now));
         self.answers.forget();
-        self.credit.spend(platform::thread_cpu_ns().saturating_sub(began_ns));
         is_open
     }
 
@@ -212,11 +211,20 @@ impl<'a> Server<'a> {
 struct Credit {
     ns: i64,
     at: Instant,
+    /// Processor time of the server's thread at the last charge. `None` before the first charge.
+    charged_ns: Option<u64>,
 }
 
 impl Credit {
     fn new() -> Credit {
-        Credit { ns: CPU_CREDIT_NS as i64, at: Instant::now() }
+        Credit { ns: CPU_CREDIT_NS as i64, at: Instant::now(), charged_ns: None }
+    }
+
+    /// Spends the processor time since the last charge, so that no work of the thread is free: waiting for sockets costs
+    /// time too. `thread_ns` is the processor time that the thread has used since its start.
+    fn charge(&mut self, thread_ns: u64) {
+        let charged_ns = self.charged_ns.replace(thread_ns).unwrap_or(thread_ns);
+        self.spend(thread_ns.saturating_sub(charged_ns));
     }
 
     fn spend(&mut self, ns: u64) {
@@ -251,5 +259,16 @@ mod credit_tests {
             rest <= Duration::from_nanos(CPU_DEBT_NS * CPU_SHARE) && rest > Duration::from_secs(3),
             "{rest:?}"
         );
+    }
+
+    #[test]
+    fn all_time_between_two_charges_is_spent() {
+        let mut credit = Credit::new();
+        credit.charge(7 * CPU_CREDIT_NS);
+        assert!(credit.rest().is_none(), "time before the first charge is not the server's");
+        credit.charge(7 * CPU_CREDIT_NS + CPU_CREDIT_NS / 2);
+        assert!(credit.rest().is_none());
+        credit.charge(8 * CPU_CREDIT_NS + CPU_DEBT_NS);
+        assert!(credit.rest().is_some());
     }
 }
