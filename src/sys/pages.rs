@@ -40,7 +40,7 @@ use super::sync::{AtomicU32, AtomicU64, Ordering};
 pub(crate) use super::address_space::PAGE_BYTES;
 
 /// Number of pages that are committed at once.
-const COMMIT_PAGES: u32 = 256;
+const COMMIT_PAGES: u32 = 64;
 /// Number of run sizes: 2⁰ to 2²³ pages (32 GiB).
 const RUN_ORDERS: usize = 24;
 /// Number of run sizes of which some runs are kept: 1, 2, 4, 8 and 16 pages. Of all larger sizes together, one run is
