@@ -84,16 +84,18 @@ pub const CASES: &[Case] = &[
     .variables(&[("HEAPLEDGER_SERVE", "unix:heap.socket")]),
     Case::series("hostile_clients_cost_no_event_and_no_memory", churn_and_wait, |case| {
         let mut running = Running::start(case);
-        let at = running.address.unwrap();
+        // In the other rounds another process is attacked, so that the clients load the machine in all rounds.
+        let mut bystander = Running::start(case);
+        let targets = [bystander.address.unwrap(), running.address.unwrap()];
         let seconds = std::env::var("ATTACK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
         let (before, began) = (running.cpu_ms(true), Instant::now());
         let own_bytes = running.metric("heapledger_own_bytes");
-        // Half of the rounds are attacked, so that other work of the machine is in both halves.
         let rounds = if seconds < 12 { 2 } else { 12 };
         let mut sums = [Round::default(), Round::default()];
         for round in 0..rounds {
             let until = Instant::now() + Duration::from_secs(2 * seconds) / rounds;
-            sums[round as usize % 2].add(running.round(until, (round % 2 == 1).then_some(at)));
+            let is_attacked = round as usize % 2;
+            sums[is_attacked].add(running.round(until, targets[is_attacked]));
         }
         let [quiet, attacked] = &mut sums;
         println!("quiet {quiet}\nattacked {attacked}");
@@ -105,6 +107,7 @@ pub const CASES: &[Case] = &[
         let grown = running.metric("heapledger_own_bytes").saturating_sub(own_bytes);
         assert!(grown < 1 << 20, "{grown} bytes");
         running.end();
+        bystander.end();
     })
     .heap(Heap::Plain)
     .variables(&[("HEAPLEDGER_SERVE", "127.0.0.1:0")]),
@@ -222,13 +225,13 @@ impl Running {
         times.map(|text| text.split(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>() / 1_000_000
     }
 
-    /// Asks for the counters again and again until an instant, while hostile clients do their worst at `attacked`.
-    fn round(&self, until: Instant, attacked: Option<SocketAddr>) -> Round {
+    /// Asks for the counters again and again until an instant, while hostile clients attack the endpoint at `target`.
+    fn round(&self, until: Instant, target: SocketAddr) -> Round {
         let count = || (self.metric("heapledger_allocations_total"), self.cpu_ms(false));
         let (before, mut waits) = (count(), Vec::new());
         thread::scope(|scope| {
             for attack in [slow_loris, thousand_connections, garbage, huge_heads, takes_no_answer] {
-                attacked.map(|at| scope.spawn(move || attack(at, until)));
+                scope.spawn(move || attack(target, until));
             }
             while Instant::now() < until {
                 let asked = Instant::now();
