@@ -27,6 +27,7 @@ pub(crate) mod producer;
 mod program;
 mod sampled_out;
 mod stepping;
+mod temporaries;
 
 use crate::aggregator::snapshot;
 use crate::fold::usual;
@@ -169,8 +170,9 @@ fn compare_exactly(world: &World, profile: &Profile) {
         let chains = (reallocs.chains, reallocs.chain_links, reallocs.longest_chain);
         let expected_chains = (expected.chains, expected.chain_links, expected.longest_chain);
         assert_eq!(chains, expected_chains, "chains of site {}", site.stack);
-        assert!(site.temporary_blocks <= expected.temporary_blocks, "temporaries of site {}", site.stack);
-        assert!(site.temporary_bytes <= expected.temporary_bytes, "temporaries of site {}", site.stack);
+        let temporary = (site.temporary_blocks, site.temporary_bytes);
+        let expected = (expected.temporary_blocks, expected.temporary_bytes);
+        assert_eq!(temporary, expected, "temporaries of site {}", site.stack);
     }
 }
 

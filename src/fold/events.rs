@@ -7,6 +7,7 @@ use super::usual::{self, PAIR_WORDS};
 use super::words::Words;
 use crate::ledger::entry::{Entry, Meta, is_unlisted, unlisted_in, with_whole_size};
 use crate::ledger::nursery::{number_of_young, size_of_young};
+use crate::ledger::pushed_out::Ending;
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
     self, ALLOC_WORDS, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MOVED, TAG_POINTER, TAG_REFUSED, TAG_THREAD,
@@ -230,6 +231,7 @@ impl Fold<'_> {
         count_up(&mut self.batch.recorded, 1);
         let Some(place) = self.places.find(address) else {
             if self.partners.is_empty() || !self.is_booked_with_partner(address, check, index) {
+                self.count_if_temporary(address, check);
                 self.send_free(None, self.entry_of_free(address, check, index));
             }
             return;
@@ -247,10 +249,26 @@ impl Fold<'_> {
         }
         self.count_free(meta, size, lifetime_ns);
         if self.state.allocs.wrapping_sub(number) <= TEMPORARY_ALLOCS {
-            let sums = &mut self.delta().sums;
-            sums.temporary_blocks += 1;
-            sums.temporary_bytes += size;
+            self.count_temporary(size);
         }
+    }
+
+    /// Counts the block of a free as temporary if the block has left the nursery and is one of the newest of the thread.
+    /// The end of the block is counted when the shared table has paired the free.
+    fn count_if_temporary(&mut self, address: u64, check: u64) {
+        let (row, allocs) = (self.state.row, self.state.allocs);
+        let free = Ending { address, check, row, allocs_before: allocs };
+        if let Some(young) = self.state.pushed_out.take(&free, allocs) {
+            self.select_delta(young.meta.stack());
+            self.count_temporary(size_of_young(&young));
+        }
+    }
+
+    #[inline(always)]
+    fn count_temporary(&mut self, size: u64) {
+        let sums = &mut self.delta().sums;
+        sums.temporary_blocks += 1;
+        sums.temporary_bytes += size;
     }
 
     /// Books a free that carries its whole size. Three kinds of blocks in the nursery are not ended by the free: blocks
@@ -273,7 +291,10 @@ impl Fold<'_> {
                 return self.book_free(address, check, index);
             }
             Some((place, _)) => Some(self.places.empty(place)),
-            None => None,
+            None => {
+                self.count_if_temporary(address, check);
+                None
+            }
         };
         count_up(&mut self.batch.recorded, 1);
         let meta = self.batch.dates.meta_of_free().by_heapledger(traits.is_own());

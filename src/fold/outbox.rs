@@ -24,9 +24,10 @@ enum Delivered {
 }
 
 impl Fold<'_> {
-    /// Sends a block that another block replaced in the nursery.
+    /// Sends a block that leaves the nursery.
     #[inline]
     pub(super) fn send_survivor(&mut self, young: Entry) {
+        self.state.pushed_out.note(&young, self.state.allocs);
         self.send(as_survivor(young));
     }
 

@@ -3,7 +3,8 @@
 use super::state::{Fold, count_up};
 use crate::ledger::entry::{Entry, Meta};
 use crate::ledger::live::Freed;
-use crate::ledger::nursery::as_survivor;
+use crate::ledger::nursery::{as_survivor, number_of_young};
+use crate::ledger::pushed_out::Ending;
 use crate::profile::TEMPORARY_ALLOCS;
 use crate::ring::event::{self, Traits};
 
@@ -11,6 +12,8 @@ impl Fold<'_> {
     /// Stores the first half of a realloc. From then on another thread may receive the old address.
     pub(super) fn realloc_begins(&mut self, address: u64, check: u64, index: u64) {
         let meta = Meta::of_waiting_free(self.state.row, self.time_error_ns());
+        // The number of the last allocation, in place of a round, until the free waits.
+        let meta = meta.waiting_since(self.state.allocs);
         let begun = Entry { address, size: check, at_ns: self.time_of(index), meta };
         let under_way = &mut self.state.under_way;
         // An entry of the same address has lost its second half, so it is overwritten. If all places are taken, signal
@@ -98,8 +101,13 @@ impl Fold<'_> {
                 if let Some(stale) = stale {
                     self.send_survivor(stale);
                 }
-                // The block has left a nursery, so it is too old to be temporary.
-                let number = self.state.allocs.wrapping_sub(TEMPORARY_ALLOCS + 1);
+                let (row, allocs) = (self.state.row, self.state.allocs);
+                let allocs_before = begun.map_or(allocs, |begun| begun.meta.stack());
+                let ending = Ending { address: old, check: free.size, row, allocs_before };
+                let noted = self.state.pushed_out.take(&ending, allocs);
+                // A block that has left the nursery and is not noted is too old to be temporary.
+                let number =
+                    noted.map_or(allocs.wrapping_sub(TEMPORARY_ALLOCS + 1), |young| number_of_young(&young));
                 let free = Entry { meta: free.meta.by_realloc(internal), ..free };
                 let before = self.take_from_shared(free, begun.is_some());
                 before.map(|block| (block, number))

@@ -17,6 +17,7 @@ use std::ptr::NonNull;
 use super::entry::Entry;
 use super::estimate::SharedSums;
 use super::nursery::{Nursery, YOUNGEST};
+use super::pushed_out::PushedOut;
 use super::site_delta::SiteDelta;
 use super::site_deltas::SiteDeltas;
 use crate::profile::LossReason;
@@ -111,6 +112,8 @@ pub(crate) struct FoldState {
     /// First halves of reallocs whose second halves are not booked yet.
     pub(crate) under_way: [Entry; REALLOCS_UNDER_WAY],
     pub(crate) nursery: Nursery,
+    /// The newest blocks that left the nursery.
+    pub(crate) pushed_out: PushedOut,
     pub(crate) deltas: SiteDeltas,
     pub(crate) delta: SiteDelta,
     pub(crate) outbox_len: usize,

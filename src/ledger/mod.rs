@@ -21,6 +21,7 @@ pub(crate) mod live;
 pub(crate) mod nursery;
 mod own_memory;
 pub(crate) mod peak;
+pub(crate) mod pushed_out;
 mod region;
 pub(crate) mod remote_frees;
 pub(crate) mod rows;

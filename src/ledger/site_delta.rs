@@ -132,7 +132,15 @@ impl SiteDelta {
     pub(crate) fn is_empty(&self) -> bool {
         let sums = &self.sums;
         // A block that was subtracted again leaves all these sums at zero.
-        sums.total_blocks | sums.freed_blocks | sums.reallocs | sums.chains | sums.cross_thread_frees == 0
+        let counts = [
+            sums.total_blocks,
+            sums.freed_blocks,
+            sums.temporary_blocks,
+            sums.reallocs,
+            sums.chains,
+            sums.cross_thread_frees,
+        ];
+        counts == [0; 6]
     }
 }
 

@@ -99,8 +99,7 @@ pub struct Site {
     /// Number of blocks of this site that were live at the peak of the whole process.
     pub at_peak_blocks: u64,
     /// Number of temporary blocks: the allocating thread freed them before it had made more than [`TEMPORARY_ALLOCS`]
-    /// further allocations. A temporary block is missed if further allocations evicted it from the table of the
-    /// thread's young blocks. Whether this happens depends on the addresses.
+    /// further allocations. Blocks of 4 GiB or more are not counted.
     pub temporary_blocks: u64,
     /// Bytes of the blocks in `temporary_blocks`.
     pub temporary_bytes: u64,

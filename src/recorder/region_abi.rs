@@ -16,7 +16,7 @@ use crate::sys::pages::{PAGE_BYTES, Pages};
 
 /// Revision of the layout. It is incremented with every change of a region's contents that leaves all sizes in `LAYOUT`
 /// unchanged.
-const REVISION: u64 = 20;
+const REVISION: u64 = 21;
 
 /// Hash of the layout of this build.
 pub(crate) const LAYOUT: u64 = {

@@ -26,6 +26,9 @@ pub const CASES: &[Case] = &[
         .variables(&[("HEAPLEDGER_CLOCK", "per-event")]),
     Case::new("eight_threads_lose_nothing_with_the_monotonic_clock", saturate::<8>, check::<8>)
         .variables(&[("HEAPLEDGER_CLOCK", "monotonic")]),
+    Case::new("every_temporary_block_is_counted_wherever_the_blocks_lie", free_the_newest, |ended| {
+        assert!(ended.quietly().said("temporary") > 0);
+    }),
 ];
 
 /// Number of threads that are ready.
@@ -84,4 +87,46 @@ fn check<const N: usize>(ended: &Ended) {
         assert_eq!((row.total_bytes, row.freed_bytes, row.freed_blocks), (bytes(), bytes(), BLOCKS as u64));
         assert!(row.ended_ns.is_some() && row.cross_thread_frees == 0 && !row.own);
     }
+}
+
+/// Temporary blocks of the threads, by their own count.
+static TEMPORARY: AtomicUsize = AtomicUsize::new(0);
+
+/// Frees blocks that are among the newest fifteen of the thread, most of which have shared places in its nursery with
+/// others.
+extern "C" fn free_some_of_the_newest(number: *mut c_void) -> *mut c_void {
+    let mut held: [(*mut u8, usize, usize); 15] = [(null_mut(), 0, 0); 15];
+    let (mut random, mut temporary) = (number.addr() as u64 + 1, 0);
+    for allocs in 1..=BLOCKS {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let place = &mut held[(random >> 33) as usize % 15];
+        if !place.0.is_null() {
+            free(place.0, place.1);
+            // The block of this number is not allocated yet.
+            temporary += usize::from(allocs - 1 - place.2 <= heapledger::profile::TEMPORARY_ALLOCS as usize);
+        }
+        let size = 16 << ((random >> 40) % 8);
+        *place = (block(size), size, allocs);
+        if allocs % 5_000 == 0 {
+            // Empties the nurseries of all threads.
+            heapledger::flush();
+        }
+    }
+    held.iter().filter(|held| !held.0.is_null()).for_each(|held| {
+        free(held.0, held.1);
+        temporary += usize::from(BLOCKS - held.2 <= heapledger::profile::TEMPORARY_ALLOCS as usize);
+    });
+    TEMPORARY.fetch_add(temporary, SeqCst);
+    null_mut()
+}
+
+fn free_the_newest() {
+    let counted = || -> u64 {
+        let profile = heapledger::snapshot().expect("it is installed");
+        profile.sites.iter().map(|site| site.temporary_blocks).sum()
+    };
+    let before = counted();
+    tools::threads::<2>(free_some_of_the_newest);
+    assert_eq!(counted() - before, TEMPORARY.load(SeqCst) as u64);
+    println!("temporary={}", counted() - before);
 }

@@ -14,6 +14,8 @@ pub(super) struct Block {
     pub(super) reallocs: u64,
     /// The thread that allocated the block, and the number of this allocation among the thread's allocations.
     born: (u32, u64),
+    /// Whether the ledger knows the number of the allocation: every size of the block fits into a nursery.
+    has_number: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,7 +105,8 @@ impl Naive {
         self.events += 1;
         let number = self.allocs.entry(row).or_default();
         *number += 1;
-        let block = Block { size, stack, row, align_log2, own, reallocs: 0, born: (row, *number) };
+        let (born, has_number) = ((row, *number), size >> 32 == 0);
+        let block = Block { size, stack, row, align_log2, own, reallocs: 0, born, has_number };
         if own {
             self.own_events += 1;
             self.own_addresses.insert(address);
@@ -128,7 +131,7 @@ impl Naive {
         self.rows.entry(row).or_default().cross_thread_frees += crossed;
         let site = self.sites.entry(block.stack).or_default();
         site.sums.cross_thread_frees += crossed;
-        if row == block.born.0 && age <= u64::from(TEMPORARY_ALLOCS) {
+        if block.has_number && row == block.born.0 && age <= u64::from(TEMPORARY_ALLOCS) {
             site.temporary_blocks += 1;
             site.temporary_bytes += block.size;
         }
@@ -144,7 +147,8 @@ impl Naive {
     pub(super) fn realloc(&mut self, old: (u64, Block), new: u64, row: u32, size: u64, stack: u32) {
         self.events += 1;
         let (old, before) = old;
-        let block = Block { size, stack, row, reallocs: before.reallocs + 1, ..before };
+        let has_number = before.has_number && size >> 32 == 0;
+        let block = Block { size, stack, row, reallocs: before.reallocs + 1, has_number, ..before };
         if before.own {
             self.own_events += 1;
             self.own_addresses.insert(new);
