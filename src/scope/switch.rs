@@ -57,12 +57,13 @@ fn exit_from_within(entered: &Entered, key: u64) {
     let all = entered.before.get(..depth).unwrap_or(&[]);
     let Some(at) = all.iter().rposition(|place| place.get().0 == key) else { return };
     scopes::note_out_of_order();
-    let (_, mut before) = all[at].get();
+    let (_, before) = all[at].get();
     for place in at..depth - 1 {
-        let (key, inner) = all[place + 1].get();
-        all[place].set((key, before));
-        before = inner;
+        all[place].set(all[place + 1].get());
     }
+    // The removed key was not the innermost key, so a key is in its place.
+    let (next, _) = all[at].get();
+    all[at].set((next, before));
     entered.depth.set(depth - 1);
 }
 
@@ -73,6 +74,24 @@ mod tests {
     fn keys() -> Vec<u64> {
         ENTERED
             .with(|entered| entered.before[..entered.depth.get()].iter().map(|place| place.get().0).collect())
+    }
+
+    #[test]
+    fn a_key_that_leaves_early_changes_the_way_back_of_the_next_inner_key_only() {
+        for (removed, left) in [
+            (1, [(2, 10), (3, 12), (4, 13)]),
+            (2, [(1, 10), (3, 11), (4, 13)]),
+            (3, [(1, 10), (2, 11), (4, 12)]),
+        ] {
+            (1..=4).for_each(|key| enter(key, 0));
+            ENTERED.with(|entered| {
+                (1..=4).zip(&entered.before).for_each(|(key, place)| place.set((key, 9 + key as u32)));
+                exit(removed);
+                let places = &entered.before[..entered.depth.get()];
+                assert_eq!(places.iter().map(Cell::get).collect::<Vec<_>>(), left, "{removed}");
+            });
+            (1..=4).rev().for_each(exit);
+        }
     }
 
     #[test]
