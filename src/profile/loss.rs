@@ -7,7 +7,7 @@ use super::names::names;
 /// Reason why an event did not reach the ledger.
 ///
 /// The list is closed: an attempted event is recorded, in flight, or lost for exactly one of these reasons. Events that
-/// are sampled out are not lost; `sampled_out` counts them.
+/// are sampled out are not lost; `QualityIndicator::sampled_out` counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 #[non_exhaustive]
