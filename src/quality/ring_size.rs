@@ -1,7 +1,7 @@
 //! The size of a ring, derived from [`HistoryLimits`].
 //!
-//! A ring keeps its booked words until it needs their room for new words. These words are the thread's part of the
-//! history. So a longer history makes a ring larger, and a thread with a larger ring books, waits or sheds less often.
+//! A ring keeps its booked words until new words need the room. The kept words are the thread's part of the history. So
+//! a longer history makes a ring larger, and a thread with a larger ring books, waits or sheds less often.
 
 use crate::profile::HistoryLimits;
 
