@@ -133,7 +133,7 @@ impl Asserting {
         Asserting { place: Location::caller(), measured: Measured::AllThreads(OfAllThreads::begin()) }
     }
 
-    /// Ends the measurement, and panics if a figure is not as asserted or cannot be exact.
+    /// Ends the measurement. Panics if a figure breaks its limit or may be wrong.
     #[doc(hidden)]
     #[track_caller]
     pub fn end(self, limits: &[Limit]) {

@@ -95,8 +95,8 @@ fn lines(
     lines
 }
 
-/// Returns the text for the place of a site: its innermost function that belongs to the program, and the caller of this
-/// function.
+/// Returns the text for the place of a site: the innermost function that belongs to the program, and the next function
+/// of the program that called it.
 fn place(site: &SiteUsage, modules: &[Module], functions: &mut impl FnMut(u64) -> Vec<Function>) -> String {
     let named = site.frames.iter().flat_map(|address| functions(*address)).collect::<Vec<_>>();
     let named = match named.iter().rposition(Function::is_of_the_allocator) {
