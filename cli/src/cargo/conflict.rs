@@ -19,9 +19,9 @@ struct Allocator {
     value: String,
 }
 
-/// Returns the message for one line of the file [`CONFLICTS`](super::wrapper::CONFLICTS): package, crate, and the two
-/// crates that define an allocator. Calls `workspace`, which asks cargo for the dependencies, only if a dependency
-/// defines one of them.
+/// Returns the message for `noted`, one line of the file [`CONFLICTS`](super::wrapper::CONFLICTS). The line names the
+/// package, the crate, and the two crates that define an allocator. `workspace` asks cargo for the dependencies. It is
+/// called only if a dependency defines one of the allocators.
 pub(super) fn explain(noted: &str, workspace: impl Fn() -> Option<Project>) -> String {
     let fields: Vec<&str> = noted.split('\t').collect();
     let [package, program, owners @ ..] = &fields[..] else { return String::new() };

@@ -125,7 +125,7 @@ pub fn flag<'a>(flags: &'a [OsString], name: &str) -> Option<&'a OsStr> {
     None
 }
 
-/// Returns those flags that `cargo metadata` accepts too.
+/// Returns the flags in `flags` that `cargo metadata` accepts, with their values.
 fn of_metadata(flags: &[OsString]) -> Vec<OsString> {
     let valued = ["--manifest-path", "--config"].into_iter();
     let with_value = valued.filter_map(|name| Some([OsString::from(name), flag(flags, name)?.to_owned()]));

@@ -15,8 +15,9 @@ pub(super) fn map(file: &File, bytes_max: u64) -> Option<Mmap> {
     unsafe { Mmap::map(file) }.ok()
 }
 
-/// Returns freed memory to the system. A lookup of names takes some tens of megabytes for a moment, which the allocator
-/// of the C library would keep. Also drops the pages of this program's code, most of which does not run again.
+/// Returns freed memory to the system. For a short time, a lookup of names takes some tens of megabytes, which the
+/// allocator of the C library would keep. Also drops the pages of this program's code, most of which does not run
+/// again.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn return_freed_memory() {
     let here = return_freed_memory as fn() as usize;
@@ -37,6 +38,6 @@ pub fn return_freed_memory() {
     }
 }
 
-/// Does nothing: only glibc's allocator is known to keep freed memory.
+/// Does nothing on this platform. Only glibc's allocator is known to keep freed memory.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn return_freed_memory() {}

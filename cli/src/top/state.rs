@@ -1,4 +1,4 @@
-//! State of the screen, which keys change and `draw` reads.
+//! State of the screen. Key presses change the state, and `draw` reads it.
 
 use std::collections::VecDeque;
 
@@ -109,7 +109,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes over new figures; ignores them while the screen is paused.
+    /// Takes over new figures. Ignores new figures while the screen is paused.
     pub fn update(&mut self, live: Live) {
         if self.is_paused {
             return;
