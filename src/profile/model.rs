@@ -412,7 +412,7 @@ pub struct Profile {
     /// Totals of the heap.
     pub totals: HeapStats,
     /// Estimates for all blocks, computed from the sampled blocks, with standard errors. `None` if no block was ever
-    /// sampled. The totals are exact in any case, because events that are sampled out are counted with their size.
+    /// sampled. Sampling does not affect the totals, because events that are sampled out are counted with their size.
     pub estimates: Option<Estimates>,
     /// The peak of the live bytes.
     pub peak: Peak,

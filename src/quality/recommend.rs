@@ -83,7 +83,7 @@ impl WorkloadCharacteristics {
 }
 
 /// Returns the maximum number of the program's threads that ran at once. A row of several ended threads counts as one
-/// thread, because the times of the single threads are unknown.
+/// thread, because the times of the individual threads are unknown.
 fn threads_at_once(rows: &[ThreadRow]) -> usize {
     let mut changes: Vec<(u64, i32)> = Vec::with_capacity(rows.len() * 2);
     for row in rows.iter().filter(|row| !row.own) {

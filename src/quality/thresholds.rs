@@ -1,4 +1,5 @@
-//! Thresholds of completeness: detects when completeness falls below a threshold, and when it recovers.
+//! Thresholds of completeness. A [`ThresholdWatch`] detects when completeness falls below a threshold, and when it
+//! recovers.
 //!
 //! ```text
 //!  completeness   ──╲            ╱──────   recovers at completeness + hysteresis, 1 at most

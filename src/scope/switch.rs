@@ -49,8 +49,8 @@ pub(super) fn exit(key: u64) {
     });
 }
 
-/// Removes a key that is not the innermost key. The thread stays in its scope. When the thread exits with the next
-/// inner key, it returns to the scope in which it was before the removed key.
+/// Removes a key that is not the innermost key. The thread stays in its scope. Each key inside the removed key takes
+/// over the scope that was stored with the key around it.
 #[cold]
 fn exit_from_within(entered: &Entered, key: u64) {
     let depth = entered.depth.get();

@@ -70,8 +70,7 @@ pub struct SiteUsage {
 }
 
 impl Usage {
-    /// Returns the mean figures of one of `iterations` iterations, for a benchmark. All figures are zero for zero
-    /// iterations.
+    /// Returns the figures divided by `iterations`, for a benchmark. All figures are zero if `iterations` is 0.
     pub fn per(&self, iterations: u64) -> PerIteration {
         let mean = |sum: u64| if iterations == 0 { 0.0 } else { sum as f64 / iterations as f64 };
         PerIteration {

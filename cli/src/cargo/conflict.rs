@@ -1,5 +1,5 @@
-//! Message for a program that already has a global allocator. The message tells the user how to wrap this allocator by
-//! heapledger.
+//! Message for a program that already has a global allocator. The message tells the user how to put heapledger around
+//! this allocator.
 
 use std::fs;
 use std::path::{Path, PathBuf};

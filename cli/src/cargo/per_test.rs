@@ -34,8 +34,8 @@ pub struct TestRow {
     pub lost: u64,
 }
 
-/// Returns the figures of each test of a test program. `names` are the whole names of its tests. Threads that are not
-/// the thread of a test are left out: heapledger's, the main thread, and the threads that tests start.
+/// Returns the figures of each test of a test program. `names` are the whole names of its tests. Threads that run no
+/// test are left out: heapledger's threads, the main thread, and the threads that tests start.
 pub fn rows(profile: &Profile, names: &[String]) -> Vec<TestRow> {
     let mut freed_elsewhere: HashMap<u32, i128> = HashMap::new();
     for crossing in &profile.crossings {

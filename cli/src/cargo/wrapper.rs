@@ -196,8 +196,8 @@ fn values<'a>(arguments: &'a [OsString], flag: &'a str) -> impl Iterator<Item = 
     })
 }
 
-/// Writes a file if it does not have this content yet. A file with this content is not written again, because cargo
-/// would then build everything that depends on it.
+/// Writes a file if it does not have this content yet. A file with this content keeps its time stamp, because cargo
+/// builds everything that depends on a newer file.
 pub(super) fn write_if_changed(path: &Path, content: &[u8]) -> io::Result<()> {
     if fs::read(path).is_ok_and(|old| old == content) { Ok(()) } else { fs::write(path, content) }
 }

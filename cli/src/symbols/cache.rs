@@ -76,8 +76,8 @@ impl NameCache {
     }
 }
 
-/// Returns the distinct addresses whose names depend only on a build id, each with its module and its offset in the
-/// module.
+/// Returns the distinct addresses whose module is certain and has a build id. Each address has the index of its module
+/// and its offset in the module.
 fn places(profile: &Profile) -> Vec<(u64, usize, u64)> {
     let frames = profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied());
     let mut addresses: Vec<u64> = frames.filter(|address| scope_of_address(*address).is_none()).collect();

@@ -1,5 +1,4 @@
-//! Memory mappings of object files, of which only the used pages are read, and the return of freed memory to the
-//! system.
+//! Maps object files into memory, so that only the used pages are read. Also returns freed memory to the system.
 
 use std::fs::File;
 

@@ -11,9 +11,9 @@
 //!
 //! Invariants:
 //!
-//! 1. **A wrong name is worse than a missing one.** A file is used only if its build id equals the recorded one; see
-//!    `locate`. A symbol applies only to the addresses that its size covers. A name ends in `?` if another library may
-//!    have been loaded at the same address.
+//! 1. **A wrong name is worse than a missing one.** If the module has a build id, only a file with the same build id is
+//!    used; see `locate`. A symbol applies only to the addresses that its size covers. A name ends in `?` if another
+//!    library may have been loaded at the same address.
 //! 2. **A missing name is not an error.** An address stays without a name if its file is missing or stripped, or if it
 //!    lies in the `[vdso]` of the kernel or in an unnamed mapping. [`Symbols::notes`] tells the user what to do.
 //! 3. **Memory is bounded by the symbols that are found, not by the size of the files.** Files are mapped one after the

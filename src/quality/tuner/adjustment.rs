@@ -12,8 +12,8 @@ use crate::profile::{DataQualityMode, Degradation};
 /// Maximum number of decisions in a log. Older decisions are dropped and counted.
 pub const DECISIONS_MAX: usize = 64;
 
-/// A decision of the tuner: a new setting of one knob, or an advice to the user. Its `Display` is `name: old -> new`,
-/// the form of a [`Change`](crate::profile::Change).
+/// A decision of the tuner: a new setting of one knob, or an advice to the user. The `Display` of a new setting is
+/// `name: old -> new`, the form of a [`Change`](crate::profile::Change).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ConfigAdjustment {

@@ -11,10 +11,10 @@ use crate::profile::{DataQualityMode, Degradation, LossReason};
 use crate::quality::cause::EVENTS_PER_WAIT_MIN;
 use crate::quality::ring_size::RING_SEGMENT_WORDS;
 
-/// Minimum number of events of an interval for a judgement of loss and latency.
+/// Minimum number of events of an interval whose loss and latency are judged.
 pub(super) const EVENTS_MIN: u64 = 1_000;
-/// Distance above the target, as a share, at which completeness allows restoring. A completeness of 1 always allows
-/// restoring.
+/// Minimum distance of completeness above the target, as a share, at which the tuner may restore. A completeness of 1
+/// is always sufficient.
 const HYSTERESIS: f64 = 0.005;
 /// Maximum 99th percentile of the latency, as a multiple of the budget. The multiple is high because about one event in
 /// a hundred takes the slow path, so the 99th percentile is a duration of the slow path.
