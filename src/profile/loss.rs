@@ -61,7 +61,7 @@ impl LossCounts {
         self.counts[reason as usize]
     }
 
-    /// Adds `events` to one reason.
+    /// Adds `events` to the count of one reason.
     pub const fn add(&mut self, reason: LossReason, events: u64) {
         self.counts[reason as usize] += events;
     }

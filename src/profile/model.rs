@@ -79,7 +79,7 @@ pub struct ReallocStats {
     pub longest_chain: u64,
 }
 
-/// The figures of one call stack. A recording without stacks has one site, with stack 0.
+/// The figures of one call stack. A recording without stacks and without scopes has one site, with stack 0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Site {
     /// Index into [`Profile::stacks`]. 0 means that no stack was taken.
@@ -421,7 +421,7 @@ pub struct Profile {
     /// Live bytes over time of the largest sites, largest site first. Empty in files of earlier versions.
     #[serde(default)]
     pub curves: Vec<SiteCurve>,
-    /// Figures by scope, for the scopes that the program has named. Empty if there are none.
+    /// Figures by scope. Empty if the program has no scopes.
     pub scopes: Vec<Scope>,
     /// Numbers of irregular uses of scopes.
     #[serde(default)]

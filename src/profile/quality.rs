@@ -218,7 +218,7 @@ impl Anomalies {
 /// the number of attempted events that are neither recorded nor lost. It is never negative.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct QualityIndicator {
-    /// Whether a `HeapLedger` is the global allocator of this process. If `false`, every other figure is zero.
+    /// Whether a `HeapLedger` is the global allocator of this process. If `false`, all counters are zero.
     pub installed: bool,
     /// Share of the events that were recorded, from 0 to 1: recorded ÷ (recorded + lost). 1 if both are zero.
     pub current_completeness: f64,

@@ -80,7 +80,7 @@ pub enum Stacks {
         /// *block* to the next.
         bytes: u64,
     },
-    /// No stacks are taken: all blocks belong to one site.
+    /// No stacks are taken. All blocks outside scopes belong to one site.
     Off,
 }
 
@@ -265,7 +265,7 @@ pub struct Settings {
     pub memory_limit_bytes: u64,
 }
 
-/// Settings of a recorder that takes no stacks. A reader uses these settings for a file that lost its settings.
+/// Settings of a recorder that takes no stacks. A reader uses them for a damaged file without readable settings.
 impl Default for Settings {
     fn default() -> Settings {
         Settings {

@@ -32,7 +32,7 @@ names!(Signal: "The name that `HEAPLEDGER_SIGNALS` takes." {
 });
 
 impl Signal {
-    /// Whether the process continues after the dump, even if it does not handle the signal.
+    /// Whether the process continues after the dump, even if the program has no handler for the signal.
     pub const fn is_on_demand(self) -> bool {
         matches!(self, Signal::User1 | Signal::User2)
     }
@@ -136,7 +136,7 @@ impl DumpTrigger {
     }
 }
 
-/// Writes the reason, as dumps state it.
+/// Writes the text that a dump states as its reason.
 impl fmt::Display for DumpTrigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -101,7 +101,7 @@ pub struct QualityWindow {
     pub end_ns: u64,
     /// Number of events made in the window.
     pub attempted: u64,
-    /// Number of events booked in the window. Some of them may have been made before the window.
+    /// Number of events booked in the window. Some of these events may have been made before the window.
     pub recorded: u64,
     /// Numbers of events lost in the window, by reason.
     pub lost: LossCounts,

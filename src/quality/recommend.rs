@@ -70,7 +70,7 @@ impl WorkloadCharacteristics {
         WorkloadCharacteristics::from_counters(&profile.quality, threads, profile.process.duration_ns)
     }
 
-    /// Returns the needs of a program that chooses this mode, without measurements.
+    /// Returns the needs of a program that chooses this mode. The result has no measurements.
     pub fn wishing_for(mode: DataQualityMode) -> Self {
         let perfect = mode == DataQualityMode::PerfectAccuracy;
         WorkloadCharacteristics {

@@ -41,7 +41,7 @@ pub(super) fn larger(limits: &HistoryLimits) -> Option<HistoryLimits> {
     Some(HistoryLimits { bytes, ..wanted })
 }
 
-/// Returns limits that give each ring its minimum size, or `None` if rings have it already.
+/// Returns limits that give each ring its minimum size, or `None` if rings have their minimum size.
 pub(super) fn smallest(limits: &HistoryLimits) -> Option<HistoryLimits> {
     let least = ring_events(RING_SEGMENTS_MIN);
     // Rounded down to a power of two, which is easier to read in a recommendation.

@@ -132,7 +132,7 @@ fn shown(function: &Function) -> String {
     format!("{name} ({}:{})", escaped(&path), function.line)
 }
 
-/// Returns an address without a name as the name of its object file and an offset.
+/// Returns the text for an address without a name: the name of its object file, and the address in that file.
 fn offset(address: u64, modules: &[Module]) -> String {
     let module = modules.iter().find(|module| (module.start..module.end).contains(&address));
     match module {

@@ -8,7 +8,7 @@ use crate::profile::{Module, Profile, Site, scope_of_address};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::{background_thread, scopes, state};
 
-/// Figures of a scope. They include the scopes nested in it.
+/// Figures of a scope, including the scopes nested in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {

@@ -42,7 +42,7 @@ pub(super) fn explain(noted: &str, workspace: impl Fn() -> Option<Project>) -> S
     )
 }
 
-/// Returns the message for a package with a global allocator in its sources; `None` if it has none.
+/// Returns the message for a package with a global allocator in its sources. Returns `None` if no source defines one.
 pub(super) fn of_package(name: &str, package: &Path) -> Option<String> {
     let allocator = found(package)?;
     Some(of_program(&escaped(name), Some(allocator), package))

@@ -24,7 +24,7 @@ use super::project::{cargo, flag};
 use super::wrapper::{Settings, write_if_changed};
 use super::{Problem, WRAPPER_NAME};
 
-/// Source files of heapledger, each with its path and content. Empty if this executable was built without them.
+/// Source files of heapledger, each with its path and content. Empty if this executable was built without source files.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/library_files.rs"));
 
 /// Crate name of the library that takes the place of std.

@@ -25,7 +25,7 @@ pub(super) const CONFLICTS: &str = "conflicts";
 /// Settings of the wrapper, which say which arguments to add for which crates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settings {
-    /// Settings for the build of the library. All its crates get additional flags.
+    /// Settings for the build of the library. All crates in this build get additional flags.
     Library {
         /// The user's wrapper of the compiler (`RUSTC_WRAPPER`), such as sccache.
         chained: Option<OsString>,
@@ -127,7 +127,7 @@ pub fn run(settings: &Settings, path: &Path, arguments: &[OsString]) -> ExitCode
     }
 }
 
-/// Runs the compiler. If it reports a second global allocator, adds a line to the file [`CONFLICTS`].
+/// Runs the compiler. If the compiler reports a second global allocator, adds a line to the file [`CONFLICTS`].
 fn watched(command: &mut Command, path: &Path) -> io::Result<ExitStatus> {
     let mut child = command.stderr(Stdio::piped()).spawn()?;
     let mut messages = BufReader::new(child.stderr.take().expect("it is piped"));

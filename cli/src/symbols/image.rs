@@ -201,7 +201,8 @@ fn path_of(bytes: &Slice<'_>) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(bytes)))
 }
 
-/// Reads the debug information of an object. Returns an error with the reason if it is unreadable or exceeds a limit.
+/// Reads the debug information of an object. Returns the reason as an error if the debug information is unreadable or
+/// exceeds a limit.
 fn debug_information<'a>(object: &ObjectFile<'a>, memory: &'a Memory) -> Result<Context<Slice<'a>>, String> {
     let mut dwarf = sections(object, memory, |id| Some(id.name()))?;
     dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);

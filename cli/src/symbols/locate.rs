@@ -62,11 +62,11 @@ pub(super) struct Located {
 pub(super) enum OwnFile {
     /// The path leads to the recorded file.
     Same,
-    /// The path leads to no file.
+    /// The path leads to no file, or the file cannot be opened.
     Missing,
     /// The path leads to a pipe, a device, a socket or a directory.
     NotAFile,
-    /// The file is not an object file, or cannot be opened.
+    /// The file is not an object file that can be read.
     NotAnObject,
     /// The file belongs to another build.
     Rebuilt {

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use memmap2::Mmap;
 
-/// Maps a regular file. Returns `None` if it is empty, longer than `bytes_max`, or cannot be mapped.
+/// Maps a regular file. Returns `None` if the file is empty, is longer than `bytes_max`, or cannot be mapped.
 pub(super) fn map(file: &File, bytes_max: u64) -> Option<Mmap> {
     if file.metadata().ok()?.len() > bytes_max {
         return None;
