@@ -25,7 +25,7 @@
 //! between two readings is an estimate. If another thread frees a block, it can be ambiguous which of two blocks at the
 //! same address was freed. [`profile::Anomalies`] counts these ambiguous frees. [`ClockMode::PerEvent`] gives every
 //! event a time stamp. When several threads allocate, the peak is known to within [`profile::Peak::uncertainty_bytes`].
-//! `docs/LIMITS.md` has the whole list.
+//! `docs/LIMITS.md` has the whole list of limits.
 //!
 //! # What it costs
 //!

@@ -164,8 +164,8 @@ pub fn advice_for(
     }
 }
 
-/// Returns the figures of a loss. They cover the newest window if it has losses for this reason, otherwise the whole
-/// process.
+/// Returns the figures of a loss. The figures cover the newest window if the window has losses for this reason,
+/// otherwise the whole process.
 fn loss(reason: LossReason, quality: &QualityIndicator, newest: Option<&QualityWindow>) -> Loss {
     match newest.filter(|window| window.lost.get(reason) > 0) {
         Some(window) => Loss { reason, events: window.lost.get(reason), of: window.resolved(), lately: true },
