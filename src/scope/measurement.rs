@@ -61,8 +61,8 @@ pub enum Inconclusive {
     InFlight,
     /// Some frees are ambiguous: they fit a block of the work, and also another block that had the same address and
     /// size just before or after it. So the numbers of retained blocks and bytes, and the peak, may be wrong. Such
-    /// frees are rare, because each event has a time stamp during a measurement. But the free of a reallocated block can
-    /// still be ambiguous.
+    /// frees are rare, because each event has a time stamp during a measurement. But the free of a reallocated block
+    /// can still be ambiguous.
     Ambiguous {
         /// Number of ambiguous frees.
         frees: u64,

@@ -130,8 +130,8 @@ pub enum Pressure {
     Slow,
     /// Events wait too long to be booked.
     Lagging,
-    /// Completeness is 1, or above the target by at least the hysteresis. At least half of the latency budget is unused.
-    /// Events wait for at most half a second to be booked.
+    /// Completeness is 1, or above the target by at least the hysteresis. At least half of the latency budget is
+    /// unused. Events wait for at most half a second to be booked.
     Headroom,
 }
 

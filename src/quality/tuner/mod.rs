@@ -1,8 +1,8 @@
 //! A tuner that adjusts heapledger's settings (*knobs*) while the process runs. It changes no setting of the program.
 //!
 //! The tuner reads the figures of one interval after another, and derives a [`Pressure`] from them. If the pressure is
-//! a problem, the tuner *relieves*: it moves a knob so that the problem becomes smaller. If there is headroom, the tuner
-//! *restores*: it moves a knob towards its original setting. A decision moves one knob by one step, within
+//! a problem, the tuner *relieves*: it moves a knob so that the problem becomes smaller. If there is headroom, the
+//! tuner *restores*: it moves a knob towards its original setting. A decision moves one knob by one step, within
 //! [`KnobBounds`]:
 //!
 //! ```text
