@@ -2,45 +2,45 @@
 //!
 //! # What is measured
 //!
-//! Every call of the four methods of [`GlobalAlloc`](std::alloc::GlobalAlloc), from the first call in the process,
-//! before `main`, until after `main` has returned. The event of a call has address, size, alignment, zeroing, time,
-//! thread and call stack. From the events, heapledger computes totals, live blocks, the peak, sizes, lifetimes,
-//! temporary blocks, reallocs, and frees by another thread. These figures are for the process, by thread, by call stack
-//! and over time. A successful realloc counts as one more block of its new size, as in other tools;
-//! [`HeapStats::reallocs`] is the number of reallocs.
+//! heapledger records every call of the four methods of [`GlobalAlloc`](std::alloc::GlobalAlloc). Recording starts with
+//! the first call in the process, before `main`, and ends after `main` has returned. The event of a call has address,
+//! size, alignment, zeroing, time, thread and call stack. From the events, heapledger computes totals, live blocks, the
+//! peak, sizes, lifetimes, temporary blocks, reallocs, and frees by another thread. It computes these figures for the
+//! process, by thread, by call stack and over time. A successful realloc counts as one more block of its new size, as
+//! in other tools; [`HeapStats::reallocs`] is the number of reallocs.
 //!
 //! Each event is *recorded* (booked into the ledger), *lost* for one of the [reasons](LossReason), or *in flight* (not
 //! booked yet: in a ring, or in a call that has not returned). These three numbers always add up to the number of
-//! events *attempted*. In the default mode a full buffer never causes a loss: a thread whose ring is full books the
-//! ring's events into the ledger, or waits while another thread books them.
+//! events *attempted*. In the default mode a full ring never causes a loss: the thread books the ring's events into the
+//! ledger, or waits while another thread books them.
 //!
 //! # What is not measured
 //!
 //! * memory that does not pass through the global allocator;
 //! * allocations that the inner allocator refused: they are not events, but [`HeapStats::failed`] counts them;
-//! * memory that heapledger allocates for itself in queries and dumps: it is recorded, but is in no figure of the
-//!   program.
+//! * memory that heapledger allocates for itself in queries and dumps: its events are recorded, but count in no figure
+//!   of the program.
 //!
 //! With [`ClockMode::Batched`], times between two clock readings are interpolated. So a lifetime shorter than the time
-//! between two readings is an estimate, and it can be ambiguous which block a free by another thread ends.
-//! [`profile::Anomalies`] counts ambiguous pairings of frees and blocks. [`ClockMode::PerEvent`] gives every event a
-//! time stamp. When several threads allocate, the peak is known to within [`profile::Peak::uncertainty_bytes`].
-//! `docs/LIMITS.md` has the whole list.
+//! between two readings is an estimate. If another thread frees a block, it can be ambiguous which of two blocks at the
+//! same address was freed. [`profile::Anomalies`] counts these ambiguous frees. [`ClockMode::PerEvent`] gives every
+//! event a time stamp. When several threads allocate, the peak is known to within [`profile::Peak::uncertainty_bytes`].
+//! `docs/LIMITS.md` has the whole list of limits.
 //!
 //! # What it costs
 //!
 //! An allocation writes two words into the ring of its thread, and a free writes one word. When a segment of the ring
 //! is full, after some 680 events, the thread books the segment. A background thread ([`HeapLedger::background`])
-//! advances the clock's epoch and books the rings of threads that have stopped allocating. The memory costs are a ring
-//! for each thread, 39 to 49 bytes for each long-lived block, and tables of fixed size. [`QualityIndicator::own_bytes`]
-//! is the sum.
+//! limits the time between two clock readings, and books the rings of threads that have stopped allocating. The memory
+//! costs are a ring for each thread, 39 to 49 bytes for each long-lived block, and tables of fixed size.
+//! [`QualityIndicator::own_bytes`] is the sum of these memory costs.
 //!
 //! # Words
 //!
 //! These words are used in the source. A *lane* is a thread's ring with its counters and nursery. The *nursery* is a
-//! table of the lane's young blocks. A *window* is a run of at most 127 words of a ring after one time stamp, the
-//! *mark*. The *ledger* is the tables of blocks, sites (sums by call stack) and totals. To *fold* is to book the events
-//! of a ring into the ledger. To *help* is to fold a full ring instead of waiting.
+//! table of the lane's young blocks. A *mark* is a time stamp in a ring. A *window* is the run of at most 127 words
+//! after a mark. The *ledger* consists of the tables of blocks, sites (sums by call stack) and totals. To *fold* is to
+//! book the events of a ring into the ledger. A thread *helps* if it folds its full ring itself instead of waiting.
 //!
 //! # Environment
 //!
@@ -59,7 +59,7 @@
 //! | `HEAPLEDGER_TRACE` | path of the trace, with the same `%` codes, or `off`: see [`Retention::Trace`] |
 //! | `HEAPLEDGER_BLACKBOX` | path of a file that survives any end of the process, or `off`: see [`HeapLedger::black_box`]; `HEAPLEDGER_BLACKBOX_BYTES` is its length |
 //! | `HEAPLEDGER_LIVE` | `1`, a path, or `off`: figures of the running process for `heapledger top`, see [`HeapLedger::live`] |
-//! | `HEAPLEDGER_SERVE` | `127.0.0.1:PORT`, `unix:PATH`, `public:ADDRESS:PORT`, or `off`: the endpoint, with the feature `serve` |
+//! | `HEAPLEDGER_SERVE` | `127.0.0.1:PORT`, `unix:PATH`, `public:ADDRESS:PORT`, `off`: HTTP endpoint, feature `serve` |
 //! | `HEAPLEDGER_SIGNALS` | `HUP`, `INT`, `TERM`, `USR1`, `USR2`, several with commas, or `off`: see [`HeapLedger::dump_on_signal`] |
 //! | `HEAPLEDGER_TRIGGERS` | `live:BYTES`, `growth:BYTES` (within a second), `peak`, `loss`, `pressure`, `keep:COUNT`, `pause:SECONDS`, several with commas, or `off`; `BYTES` as `512M`: see [`Triggers`] |
 //! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |

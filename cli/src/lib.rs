@@ -8,9 +8,9 @@
 //!
 //! * [`symbols`] looks up names for addresses in the object files of this machine.
 //! * [`analysis`] computes findings from a profile, as data.
-//! * [`report`] writes these findings for people, [`export`] writes them for programs.
+//! * [`report`] writes these findings for people, and [`export`] writes them for programs.
 //! * [`top`] shows a running process on a terminal.
-//! * [`cargo`] builds a package with heapledger in it, without an edit.
+//! * [`cargo`] builds a package with heapledger in it, without a change of its sources.
 //!
 //! No code of this library runs inside the recorded program, so the library may allocate, block, and have large
 //! dependencies.

@@ -16,13 +16,13 @@ impl Profile {
         self.stacks.get(stack as usize).map_or(0, Stack::scope)
     }
 
-    /// Returns the scope with this number.
+    /// Returns the scope with this number, counted from 1. Returns `None` if there is no such scope.
     pub fn scope(&self, number: u32) -> Option<&Scope> {
         self.scopes.get((number as usize).checked_sub(1)?)
     }
 
-    /// Replaces the sums of each scope by the sums over the scope's sites, after the sites were computed anew. The
-    /// peaks of the scopes stay unchanged; the caller corrects them.
+    /// Computes the sums of each scope anew from the figures of the scope's sites. Called after the sites were computed
+    /// anew. Leaves the peaks of the scopes unchanged; the caller corrects them.
     pub(crate) fn sum_scopes(&mut self) {
         for scope in &mut self.scopes {
             (scope.total_blocks, scope.total_bytes, scope.reallocs) = (0, 0, 0);

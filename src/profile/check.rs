@@ -25,13 +25,13 @@ impl fmt::Display for Violation {
 
 /// Returns the laws that `profile` breaks. Returns an empty list if all laws hold.
 ///
-/// The laws of the counters hold at any time. The laws between the totals and the tables (`sites`, `live`, `threads`)
-/// have to hold only if no event was in flight, lost, sampled out or anomalous, so they are checked only then.
+/// The laws of the counters are always checked. The laws between the totals and the tables (such as `sites`, `live` and
+/// `threads`) are checked only if no event was in flight, lost, sampled out or anomalous.
 pub fn check(profile: &Profile) -> Vec<Violation> {
     broken(laws(profile))
 }
 
-/// Returns the laws that `profile` breaks. `sums` are the sums over the large tables of the profile.
+/// Returns the laws that `profile` breaks. `sums` are the sums over the sites and the live blocks of the profile.
 pub(crate) fn check_rows(profile: &Profile, sums: &RowSums) -> Vec<Violation> {
     broken(laws_of(profile, sums))
 }
@@ -41,8 +41,8 @@ fn broken(laws: Vec<Law>) -> Vec<Violation> {
     broken.map(|Law { law, left, right, .. }| Violation { law, left, right }).collect()
 }
 
-/// Sums over the rows of the large tables: sites and live blocks. With these sums, a reader can check the laws although
-/// it does not hold all rows in memory.
+/// Sums over the rows of the large tables: sites and live blocks. A reader that does not hold all rows in memory checks
+/// the laws with these sums.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RowSums {
     total_blocks: u128,
@@ -77,7 +77,7 @@ impl RowSums {
         }
     }
 
-    /// Adds a live block.
+    /// Adds a live block of `bytes` bytes.
     pub(crate) fn add_live(&mut self, bytes: u64) {
         self.live_blocks += 1;
         self.live_bytes += u128::from(bytes);

@@ -7,7 +7,7 @@ use super::names::names;
 /// Reason why an event did not reach the ledger.
 ///
 /// The list is closed: an attempted event is recorded, in flight, or lost for exactly one of these reasons. Events that
-/// are sampled out are not lost; `sampled_out` counts them.
+/// are sampled out are not lost; `QualityIndicator::sampled_out` counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -61,7 +61,7 @@ impl LossCounts {
         self.counts[reason as usize]
     }
 
-    /// Adds `events` to one reason.
+    /// Adds `events` to the count of one reason.
     pub const fn add(&mut self, reason: LossReason, events: u64) {
         self.counts[reason as usize] += events;
     }

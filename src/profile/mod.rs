@@ -1,10 +1,11 @@
 //! The data model: plain structs with all figures of a recorded process.
 //!
-//! The recorder fills a [`Profile`]. Dumps store a profile; analysis, reports and exports read it. The code that
-//! records and the code that reads meet only in this module. The module computes simple sums only; it reads no clock
-//! and opens no file.
+//! The recorder fills a [`Profile`]. Dumps store a profile; analysis, reports and exports read it. The profile is the
+//! only interface between the code that records and the code that reads. This module computes simple sums only; it
+//! reads no clock and opens no file.
 //!
-//! [`check()`] checks the conservation laws of a profile. It runs before a dump is written and after a dump is read.
+//! [`check()`] checks the conservation laws of a profile. It is called before a dump is written and after a dump is
+//! read.
 
 mod by_scope;
 mod check;

@@ -79,7 +79,7 @@ pub struct ReallocStats {
     pub longest_chain: u64,
 }
 
-/// The figures of one call stack. A recording without stacks has one site, with stack 0.
+/// The figures of one call stack. A recording without stacks and without scopes has one site, with stack 0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Site {
     /// Index into [`Profile::stacks`]. 0 means that no stack was taken.
@@ -125,8 +125,7 @@ impl Site {
     }
 }
 
-/// Number of allocations that defines a temporary block: the block is freed before its thread has made more than this
-/// many further allocations.
+/// Maximum number of further allocations that a thread makes between the allocation of a temporary block and its free.
 pub const TEMPORARY_ALLOCS: u32 = 8;
 
 /// One call stack.
@@ -144,7 +143,8 @@ pub struct Stack {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteFrees {
     /// Index into [`Profile::threads`] of the thread that allocated the blocks. The number of pairs of threads is
-    /// limited. All further pairs are added up in one entry, whose two indices are the row that several threads share.
+    /// limited. One entry has the sums of all further pairs. Both indices of this entry refer to the row that several
+    /// threads share.
     pub allocated_by: u32,
     /// Index into [`Profile::threads`] of the thread that freed the blocks.
     pub freed_by: u32,
@@ -157,9 +157,9 @@ pub struct RemoteFrees {
 /// An object file that the process has loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Module {
-    /// Path of the file at loading, on the machine that ran the program. Bytes that are not UTF-8 are written as
-    /// `\xff`. ` (deleted)` is appended if the object has no build id and its file was removed or replaced while the
-    /// program ran.
+    /// Path of the file at the time of loading, on the machine that ran the program. Each byte that is not UTF-8 is
+    /// written in hexadecimal, such as `\xff`. ` (deleted)` is appended if the object has no build id and its file was
+    /// removed or replaced while the program ran.
     pub path: String,
     /// Build id in hexadecimal. Empty if the object has none.
     pub build_id: String,
@@ -205,7 +205,7 @@ pub struct LiveBlock {
     pub reallocs: u8,
 }
 
-/// The figures of one thread. When the table of threads is full, threads that end share the last row.
+/// The figures of one thread. When the table of threads is full, further threads share the last row.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ThreadRow {
     /// Number of the row, in the order in which threads made their first event.
@@ -257,10 +257,9 @@ pub struct Interval {
     /// interval, whichever are more. The upper limit is the live bytes at the start plus all bytes allocated in the
     /// interval.
     pub peak_bytes: u64,
-    /// Number of events lost in the interval. A lost event counts at the time at which the ring of its thread is
-    /// booked, so it can appear late, by up to the time in which the ring fills. Events without a ring are in no
-    /// interval. Such events occur if there was no memory for the ring, after the thread's last destructor, and after
-    /// the ledger was closed.
+    /// Number of events lost in the interval. A lost event is dated when its thread's ring is booked. So it can appear
+    /// too late, by at most the time that the thread takes to fill the ring. An event that is lost without a ring is in
+    /// no interval: there was no memory for the ring, the thread's last destructor had run, or the ledger was closed.
     pub lost: u64,
 }
 
@@ -384,8 +383,8 @@ pub struct ClockInfo {
     pub source: String,
     /// Reason why this clock was used.
     pub why: String,
-    /// Longest time between two time stamps of a thread between which times were interpolated, in nanoseconds. 0 if
-    /// every event has a time stamp.
+    /// Longest time between two successive time stamps of a thread, in nanoseconds. The times of the events between the
+    /// stamps are interpolated. 0 if every event has a time stamp.
     pub longest_span_ns: u64,
 }
 
@@ -394,7 +393,7 @@ pub struct ClockInfo {
 pub struct Change {
     /// Time of the change, in nanoseconds since the start.
     pub at_ns: u64,
-    /// The change, as `name: old -> new`. A text `tuner: reason` gives the reason for the change that follows it.
+    /// The change, as `name: old -> new`. A text `tuner: reason` gives the reason for the next change in the list.
     pub what: String,
 }
 
@@ -407,12 +406,12 @@ pub struct Profile {
     pub process: ProcessInfo,
     /// The settings of the recording.
     pub settings: Settings,
-    /// The clock that dated the events.
+    /// The clock that gave the events their times.
     pub clock: ClockInfo,
     /// Totals of the heap.
     pub totals: HeapStats,
     /// Estimates for all blocks, computed from the sampled blocks, with standard errors. `None` if no block was ever
-    /// sampled. The totals are exact in any case, because events that are sampled out are counted with their size.
+    /// sampled. Sampling does not affect the totals, because events that are sampled out are counted with their size.
     pub estimates: Option<Estimates>,
     /// The peak of the live bytes.
     pub peak: Peak,
@@ -421,7 +420,7 @@ pub struct Profile {
     /// Live bytes over time of the largest sites, largest site first. Empty in files of earlier versions.
     #[serde(default)]
     pub curves: Vec<SiteCurve>,
-    /// Figures by scope, for the scopes that the program has named. Empty if there are none.
+    /// Figures by scope. Empty if the program has no scopes.
     pub scopes: Vec<Scope>,
     /// Numbers of irregular uses of scopes.
     #[serde(default)]
@@ -432,7 +431,7 @@ pub struct Profile {
     pub stack_figures: StackFigures,
     /// Object files that the process had loaded.
     pub modules: Vec<Module>,
-    /// Names for the frames of the stacks. Empty until the command has looked the names up.
+    /// Names for the frames of the stacks. Empty until the command `heapledger` has looked up the names.
     pub symbols: Symbols,
     /// Blocks that were live at the snapshot.
     pub live: Vec<LiveBlock>,
@@ -458,8 +457,8 @@ pub struct Profile {
 impl Profile {
     /// Returns the lower and the upper bound of the true peak, in bytes. Both bounds are equal if the peak is exact.
     ///
-    /// The recorded peak is the maximum in the order in which threads booked their events. The recorded peak is too
-    /// high if a thread had not booked its frees, and too low if a thread had not booked its allocations
+    /// The recorded peak is the maximum of the live bytes in the order in which threads booked their events. It is too
+    /// high if a thread had not booked its frees by then, and too low if a thread had not booked its allocations
     /// ([`Peak::uncertainty_bytes`]). The timeline has every event at its time, so the true peak is at least as high as
     /// the live bytes at the end of any interval.
     pub fn peak_bounds(&self) -> (u64, u64) {

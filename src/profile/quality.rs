@@ -15,7 +15,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Returns recorded ÷ (recorded + lost), from 0 to 1.
+    /// Returns recorded ÷ (recorded + lost), from 0 to 1. Returns 1 if both are zero.
     pub fn completeness(&self) -> f64 {
         QualityIndicator::completeness_of(self.recorded_events, self.lost_events)
     }
@@ -31,9 +31,9 @@ impl Coverage {
 pub struct Estimate {
     /// The estimate. It is unbiased: over many samples it is right on average.
     pub value: f64,
-    /// One standard error, in the unit of the value. For bytes, the true value is within three standard errors in more
-    /// than 990 of 1,000 samples. For numbers of very small blocks this share is slightly lower, because one sampled
-    /// block represents thousands of blocks.
+    /// One standard error, in the unit of the value. For bytes, the true value is within three standard errors of the
+    /// estimate in more than 99 % of all samples. For numbers of very small blocks, this percentage is slightly lower,
+    /// because one sampled block represents thousands of blocks.
     pub standard_error: f64,
 }
 
@@ -110,14 +110,15 @@ impl TurnTimes {
         (self.timed > 0).then(|| self.exceeded_by(0.01))
     }
 
-    /// Returns the mean time that an event spent on the slow path, in nanoseconds, if `events` events were made in the
-    /// same time. Returns 0 if no slow path was timed.
+    /// Returns the mean time that an event spent on the slow path, in nanoseconds. `events` is the number of all
+    /// events, on both paths, that were made while the slow paths were counted. Returns 0 if no slow path was timed.
     pub fn mean_ns_of(&self, events: u64) -> f64 {
         self.mean_ns().map_or(0.0, |mean| mean * self.turns as f64 / events.max(1) as f64)
     }
 
     /// Returns the 99th percentile of the time that an event spent on the slow path, in nanoseconds, rounded up to a
-    /// power of two. `events` is the number of events made in the same time. An event on the short path counts with 0.
+    /// power of two. `events` is as for [`TurnTimes::mean_ns_of`]. An event on the short path counts with 0. Returns 0
+    /// if no slow path was timed.
     pub fn p99_ns_of(&self, events: u64) -> u64 {
         if self.timed == 0 {
             return 0;
@@ -125,8 +126,8 @@ impl TurnTimes {
         self.exceeded_by(0.01 * events as f64 / self.turns.max(1) as f64)
     }
 
-    /// Returns the duration that no more than `share` of the timed slow paths exceed, rounded up to the end of its
-    /// bucket.
+    /// Returns a duration that at most the given share of the timed slow paths exceeds. The duration is in nanoseconds,
+    /// rounded up to the end of its bucket.
     fn exceeded_by(&self, share: f64) -> u64 {
         let may_exceed = (self.timed as f64 * share) as u64;
         let mut beyond = 0u64;
@@ -187,7 +188,7 @@ pub struct Anomalies {
     /// Number of frees that could belong to either of two blocks at the same address, within the error of the clock.
     /// The recorder chose one of them.
     pub ambiguous_pairings: u64,
-    /// Number of frees whose layout has another size than the allocation.
+    /// Number of frees whose layout has a different size than the layout of the allocation.
     pub layout_mismatches: u64,
 }
 
@@ -213,11 +214,11 @@ impl Anomalies {
 
 /// The completeness of the data, the reasons for loss, and the cost of recording, for a whole process.
 ///
-/// Law: `attempted = recorded + lost.total() + in_flight`. While threads record, `in_flight` is computed as the
-/// difference of the other figures, and is never negative.
+/// Law: `attempted = recorded + lost.total() + in_flight`. While threads record, `in_flight` is computed as
+/// the number of attempted events that are neither recorded nor lost. It is never negative.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct QualityIndicator {
-    /// Whether a `HeapLedger` is the global allocator of this process. If `false`, every other figure is zero.
+    /// Whether a `HeapLedger` is the global allocator of this process. If `false`, all counters are zero.
     pub installed: bool,
     /// Share of the events that were recorded, from 0 to 1: recorded ÷ (recorded + lost). 1 if both are zero.
     pub current_completeness: f64,
@@ -227,7 +228,7 @@ pub struct QualityIndicator {
     pub windowed_completeness: Option<f64>,
     /// Trend of completeness from the second newest window of time to the newest window.
     pub trend: CompletenessTrend,
-    /// The recommended setting, in one sentence that names a knob and a value. Empty if there is no recommendation.
+    /// The recommended change, in one sentence that names a setting and a value. Empty if there is no recommendation.
     pub recommendation: String,
     /// The quality mode in force.
     pub mode: DataQualityMode,
@@ -274,15 +275,15 @@ pub struct QualityIndicator {
 }
 
 /// Memory that heapledger holds, in bytes of whole pages. Reserved memory that is not used does not count. So the sum
-/// is the part of the process's resident memory that heapledger adds, without the stacks of heapledger's threads.
+/// is the part of the process's resident memory that heapledger uses, without the stacks of heapledger's threads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnMemory {
     /// Rings of threads, with their counters, and spare segments.
     pub rings: u64,
     /// The tables of live blocks.
     pub live_blocks: u64,
-    /// The tables of the sites' figures, and the threads' own tables that collect changes until they are added to these
-    /// figures.
+    /// The tables of the sites' figures. Also the tables in which each thread collects changes before they are added to
+    /// these figures.
     pub sites: u64,
     /// The table of stacks, and the tables for walking stacks, including copies of unwind tables on the program's heap.
     pub stacks: u64,

@@ -12,7 +12,7 @@ pub(crate) enum Table {
     Threads,
 }
 
-/// Calls `visit` for every number that refers to a row, and passes the table of the row.
+/// Calls `visit` for every number in the profile that refers to a row. Passes the table of the row, and the number.
 pub(crate) fn references(profile: &mut Profile, mut visit: impl FnMut(Table, &mut u32)) {
     profile.sites.iter_mut().for_each(|site| visit(Table::Stacks, &mut site.stack));
     profile.curves.iter_mut().for_each(|curve| visit(Table::Stacks, &mut curve.stack));

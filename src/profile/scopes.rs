@@ -14,7 +14,7 @@ const SCOPE_ADDRESSES: u64 = 0xFFFF_5C00_0000_0000;
 pub struct Scope {
     /// Name of the scope.
     pub name: String,
-    /// Number of the scope in which this scope is nested; 0 if it is nested in none.
+    /// Number of the scope in which this scope is nested; 0 for an outermost scope.
     pub parent: u32,
     /// Number of blocks allocated in the scope. A successful realloc counts as one more block.
     pub total_blocks: u64,

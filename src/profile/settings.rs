@@ -65,7 +65,7 @@ impl Default for ConcurrencyConfig {
 /// Method by which call stacks are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stacks {
-    /// By frame pointers if these are proved sound for this program, else by DWARF unwind tables. The default.
+    /// By frame pointers as long as they agree with the DWARF unwind tables, else by these tables. The default.
     #[default]
     Auto,
     /// By frame pointers in any case. A function without a frame pointer is missing from the stack, or ends the stack.
@@ -80,7 +80,7 @@ pub enum Stacks {
         /// *block* to the next.
         bytes: u64,
     },
-    /// No stacks are taken: all blocks belong to one site.
+    /// No stacks are taken. All blocks outside scopes belong to one site.
     Off,
 }
 
@@ -149,7 +149,7 @@ pub struct TuningGoal {
     /// Maximum mean time per event that a thread may spend on the slow path of recording, in nanoseconds. See
     /// [`TurnTimes`](super::TurnTimes) for the slow path; the short path is not measured. Default 200. Must not be 0.
     pub budget_ns: u64,
-    /// The lowest level of recording that the tuner may set. Default [`Degradation::Sampled`].
+    /// The level of recording with the least detail that the tuner may set. Default [`Degradation::Sampled`].
     pub lowest: Degradation,
 }
 
@@ -169,8 +169,8 @@ impl Default for TuningGoal {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum ClockMode {
-    /// The clock is read at least every 128 words of the ring, and at every tick of the background thread. The times of
-    /// the events between two readings are interpolated. The default.
+    /// The clock is read at least every 128 words of the ring, and at the first event after each request (*tick*) of
+    /// the background thread. The times of the events between two readings are interpolated. The default.
     #[default]
     Batched = 0,
     /// The clock is read at every event.
@@ -192,11 +192,11 @@ pub enum Retention {
     /// Keeps the ledger and a bounded history of the last events. The default.
     #[default]
     Ledger,
-    /// As `Ledger`, and appends every event to a compressed trace at this path, which may contain the placeholders of
-    /// [`DumpTarget::Path`]. A forked child writes a trace only if the path contains `%p`.
+    /// As `Ledger`, and appends every event to a compressed trace at this path. The path may contain the placeholders
+    /// of [`DumpTarget::Path`]. A forked child writes a trace only if the path contains `%p`.
     ///
-    /// If the writer is too slow, threads wait as long as the [mode](DataQualityMode) allows. After that wait, events
-    /// can be missing in the trace. The trace states their number, and the ledger contains them.
+    /// If the writer of the trace is too slow, threads wait as long as the [mode](DataQualityMode) allows. After that
+    /// wait, events can be missing in the trace. The trace states their number, and the ledger contains them.
     Trace(&'static str),
 }
 
@@ -265,7 +265,7 @@ pub struct Settings {
     pub memory_limit_bytes: u64,
 }
 
-/// Settings of a recorder that takes no stacks. A reader uses these settings for a file that lost its settings.
+/// Settings of a recorder that takes no stacks. A reader uses them for a damaged file without readable settings.
 impl Default for Settings {
     fn default() -> Settings {
         Settings {

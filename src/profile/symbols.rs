@@ -19,7 +19,7 @@ pub struct SymbolFrame {
     pub file: u32,
     /// Line in the source file, from 1. 0 if the line is unknown.
     pub line: u32,
-    /// Whether the function was inlined into the next function of the same address.
+    /// Whether the function was inlined into the next function in the list of the same address.
     pub inlined: bool,
 }
 
@@ -52,8 +52,8 @@ impl Symbols {
     }
 }
 
-/// The method by which the stacks of a profile were taken, and its counters. The unit is allocations and reallocs,
-/// unless stated otherwise.
+/// The method by which the stacks of a profile were taken, and its counters. A stack is taken at an allocation or a
+/// realloc, so the counters count allocations and reallocs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackFigures {
     /// Name of the method: `frame pointers`, `dwarf` or `off`.
@@ -64,18 +64,18 @@ pub struct StackFigures {
     pub taken: u64,
     /// Number of stacks in `taken` that ended before the outermost frame.
     pub truncated: u64,
-    /// Number of walks that gave no stack. Either the walk found no frame, or it was abandoned because other threads
-    /// held a latch for too long. The event has stack 0.
+    /// Number of walks that gave no stack. Either the walk found no frame, or the thread gave up the walk because other
+    /// threads held a latch for too long. The event has stack 0, or in a scope the stack of the scope's frames alone.
     pub failed: u64,
     /// Number of stacks that were taken but found no room in the table. The event has stack 0.
     pub table_full: u64,
-    /// Number of allocations without a stack because stacks are sampled, or because the level of recording excludes
-    /// stacks.
+    /// Number of allocations for which no stack was taken, because stacks are sampled or because the level of recording
+    /// excludes stacks.
     pub left_out: u64,
     /// Number of stacks that were walked a second time, by DWARF unwind tables, to check the walk by frame pointers.
     pub checked: u64,
-    /// Number of checks which showed that earlier walks had taken the stack for another stack, so that blocks may be at
-    /// the wrong site. A difference found in a new stack does not count, because no block is at a wrong site then: the
-    /// stack, and all later ones, are taken by unwind tables.
+    /// Number of checks which showed that earlier walks had mistaken the stack for another stack. Blocks of these walks
+    /// may be at the wrong site. The counter does not include differences that are found at the first walk of a stack.
+    /// No block is at a wrong site then, because this stack and all later ones are taken by unwind tables.
     pub check_failed: u64,
 }

@@ -30,7 +30,7 @@ pub enum PointerEvent {
 }
 
 impl PointerEvent {
-    /// Returns the pointer event with this number.
+    /// Returns the pointer event with this number, or `None` if there is none.
     pub(crate) const fn of(number: u64) -> Option<PointerEvent> {
         match number {
             0 => Some(PointerEvent::Listed),
@@ -122,8 +122,8 @@ pub struct Unlisted {
     pub drops: u64,
     /// Number of holders of the pointers in `pointers` that were taken out by `into_inner`.
     pub unwrapped: u64,
-    /// Number of holders of listed pointers for whose place the table had no room. The figures of the pointer include
-    /// these holders.
+    /// Number of holders of listed pointers whose place (file and line) had no room in the table. The figures of the
+    /// pointer include these holders.
     pub holders_without_place: u64,
 }
 
@@ -137,16 +137,17 @@ pub struct TrackedReport {
     pub events: Vec<TrackedEvent>,
     /// Number of all events of listed pointers: `events_recorded + events_unrecorded`, plus the events in flight.
     pub events_total: u64,
-    /// Number of events that were booked from the rings. A booked event has a time and a stack, and is in the order of
-    /// its thread. It is in [`Profile::history`](super::Profile::history) until the history drops it.
+    /// Number of events that were booked from the rings. A booked event has a time and a stack, and keeps its position
+    /// among the events of its thread. It is in [`Profile::history`](super::Profile::history) until newer events
+    /// replace it.
     pub events_recorded: u64,
-    /// Number of events that were not booked, for one of these reasons: there was no ledger, the ledger was closed, the
-    /// mode shed the event or sampled it out, or a signal handler made the event while its thread recorded another
-    /// event. The figures of the pointers include these events.
+    /// Number of events that were not booked. Either no ledger was open, or the mode shed the event or sampled it out,
+    /// or a signal handler made the event while its thread recorded another event. The figures of the pointers include
+    /// these events.
     pub events_unrecorded: u64,
     /// Counts of pointers and holders for which the table had no room.
     pub unlisted: Unlisted,
-    /// Number of clones of one pointer from which on a window counts as a clone storm.
+    /// Minimum number of clones of one pointer that makes a window a clone storm.
     pub storm_clones: u64,
     /// Length of a window, in events of all listed pointers.
     pub storm_window_events: u64,

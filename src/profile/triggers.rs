@@ -32,7 +32,7 @@ names!(Signal: "The name that `HEAPLEDGER_SIGNALS` takes." {
 });
 
 impl Signal {
-    /// Whether the process continues after the dump, even if it does not handle the signal.
+    /// Whether the process continues after the dump, even if the program has no handler for the signal.
     pub const fn is_on_demand(self) -> bool {
         matches!(self, Signal::User1 | Signal::User2)
     }
@@ -56,13 +56,13 @@ impl fmt::Display for Signal {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Triggers {
-    /// Live bytes above which a dump is triggered. The trigger is armed again when the live bytes have fallen to seven
-    /// eighths of this value.
+    /// Live bytes above which a dump is triggered; `None` for no such trigger. The trigger is armed again when the live
+    /// bytes have fallen to seven eighths of this value.
     pub live_bytes: Option<u64>,
-    /// Growth of the live bytes within the last second that triggers a dump, in bytes.
+    /// Growth of the live bytes within the last second that triggers a dump, in bytes; `None` for no such trigger.
     pub growth_bytes: Option<u64>,
-    /// Whether a fall from a new peak triggers a dump. The new peak must be at least an eighth above the peak at the
-    /// last dump of this trigger.
+    /// Whether a new peak triggers a dump, as soon as the live bytes no longer rise above it. The new peak must be at
+    /// least an eighth above the peak at the last dump of this trigger.
     pub new_peak: bool,
     /// Whether lost events trigger a dump.
     pub loss: bool,
@@ -129,13 +129,14 @@ impl DumpTrigger {
         DumpTrigger::MemoryPressure,
     ];
 
-    /// Returns the bit of this trigger in a set of triggers. The bit of a signal is at the signal's number.
+    /// Returns the bit of this trigger in a set of triggers. For a signal, the position of the bit is the number of its
+    /// [`Signal`] variant.
     pub(crate) fn bit(self) -> u32 {
         DumpTrigger::ALL.iter().position(|other| *other == self).map_or(0, |index| 1 << index)
     }
 }
 
-/// Writes the reason, as dumps state it.
+/// Writes the text that a dump states as its reason.
 impl fmt::Display for DumpTrigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

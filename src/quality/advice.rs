@@ -1,10 +1,10 @@
 //! The advice for a cause: one sentence that names a setting and a value.
 //!
-//! An [`Advice`] is data; its `Display` writes the sentence. [`Advice::Nothing`] has an empty sentence, and so an empty
-//! [`recommendation`](QualityIndicator::recommendation).
+//! An [`Advice`] is data; its `Display` writes the sentence. For [`Advice::Nothing`] the sentence is empty, and so is
+//! the [`recommendation`](QualityIndicator::recommendation).
 //!
-//! Two rules hold for every sentence. First, the user can follow it: it names a method of the builder or a field, the
-//! value to set, and the environment variable if there is one. Second, it never asks the program to do less, for
+//! Every sentence says what the user can do. If a setting helps, the sentence names the method of the builder or the
+//! field, the value to set, and the environment variable if there is one. No sentence asks the program to do less, for
 //! example to use fewer threads.
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub struct Loss {
     pub events: u64,
     /// Number of all events recorded or lost in the same time.
     pub of: u64,
-    /// Whether both figures cover only the newest window of time. If not, they cover the whole process.
+    /// Whether `events` and `of` cover only the newest window of time. If `false`, they cover the whole process.
     pub lately: bool,
 }
 
@@ -61,9 +61,10 @@ pub enum Advice {
     },
     /// Change the program, or accept the loss, because no setting prevents it.
     ChangeProgram {
-        /// The loss, with reason `reentrant`, `tls_teardown` or `after_shutdown`.
+        /// The loss, for the reason `reentrant`, `tls_teardown` or `after_shutdown`.
         loss: Loss,
-        /// Target completeness, from 0 to 1, that accepts the loss, or `None` if the current target is met.
+        /// Target completeness, from 0 to 1, that the process reaches in spite of the loss. `None` if it reaches the
+        /// current target.
         accepted_target: Option<f64>,
     },
     /// Raise the limit of heapledger's memory.
@@ -85,7 +86,8 @@ pub enum Advice {
         /// The loss that the advice prevents.
         loss: Loss,
     },
-    /// Book all events, and look for the origin of memory that was freed but never allocated.
+    /// Book the events in flight, and look for the origin of memory that was freed but never allocated through
+    /// heapledger.
     FindOrigin {
         /// Number of frees without an allocation.
         frees: u64,
@@ -134,8 +136,8 @@ pub fn advice(quality: &QualityIndicator, settings: &Settings, newest: Option<&Q
     advice_for(cause(quality, newest), quality, settings, newest)
 }
 
-/// Returns the advice for `cause`, with figures from the counters. The counters may be those of a process without this
-/// cause.
+/// Returns the advice for `cause`, with figures from `quality`. The cause need not apply to `quality`; figures of the
+/// advice can then be 0.
 pub fn advice_for(
     cause: QualityCause,
     quality: &QualityIndicator,
@@ -162,8 +164,8 @@ pub fn advice_for(
     }
 }
 
-/// Returns the figures of a loss. They cover the newest window if it has losses for this reason, otherwise the whole
-/// process.
+/// Returns the figures of a loss. The figures cover the newest window if the window has losses for this reason,
+/// otherwise the whole process.
 fn loss(reason: LossReason, quality: &QualityIndicator, newest: Option<&QualityWindow>) -> Loss {
     match newest.filter(|window| window.lost.get(reason) > 0) {
         Some(window) => Loss { reason, events: window.lost.get(reason), of: window.resolved(), lately: true },
@@ -193,7 +195,8 @@ fn loss_advice(loss: Loss, quality: &QualityIndicator, settings: &Settings) -> A
     }
 }
 
-/// Returns the completeness of the whole process, rounded down to four decimal places, if it is below the target.
+/// Returns the completeness of the whole process, rounded down to four decimal places. Returns `None` if the
+/// completeness is not below the target.
 fn accepted_target(quality: &QualityIndicator) -> Option<f64> {
     let completeness = QualityIndicator::completeness_of(quality.recorded, quality.lost.total());
     (completeness < quality.target_completeness).then(|| (completeness * 10_000.0).floor() / 10_000.0)

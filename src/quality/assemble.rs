@@ -14,7 +14,8 @@ use crate::profile::{QualityIndicator, Settings};
 pub(crate) struct QualityCounters(QualityIndicator);
 
 impl QualityCounters {
-    /// Takes over the counters of an indicator. [`QualityCounters::assemble`] sets the other fields later.
+    /// Returns the counters of an indicator. [`QualityCounters::assemble`] later sets the figures of history, windows
+    /// and advice.
     pub(crate) fn new(counters: QualityIndicator) -> QualityCounters {
         QualityCounters(counters)
     }

@@ -1,9 +1,9 @@
 //! The cause that harms the quality of the data most.
 //!
-//! There is one cause at a time, because there is one recommendation. Causes are checked in descending order of harm:
-//! lost events, then inconsistent pairings (often a consequence of lost events), then events that were sampled out by
-//! choice, and last complete figures that arrive late. Losses in the newest window come before earlier losses, because
-//! a new setting can still stop them in this run.
+//! An indicator has one recommendation, so only one cause is returned. Causes are checked in descending order of harm:
+//! lost events, inconsistent pairings of allocations and frees, events that were sampled out, waits of threads, and
+//! figures that are out of date. Losses in the newest window come before earlier losses, because a new setting can
+//! still stop them in this run.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,8 +67,8 @@ pub fn cause(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> Qual
     found.into_iter().find(|(applies, _)| *applies).map_or(QualityCause::None, |(_, cause)| cause)
 }
 
-/// Whether threads wait too often. If there is a newest window, only its waits count, because earlier waits have no
-/// cost now.
+/// Whether threads wait too often. If there is a newest window, earlier waits do not count, because they no longer slow
+/// down the program.
 fn waits_too_often(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> bool {
     let (waits, recorded) = waits_among(quality, newest);
     waits.saturating_mul(EVENTS_PER_WAIT_MIN) > recorded

@@ -111,8 +111,8 @@ impl fmt::Display for WithEmoji<'_> {
     }
 }
 
-/// Whether emoji are shown as pictures: on a terminal with a UTF-8 locale. The locale is the first of the three
-/// environment variables that is set and not empty, as POSIX defines.
+/// Whether emoji can be shown: only on a terminal with a UTF-8 locale. The arguments are the values of the environment
+/// variables of the same names. The locale is the first of these values that is set and not empty, as POSIX defines.
 ///
 /// ```
 /// use heapledger::quality::shows_emoji;

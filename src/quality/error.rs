@@ -81,7 +81,7 @@ impl fmt::Display for InvalidSetting {
 
 impl std::error::Error for InvalidSetting {}
 
-/// Returns `value` if it is a share from 0 to 1, otherwise an error.
+/// Returns `value` if it is a share from 0 to 1, otherwise an error that names `setting`.
 pub(super) const fn share(setting: &'static str, value: f64) -> Result<f64, InvalidSetting> {
     // A comparison with NaN is false, so NaN is refused too.
     if value >= 0.0 && value <= 1.0 { Ok(value) } else { Err(InvalidSetting::NotAShare { setting, value }) }
@@ -105,8 +105,8 @@ pub(super) const fn between(
 }
 
 impl ConcurrencyConfig {
-    /// Checks every field. All values of `max_retries`, `base_delay_ns` and `enable_overflow_buffer` are valid, because
-    /// a single wait is limited to 100 µs.
+    /// Checks every field. Only `target_completeness` can be invalid. Large values of `max_retries` and `base_delay_ns`
+    /// are valid, because a single wait is limited to 100 µs.
     ///
     /// # Errors
     ///

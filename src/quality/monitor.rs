@@ -1,8 +1,8 @@
 //! The completeness of the two newest windows of time, and the trend from one to the next.
 //!
-//! The counters of a process only grow, so the completeness of the whole process hides recent loss. For example, after
-//! an hour without loss, a minute in which half of the events are lost hardly shows. So the monitor compares the newest
-//! window of time with the window before it.
+//! The numbers of recorded and lost events only grow, so the completeness of the whole process hides recent loss. For
+//! example, after an hour without loss, a minute in which half of the events are lost hardly shows. So the monitor
+//! compares the newest window of time with the window before it.
 //!
 //! ```text
 //!  samples   s0 ····· s1 ·· s2 ····· s3 ··· s4 ······ s5
@@ -57,7 +57,8 @@ impl Default for MonitorConfig {
     }
 }
 
-/// The counters of a process at one moment. Every counter only grows.
+/// The counters of a process at one moment. Counters only grow, with one exception:
+/// `anomalies.unmatched_frees` falls when a waiting free finds its block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QualitySample {
     /// Time of the sample, in nanoseconds since the start of the ledger.
@@ -100,7 +101,7 @@ pub struct QualityWindow {
     pub end_ns: u64,
     /// Number of events made in the window.
     pub attempted: u64,
-    /// Number of events booked in the window. Some of them may have been made before the window.
+    /// Number of events booked in the window. Some of these events may have been made before the window.
     pub recorded: u64,
     /// Numbers of events lost in the window, by reason.
     pub lost: LossCounts,
@@ -151,7 +152,7 @@ pub struct QualityView {
     pub windowed_completeness: Option<f64>,
     /// Trend of completeness from the window `before` to the window `newest`.
     pub trend: CompletenessTrend,
-    /// Reason for the most losses of the newest window, or `None` if no event was lost in it.
+    /// Reason for the most losses of the newest window, or `None` if the window has no losses.
     pub cause: Option<LossReason>,
     /// The newest window that has ended.
     pub newest: Option<QualityWindow>,
@@ -227,8 +228,8 @@ impl QualityMonitor {
     }
 }
 
-/// Returns the trend from the completeness of one window to that of the next. The trend is unknown if one of them is
-/// unknown.
+/// Returns the trend from the completeness `before` to the completeness `newest`. The trend is unknown if one of the
+/// two is unknown.
 fn trend(before: Option<f64>, newest: Option<f64>, dead_band: f64) -> CompletenessTrend {
     let (Some(before), Some(newest)) = (before, newest) else {
         return CompletenessTrend::Unknown;

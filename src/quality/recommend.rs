@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::cause::EVENTS_PER_WAIT_MIN;
 use crate::profile::{DataQualityMode, Profile, QualityIndicator, ThreadRow};
 
-/// Number of waits in a million events above which waiting counts as frequent.
+/// Number of waits per million events above which waits count as frequent.
 pub const WAITS_PER_MILLION_MAX: f64 = 1e6 / EVENTS_PER_WAIT_MIN as f64;
 
 /// The needs of a workload, and measurements of it.
@@ -35,11 +35,11 @@ pub struct WorkloadCharacteristics {
     pub can_tolerate_loss: bool,
     /// Whether recording must never make a thread wait.
     pub high_throughput_required: bool,
-    /// Measured number of events a second, over all threads.
+    /// Measured number of events a second, over all threads. `None` if not measured.
     pub events_per_second: Option<f64>,
-    /// Measured number of waits of threads with a full ring, in a million booked events.
+    /// Measured number of waits of threads with a full ring, per million booked events. `None` if not measured.
     pub waits_per_million_events: Option<f64>,
-    /// Measured completeness, from 0 to 1.
+    /// Measured completeness, from 0 to 1. `None` if not measured.
     pub completeness: Option<f64>,
 }
 
@@ -70,7 +70,7 @@ impl WorkloadCharacteristics {
         WorkloadCharacteristics::from_counters(&profile.quality, threads, profile.process.duration_ns)
     }
 
-    /// Returns the needs of a program that chooses this mode, without measurements.
+    /// Returns the needs of a program that chooses this mode. The result has no measurements.
     pub fn wishing_for(mode: DataQualityMode) -> Self {
         let perfect = mode == DataQualityMode::PerfectAccuracy;
         WorkloadCharacteristics {
@@ -83,7 +83,7 @@ impl WorkloadCharacteristics {
 }
 
 /// Returns the maximum number of the program's threads that ran at once. A row of several ended threads counts as one
-/// thread, because the times of the single threads are unknown.
+/// thread, because the times of the individual threads are unknown.
 fn threads_at_once(rows: &[ThreadRow]) -> usize {
     let mut changes: Vec<(u64, i32)> = Vec::with_capacity(rows.len() * 2);
     for row in rows.iter().filter(|row| !row.own) {
@@ -102,18 +102,19 @@ fn threads_at_once(rows: &[ThreadRow]) -> usize {
     after_each.max().unwrap_or(0).max(0) as usize
 }
 
-/// Way of recording a process: a combination of a quality mode and a background thread.
+/// Way of recording a process: a quality mode, with or without a background thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ExecutionMode {
-    /// Lossless. The only thread books its ring itself, so heapledger needs no background thread.
+    /// Lossless, for a program with one thread. The thread books its ring itself, so heapledger needs no background
+    /// thread.
     SingleThreaded,
     /// Lossless. Each thread has a ring, which the thread can book itself, and the background thread books idle rings.
     /// The default.
     ThreadLocalBuffers,
     /// Threads never wait. The rings receive an unbiased sample of the blocks.
     LockFreeHybrid,
-    /// Threads wait within a time budget, with growing pauses, and use segments of the overflow pool. After that,
-    /// events are shed: allocations before frees.
+    /// Threads wait within a time budget, with growing pauses, and use segments of the overflow pool. When the budget
+    /// is used up, events are shed: allocations before frees.
     AdaptiveBackoff,
 }
 

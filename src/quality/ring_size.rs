@@ -1,7 +1,7 @@
 //! The size of a ring, derived from [`HistoryLimits`].
 //!
-//! A ring keeps its booked words until it needs their room for new words. These words are the thread's part of the
-//! history. So a longer history makes a ring larger, and a thread with a larger ring books, waits or sheds less often.
+//! A ring keeps its booked words until new words need the room. The kept words are the thread's part of the history. So
+//! a longer history makes a ring larger, and a thread with a larger ring books, waits or sheds less often.
 
 use crate::profile::HistoryLimits;
 
@@ -41,7 +41,7 @@ pub(super) fn larger(limits: &HistoryLimits) -> Option<HistoryLimits> {
     Some(HistoryLimits { bytes, ..wanted })
 }
 
-/// Returns limits that give each ring its minimum size, or `None` if rings have it already.
+/// Returns limits that give each ring its minimum size, or `None` if rings have their minimum size.
 pub(super) fn smallest(limits: &HistoryLimits) -> Option<HistoryLimits> {
     let least = ring_events(RING_SEGMENTS_MIN);
     // Rounded down to a power of two, which is easier to read in a recommendation.

@@ -1,4 +1,5 @@
-//! Thresholds of completeness: detects when completeness falls below a threshold, and when it recovers.
+//! Thresholds of completeness. A [`ThresholdWatch`] detects when completeness falls below a threshold, and when it
+//! recovers.
 //!
 //! ```text
 //!  completeness   ──╲            ╱──────   recovers at completeness + hysteresis, 1 at most
@@ -114,8 +115,8 @@ impl ThresholdWatch {
         Ok(ThresholdWatch { threshold, is_below: false })
     }
 
-    /// Takes a completeness from 0 to 1, or `None` if the completeness is unknown. Returns a crossing if this value
-    /// makes one.
+    /// Takes a completeness from 0 to 1, or `None` if the completeness is unknown. Returns the crossing that this value
+    /// makes, or `None` if it makes none.
     pub fn observe(&mut self, completeness: Option<f64>) -> Option<ThresholdCrossing> {
         let completeness = completeness.filter(|share| !share.is_nan())?;
         let threshold = self.threshold.completeness;
@@ -148,8 +149,8 @@ impl LineLimit {
     /// A limit that has admitted no line yet, for constant contexts.
     pub(crate) const NEW: LineLimit = LineLimit { last_ns: None, held_back: 0 };
 
-    /// Returns the number of lines held back since the last admitted line if a line may be printed at `now_ns`,
-    /// otherwise `None`. If the clock goes back, no time counts as passed.
+    /// Returns `None` if no line may be printed at `now_ns` (in nanoseconds). Otherwise returns the number of lines
+    /// that were held back since the last printed line. If the clock goes back, no time counts as passed.
     pub fn admit(&mut self, now_ns: u64) -> Option<u64> {
         let passed = self.last_ns.is_none_or(|last_ns| now_ns.saturating_sub(last_ns) >= LINE_INTERVAL_NS);
         if !passed {

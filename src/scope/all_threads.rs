@@ -11,7 +11,8 @@ use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state;
 use crate::ring::lane::Lane;
 
-/// A measurement of all threads. Its figures count all events of the process until the measurement ends.
+/// A measurement of all threads. Its figures count all events of the process from the beginning to the end of the
+/// measurement.
 #[derive(Debug)]
 pub(super) struct OfAllThreads {
     begun: Result<Begun, Inconclusive>,
@@ -55,8 +56,8 @@ impl OfAllThreads {
 }
 
 impl Usage {
-    /// Returns the usage of the process between two readings of its totals. The peak is 0, because the totals have no
-    /// peak of the time between the readings.
+    /// Returns the usage of the process between two readings of its totals. The peak is 0, because the totals have only
+    /// the peak since the start of the process.
     fn between(before: &HeapStats, after: &HeapStats) -> Usage {
         let reallocations = after.reallocs.saturating_sub(before.reallocs);
         let blocks = after.total_blocks.saturating_sub(before.total_blocks);

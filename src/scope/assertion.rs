@@ -45,8 +45,8 @@ use crate::recorder::internal::InternalScope;
 /// # Panics
 ///
 /// Panics if a figure breaks its limit. The message has a table of the figures, and the five places in the program that
-/// contribute most to the figure. With the feature `names` the message gives the function, file and line of each place.
-/// Also panics if the figures may be wrong. The message then gives the [reason](crate::scope::Inconclusive).
+/// contribute most to the broken figure. With the feature `names` the message gives the function, file and line of each
+/// place. Also panics if the figures may be wrong. The message then gives the [reason](crate::scope::Inconclusive).
 #[macro_export]
 macro_rules! assert_heap {
     (warmup = $rounds:expr, all_threads, $($figure:ident $operator:tt $limit:expr),+ $(,)?; $work:expr) => {{
@@ -133,7 +133,7 @@ impl Asserting {
         Asserting { place: Location::caller(), measured: Measured::AllThreads(OfAllThreads::begin()) }
     }
 
-    /// Ends the measurement, and panics if a figure is not as asserted or cannot be exact.
+    /// Ends the measurement. Panics if a figure breaks its limit or may be wrong.
     #[doc(hidden)]
     #[track_caller]
     pub fn end(self, limits: &[Limit]) {

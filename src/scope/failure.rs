@@ -65,7 +65,7 @@ fn line(message: &mut String, text: &str) {
     let _ = write!(message, "\n  {text}");
 }
 
-/// Returns the line of a figure: the figure, its limit, and the difference.
+/// Returns the line of a figure: the figure and its limit. If the limit is broken, the difference follows.
 fn figure_line(limit: &Limit, usage: &Usage) -> String {
     let Limit { figure: Figure { name, of, shown }, operator, limit: bound, .. } = *limit;
     let value = of(usage);

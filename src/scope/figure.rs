@@ -60,13 +60,13 @@ impl Limit {
         (self.holds)((self.figure.of)(usage), self.limit)
     }
 
-    /// Returns a text with the figure and its limit, such as `peak 64 B (was 80 B)`.
+    /// Returns a text with the figure and, in parentheses, its limit, such as `peak 64 B (was 80 B)`.
     pub(super) fn with_figure(&self, usage: &Usage) -> String {
         let Figure { name, of, shown } = self.figure;
         format!("{name} {} (was {})", shown(of(usage)), shown(self.limit))
     }
 
-    /// Whether the figure keeps the limit, even if the peak is the highest that its uncertainty allows.
+    /// Whether the figure keeps the limit for the lowest and for the highest possible peak.
     pub(super) fn is_surely_kept(&self, usage: &Usage) -> bool {
         let highest = usage.peak_bytes.saturating_add(usage.peak_uncertainty_bytes);
         self.is_kept(usage) && self.is_kept(&Usage { peak_bytes: highest, ..*usage })

@@ -51,8 +51,8 @@ pub enum Inconclusive {
     /// Nothing is recorded: no [`HeapLedger`](crate::HeapLedger) is the global allocator, `HEAPLEDGER=off` is set, the
     /// process is about to end, or another copy of heapledger records.
     NotRecording,
-    /// The measurement got no scope. There are 4,095 scopes, or 8 nested scopes, or 64 measurements of the same place
-    /// that are in progress or whose blocks are still live.
+    /// The measurement got no scope, because one of these limits was reached: 4,095 scopes, 8 nested scopes, or 64
+    /// measurements of the same place that are in progress or whose blocks are still live.
     NoScope,
     /// Some events are not recorded: they are sampled out, or only counted.
     Sampled,
@@ -60,9 +60,9 @@ pub enum Inconclusive {
     /// ([`ClockMode::PerEvent`](crate::ClockMode::PerEvent) only).
     InFlight,
     /// Some frees are ambiguous: they fit a block of the work, and also another block that had the same address and
-    /// size just before or after it. So the numbers of retained blocks and bytes, and the peak, may be wrong. Ambiguous
-    /// frees are rare, because each event has a time stamp during a measurement. The free of a reallocated block can be
-    /// ambiguous.
+    /// size just before or after it. So the numbers of retained blocks and bytes, and the peak, may be wrong. Such
+    /// frees are rare, because each event has a time stamp during a measurement. But the free of a reallocated block
+    /// can still be ambiguous.
     Ambiguous {
         /// Number of ambiguous frees.
         frees: u64,
@@ -115,11 +115,11 @@ pub struct Measurement {
 pub(super) struct Ended {
     pub(super) usage: Usage,
     pub(super) inconclusive: Option<Inconclusive>,
-    /// The scope of the measurement. No other measurement takes this scope while the value lives.
+    /// The scope of the measurement. No other measurement takes this scope while this `Ended` exists.
     pub(super) scope: Option<EndedScope>,
 }
 
-/// The scope of a measurement that has ended. The message of an assertion reads the allocating places from the scope.
+/// The scope of a measurement that has ended. The message of a failed assertion lists the places that allocated in it.
 #[derive(Debug)]
 pub(super) struct EndedScope {
     ledger: &'static Ledger,
@@ -145,10 +145,11 @@ struct Running {
     cell: u32,
     entry: Entry,
     before: ScopeSums,
-    /// Number of blocks allocated in the process, and number of events lost in the process, at the start.
+    /// Number of blocks that the process had allocated, and number of events that it had lost, when the measurement
+    /// began.
     process: (u64, u64),
     lost_here: u64,
-    /// Number of ambiguous pairings in the process at the start.
+    /// Number of ambiguous frees in the process when the measurement began.
     doubts: u64,
     _stamped: EachEventStamped,
 }
@@ -173,7 +174,7 @@ impl Measurement {
         (ended.usage, ended.inconclusive)
     }
 
-    /// Ends the measurement. As long as the returned value lives, no other measurement takes the scope.
+    /// Ends the measurement. No other measurement takes its scope while the returned value exists.
     pub(super) fn end_and_keep(mut self) -> Ended {
         match std::mem::replace(&mut self.running, Err(Inconclusive::NotRecording)) {
             Ok(running) => running.end(),
@@ -202,7 +203,7 @@ pub(super) fn is_sampling() -> bool {
     matches!(state::level(), Level::Sampled | Level::CountersOnly)
 }
 
-/// Returns the calling thread's lane and the ledger, if every event is recorded.
+/// Returns the calling thread's lane and the ledger. If not every event is recorded, returns the reason.
 pub(super) fn recording() -> Result<(&'static Lane, &'static Ledger), Inconclusive> {
     let recording = thread::lane_or_claim().zip(state::ledger()).ok_or(Inconclusive::NotRecording)?;
     match state::current().records() {
@@ -244,8 +245,8 @@ fn begin(place: &Location<'_>) -> Result<Running, Inconclusive> {
     Err(Inconclusive::NoScope)
 }
 
-/// Books the events so far, because their times may be uncertain. Otherwise a free among them might be paired with a
-/// block of the measurement. With the per-event clock, each pairing is certain, so nothing is done.
+/// Books all events from before the measurement. Their times may be uncertain, so a later fold could pair a free among
+/// them with a block of the measurement. Does nothing with the per-event clock, which makes every pairing certain.
 fn book_earlier(lane: &Lane, ledger: &Ledger) {
     if !ledger.is_ordered() {
         let internal = InternalScope::enter();

@@ -1,7 +1,7 @@
 //! Scopes: named parts of the program's work. Each scope has exact figures.
 //!
-//! A thread enters a scope, and the blocks that the thread allocates until it leaves the scope belong to the scope. A
-//! free counts in the scope of its block, even if another thread frees the block, or the block is freed later. So the
+//! A thread enters a scope. The blocks that the thread allocates until it leaves the scope belong to the scope. A free
+//! counts in the scope of its block, even if another thread frees the block or the thread has left the scope. So the
 //! figures of a scope are right while other threads allocate, and when blocks are passed between threads.
 //!
 //! ```
@@ -30,13 +30,13 @@
 //! * At most 4,095 scopes exist, at most 64 of them with the same name, nested at most 8 deep. The same name inside two
 //!   different scopes makes two scopes. The allocations of a scope beyond these limits count in the scope around it. If
 //!   there is no scope around it, they count in the scope `(others)`.
-//! * A thread is in a scope, not a task. To give a future a scope, use [`Scope::wrap`], which enters the scope at each
-//!   poll. Do not hold an [`Entered`] across an `await`: on a single-threaded executor, its scope covers other tasks
-//!   too.
+//! * Threads are in scopes; tasks are not. To give a future a scope, use [`Scope::wrap`], which enters the scope at
+//!   each poll. Do not hold an [`Entered`] across an `await`: on a single-threaded executor, its scope covers other
+//!   tasks too.
 //! * Guards may be dropped in any order. Dropping a guard leaves only the scope of that guard.
 //! * A forked child has the scopes of its parent, and their figures start at zero.
 //! * While events are sampled out ([`DataQualityMode::HighThroughput`](crate::DataQualityMode), or a reduced level),
-//!   the figures include only the events that were recorded in full, so they are lower bounds.
+//!   the figures are lower bounds. They include only the events that were recorded in full.
 
 mod all_threads;
 mod assertion;

@@ -16,7 +16,8 @@ impl Scope {
     /// bytes, reports show its last 120 bytes.
     ///
     /// Without an installed [`HeapLedger`](crate::HeapLedger) the scope has no effect, and its figures are zero. The
-    /// same holds before the first event of the process, which with an installed allocator happens before `main`.
+    /// same holds for a scope that is created before the first event of the process. With an installed allocator, the
+    /// first event happens before `main`.
     pub fn named(name: &str) -> Scope {
         Scope { named: scopes::named(name.as_bytes()) }
     }
@@ -37,8 +38,8 @@ impl Scope {
         work()
     }
 
-    /// Returns a token with which other threads enter this scope, nested in the scope in which the calling thread is
-    /// now.
+    /// Returns a token for other threads. A thread that enters the token enters this scope, nested in the scope in
+    /// which the calling thread is now.
     ///
     /// ```
     /// let scope = heapledger::Scope::named("index");
@@ -55,8 +56,8 @@ impl Scope {
         ScopeToken::current()
     }
 
-    /// Returns the figures of the scope since the start of the process, over all scopes in which it was nested. The
-    /// figures include all events whose call returned before this call.
+    /// Returns the figures of the scope since the start of the process. If the scope was nested in several scopes, the
+    /// figures of all of them are combined. They include all events whose call returned before this call.
     ///
     /// The call books the waiting events of all threads and reads the figures of each scope. This takes some
     /// microseconds, and 0.1 µs more for each thread.

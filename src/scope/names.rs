@@ -13,7 +13,7 @@ pub(super) struct Function {
     pub(super) line: u32,
 }
 
-/// Folders with the sources of dependencies.
+/// Parts of paths that identify the sources of dependencies.
 const UNPACKED: [&str; 3] = ["/registry/src/", "/git/checkouts/", "/vendor/"];
 
 impl Function {
@@ -30,8 +30,8 @@ impl Function {
             || (self.file.is_empty() && (name == "main" || roots.iter().any(|root| name.starts_with(root))))
     }
 
-    /// Whether the function is an entry point of the global allocator. The functions that are called below it belong to
-    /// the allocator.
+    /// Whether the function is an entry point of the global allocator. The functions that it calls belong to the
+    /// allocator.
     pub(super) fn is_of_the_allocator(&self) -> bool {
         ["__rust_alloc", "__rust_realloc", "__rg_alloc", "__rg_realloc"]
             .iter()

@@ -95,8 +95,8 @@ fn lines(
     lines
 }
 
-/// Returns the text for the place of a site: its innermost function that belongs to the program, and the caller of this
-/// function.
+/// Returns the text for the place of a site: the innermost function that belongs to the program, and the next function
+/// of the program that called it.
 fn place(site: &SiteUsage, modules: &[Module], functions: &mut impl FnMut(u64) -> Vec<Function>) -> String {
     let named = site.frames.iter().flat_map(|address| functions(*address)).collect::<Vec<_>>();
     let named = match named.iter().rposition(Function::is_of_the_allocator) {
@@ -132,7 +132,7 @@ fn shown(function: &Function) -> String {
     format!("{name} ({}:{})", escaped(&path), function.line)
 }
 
-/// Returns an address without a name as the name of its object file and an offset.
+/// Returns the text for an address without a name: the name of its object file, and the address in that file.
 fn offset(address: u64, modules: &[Module]) -> String {
     let module = modules.iter().find(|module| (module.start..module.end).contains(&address));
     match module {

@@ -88,7 +88,8 @@ fn is_set(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-/// Compares the figures with those of the file, or writes them there. Returns a note, or the message of a failure.
+/// Compares the figures with those in the file. With `HEAPLEDGER_BLESS=1`, writes the figures into the file instead.
+/// Returns a note if a value in the file can be lowered. Returns the message as an error if the assertion fails.
 fn check(name: &str, at: &str, file: &Path, ended: &Ended) -> Result<Option<String>, String> {
     let broken = |why: &dyn std::fmt::Display| format!("heap snapshot `{name}` at {at}: {why}");
     if !is_name(name) {

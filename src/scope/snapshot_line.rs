@@ -74,8 +74,8 @@ impl Kept {
         Limit { figure: self.figure, operator: "<=", limit, holds: |figure, limit| figure <= limit }
     }
 
-    /// Returns the lower limit of the figure, below which the value in the file can be lowered. Returns `None` for a
-    /// peak that is not known exactly.
+    /// Returns the lower limit of the figure. If a figure is below this limit, the value in the file can be lowered.
+    /// Returns `None` for a peak that is not known exactly.
     pub(super) fn lower(&self, usage: &Usage) -> Option<Limit> {
         let limit = self.value.saturating_sub(self.accepted());
         let is_exact = usage.peak_uncertainty_bytes == 0 || self.figure.name != figures::peak.name;
@@ -83,7 +83,7 @@ impl Kept {
         is_exact.then_some(Limit { figure: self.figure, operator: ">=", limit, holds })
     }
 
-    /// Sets the value to the figure of a run, unless the figure is within the tolerance.
+    /// Sets the value to the figure of a run if the figure is outside the tolerance.
     fn bless(&mut self, usage: &Usage) {
         let is_kept = self.upper().is_surely_kept(usage);
         if !is_kept || self.lower(usage).is_some_and(|limit| !limit.is_kept(usage)) {
@@ -115,8 +115,8 @@ pub(super) fn find(text: &str, name: &str) -> Result<Option<Vec<Kept>>, String> 
     line.split_whitespace().skip(1).map(Kept::parse).collect::<Result<_, _>>().map(Some)
 }
 
-/// Returns the text after the figures of a run were written into the line of `name`. Comments, other lines, tolerances,
-/// and the choice of figures in the line are kept. A new line gets all figures that are known exactly.
+/// Returns `text` with the figures of a run in the line of `name`. Comments, other lines, tolerances, and the choice of
+/// figures in the line are kept. A new line gets all figures that are known exactly.
 pub(super) fn with_line(text: &str, name: &str, usage: &Usage) -> Result<String, String> {
     let kept = match find(text, name)? {
         Some(mut kept) => {

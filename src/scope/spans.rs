@@ -71,7 +71,8 @@ impl ScopeLayer {
         self
     }
 
-    /// Stores the cell of a span inside the scope `parent`.
+    /// Stores the cell of the scope `name` inside `parent` as the cell of the span `id`. Counts the span if there is no
+    /// room.
     fn place(&self, id: &Id, parent: u32, name: &Name) {
         let cell = scopes::cell_inside(parent, name.as_bytes());
         if cell != 0 && !self.cells.set(id.into_u64(), cell) {

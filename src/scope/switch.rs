@@ -1,5 +1,5 @@
-//! Scopes that a thread enters and leaves by a key. The hooks of spans and tasks use keys, because a hook cannot keep a
-//! guard until the next hook.
+//! Scopes that a thread enters and leaves by a key. The hooks of spans and tasks use keys, because the hook that enters
+//! a scope cannot pass a guard to the hook that leaves the scope.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ use crate::recorder::scopes;
 /// exceeds the maximum depth of scopes.
 const DEPTH: usize = 32;
 
-/// The keys that the thread has entered, innermost last. Each key has the scope in which the thread was before.
+/// The keys that the thread has entered, innermost last. With each key is the scope in which the thread was before.
 struct Entered {
     depth: Cell<usize>,
     before: [Cell<(u64, u32)>; DEPTH],
@@ -33,8 +33,8 @@ pub(super) fn enter(key: u64, scope: u32) {
     });
 }
 
-/// Restores the scope in which the thread was before it entered with this key. Does nothing if the thread has not
-/// entered with this key.
+/// Restores the scope in which the thread was before it called [`enter`] with this key. Does nothing if the thread has
+/// not entered with this key.
 #[inline]
 pub(super) fn exit(key: u64) {
     ENTERED.with(|entered| {
@@ -49,8 +49,8 @@ pub(super) fn exit(key: u64) {
     });
 }
 
-/// Removes a key that is not the innermost key. The thread stays in its scope. When the thread exits with the next
-/// inner key, it returns to the scope in which it was before the removed key.
+/// Removes a key that is not the innermost key. The thread stays in its scope. The next inner key takes over the scope
+/// that was stored with the removed key.
 #[cold]
 fn exit_from_within(entered: &Entered, key: u64) {
     let depth = entered.depth.get();

@@ -18,11 +18,11 @@ mod sealed {
 }
 
 /// Makes every task of a runtime a scope, named after the place that spawned the task, such as `src/server.rs:40`.
-/// Allocations of a task while it is polled belong to its scope. Feature `tokio`.
+/// Allocations during a poll of a task belong to the task's scope. Feature `tokio`.
 ///
 /// The call sets the runtime's hooks before and after each poll. Tokio keeps one hook of each kind. A hook that the
-/// program sets later replaces the hook of this call, and then tasks are no scopes. Tokio has these hooks only if the
-/// whole program is built with `RUSTFLAGS="--cfg tokio_unstable"`. Otherwise the call does not compile, and
+/// program sets later replaces the hook of this call, and the tasks then have no scopes. Tokio has these hooks only if
+/// the whole program is built with `RUSTFLAGS="--cfg tokio_unstable"`. Otherwise the call does not compile, and
 /// [`Scope::wrap`](crate::Scope::wrap) can give the task a scope instead:
 ///
 /// ```

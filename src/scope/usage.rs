@@ -8,7 +8,7 @@ use crate::profile::{Module, Profile, Site, scope_of_address};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::{background_thread, scopes, state};
 
-/// Figures of a scope. They include the scopes nested in it.
+/// Figures of a scope, including the scopes nested in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
@@ -26,13 +26,14 @@ pub struct Usage {
     pub peak_bytes: u64,
     /// Bytes by which the true peak can exceed `peak_bytes`. 0 if only one thread has worked in the scope.
     pub peak_uncertainty_bytes: u64,
-    /// Number of blocks that the program allocated outside the scope in the same time, as far as they are booked.
+    /// Number of blocks that the program allocated outside the scope in the same time. Blocks that are not booked do
+    /// not count.
     pub outside_allocations: u64,
     /// Number of events that were lost or sampled out and may belong to the scope.
     pub lost: u64,
     /// Number of threads that allocated or freed blocks of the scope. All threads beyond the twelfth count as one. If
-    /// the scope is nested in several other scopes, the number is counted for each of these scopes, and the largest
-    /// number is returned.
+    /// the scope is nested in several other scopes, each nesting has a separate number, and the largest number is
+    /// returned.
     pub threads: u32,
 }
 
@@ -69,8 +70,7 @@ pub struct SiteUsage {
 }
 
 impl Usage {
-    /// Returns the mean figures of one of `iterations` iterations, for a benchmark. All figures are zero for zero
-    /// iterations.
+    /// Returns the figures divided by `iterations`, for a benchmark. All figures are zero if `iterations` is 0.
     pub fn per(&self, iterations: u64) -> PerIteration {
         let mean = |sum: u64| if iterations == 0 { 0.0 } else { sum as f64 / iterations as f64 };
         PerIteration {
@@ -119,7 +119,8 @@ impl Usage {
     }
 }
 
-/// Returns the figures of all scopes with this name, except scopes nested in another scope of that name.
+/// Returns the combined figures of all scopes with this name. A scope that is nested in another scope of this name is
+/// left out, because the outer scope includes its figures.
 pub(super) fn of_name(name: u64) -> Usage {
     let Some(ledger) = state::ledger() else { return Usage::default() };
     background_thread::request();
@@ -154,7 +155,7 @@ pub(super) fn allocated_and_lost(ledger: &Ledger) -> (u64, u64) {
     (counters::stats(ledger).total_blocks, lost.wrapping_add(state::lost_without_lane().total()))
 }
 
-/// Returns the sites of all scopes with this name.
+/// Returns the sites in all scopes with this name, in descending order of bytes.
 pub(super) fn sites_of_name(name: u64) -> Vec<SiteUsage> {
     let Some(ledger) = state::ledger() else { return Vec::new() };
     background_thread::request();
@@ -167,7 +168,7 @@ pub(super) fn sites_of_name(name: u64) -> Vec<SiteUsage> {
     sites
 }
 
-/// Returns the sites of one cell, including those of the scopes nested in it, and the loaded objects of the process.
+/// Returns the sites of the scope with this cell and of the scopes nested in it, and the loaded objects of the process.
 pub(super) fn sites_of_cell(cell: u32) -> (Vec<SiteUsage>, Vec<Module>) {
     let Some(ledger) = state::ledger() else { return Default::default() };
     let internal = InternalScope::enter();

@@ -13,8 +13,8 @@ pub struct Arguments {
     pub program: Vec<OsString>,
 }
 
-/// Divides the arguments `words`. `is_own` says whether a flag such as `--top` is one for reports: it returns whether a
-/// value follows the flag, or `None` if the flag is not for reports.
+/// Divides the arguments `words`. `is_own` returns `None` for a flag that is not for reports. For a flag for reports
+/// such as `--top`, `is_own` returns whether a value follows the flag.
 pub fn split(words: &[OsString], is_own: impl Fn(&str) -> Option<bool>) -> Arguments {
     let mut arguments = Arguments::default();
     let end = words.iter().position(|word| word == "--");

@@ -1,5 +1,5 @@
-//! Message for a program that already has a global allocator. The message tells the user how to wrap this allocator by
-//! heapledger.
+//! Message for a program that already has a global allocator. The message tells the user how to put heapledger around
+//! this allocator.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,9 @@ struct Allocator {
     value: String,
 }
 
-/// Returns the message for one line of the file [`CONFLICTS`](super::wrapper::CONFLICTS): package, crate, and the two
-/// crates that define an allocator. Calls `workspace`, which asks cargo for the dependencies, only if a dependency
-/// defines one of them.
+/// Returns the message for `noted`, one line of the file [`CONFLICTS`](super::wrapper::CONFLICTS). The line names the
+/// package, the crate, and the two crates that define an allocator. `workspace` asks cargo for the dependencies. It is
+/// called only if a dependency defines one of the allocators.
 pub(super) fn explain(noted: &str, workspace: impl Fn() -> Option<Project>) -> String {
     let fields: Vec<&str> = noted.split('\t').collect();
     let [package, program, owners @ ..] = &fields[..] else { return String::new() };
@@ -42,7 +42,7 @@ pub(super) fn explain(noted: &str, workspace: impl Fn() -> Option<Project>) -> S
     )
 }
 
-/// Returns the message for a package with a global allocator in its sources; `None` if it has none.
+/// Returns the message for a package with a global allocator in its sources. Returns `None` if no source defines one.
 pub(super) fn of_package(name: &str, package: &Path) -> Option<String> {
     let allocator = found(package)?;
     Some(of_program(&escaped(name), Some(allocator), package))

@@ -1,7 +1,8 @@
 //! `cargo heapledger init`: adds the dependency and the global allocator to a package, behind a cargo feature, and
 //! removes both again.
 //!
-//! Every added line has a mark, so that exactly these lines can be removed, even if other lines have changed since.
+//! In the manifest, every added line has a mark. The lines that are added to the source file are always the same. So
+//! exactly the added lines can be removed, even if other lines have changed since.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -92,8 +92,9 @@ impl Invocation {
     }
 }
 
-/// Returns two environment variables that change the cargo profile in use, so that reports have names. One sets limited
-/// debug information (lines, and names with their modules); the other keeps the symbols.
+/// Returns two environment variables that change the cargo profile in use, so that reports have names. The first
+/// variable sets limited debug information (lines, and names with their modules). The second variable keeps the
+/// symbols.
 fn profile_settings(action: Action, flags: &[OsString]) -> [(String, &'static str); 2] {
     let is_release = flags.iter().any(|word| word == "--release" || word == "-r");
     let named = flag(flags, "--profile").map(|name| name.to_string_lossy().into_owned());

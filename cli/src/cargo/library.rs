@@ -24,7 +24,7 @@ use super::project::{cargo, flag};
 use super::wrapper::{Settings, write_if_changed};
 use super::{Problem, WRAPPER_NAME};
 
-/// Source files of heapledger, each with its path and content. Empty if this executable was built without them.
+/// Source files of heapledger, each with its path and content. Empty if this executable was built without source files.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/library_files.rs"));
 
 /// Crate name of the library that takes the place of std.
@@ -50,8 +50,8 @@ pub struct Library {
 }
 
 /// Builds the library below `directory`. Of the user's cargo `flags`, only those that select the target, the
-/// configuration or the offline mode are used. Announces the first build on standard error, because it takes about a
-/// minute.
+/// configuration or the offline mode are used. The first build takes about a minute, so a line on standard error
+/// announces it.
 pub fn build(directory: &Path, flags: &[OsString], program: &Path) -> Result<Library, Problem> {
     let package = directory.join("library");
     write_package(&package).map_err(|error| Problem::Unwritable { path: package.clone(), error })?;
@@ -143,8 +143,8 @@ fn quoted(path: &Path) -> String {
     serde_json::to_string(&path.to_string_lossy()).unwrap_or_default()
 }
 
-/// Returns where a manifest finds heapledger, as a `path` or a `version`: the directory in `HEAPLEDGER_LIBRARY`, else
-/// the checkout from which this command was installed, else the registry.
+/// Returns the `path` or `version` under which a manifest finds heapledger. It is the directory in
+/// `HEAPLEDGER_LIBRARY`, else the checkout from which this command was installed, else the version in the registry.
 pub(super) fn place() -> String {
     let given = env::var_os("HEAPLEDGER_LIBRARY").filter(|path| !path.is_empty());
     let directory = given.or_else(|| option_env!("HEAPLEDGER_CHECKOUT").map(OsString::from));
@@ -194,8 +194,8 @@ fn write_package(package: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates a link to this executable in `directory`. Called by the name of the link, the executable acts as the wrapper
-/// of the compiler. Returns the path of the link.
+/// Creates a link to the executable `program` in `directory`. When the executable is called by the name of the link, it
+/// acts as the wrapper of the compiler. Returns the path of the link.
 pub(super) fn place_wrapper(directory: &Path, program: &Path) -> Result<PathBuf, Problem> {
     let wrapper = directory.join(WRAPPER_NAME);
     let place = || {

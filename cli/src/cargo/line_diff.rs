@@ -1,4 +1,4 @@
-//! Difference between two texts, one of which has only additional lines.
+//! Difference between two texts, one of which is the other text with additional lines.
 
 use std::fmt::Write;
 

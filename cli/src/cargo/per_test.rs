@@ -19,8 +19,8 @@ const CUT_NAME_BYTES: usize = 47;
 /// Figures of one test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestRow {
-    /// Whole name of the test. If several tests have names that begin with the thread's name, the thread's name with
-    /// `..`.
+    /// Whole name of the test. If the names of several tests begin with the name of the thread, the name of the thread
+    /// followed by `..`.
     pub name: String,
     /// Name of the program with the test, without the hash that cargo adds.
     pub program: String,
@@ -28,14 +28,14 @@ pub struct TestRow {
     pub blocks: u64,
     /// Number of bytes that the test's thread allocated.
     pub bytes: u64,
-    /// Number of these bytes that were not freed when the program ended.
+    /// Number of bytes in `bytes` that were not freed when the program ended.
     pub retained_bytes: u64,
     /// Number of lost events of the test's thread.
     pub lost: u64,
 }
 
-/// Returns the figures of each test of a test program. `names` are the whole names of its tests. Threads that are not
-/// the thread of a test are left out: heapledger's, the main thread, and the threads that tests start.
+/// Returns the figures of each test of a test program. `names` are the whole names of its tests. Threads that run no
+/// test are left out: heapledger's threads, the main thread, and the threads that tests start.
 pub fn rows(profile: &Profile, names: &[String]) -> Vec<TestRow> {
     let mut freed_elsewhere: HashMap<u32, i128> = HashMap::new();
     for crossing in &profile.crossings {

@@ -51,7 +51,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Returns advice to the user; `None` if there is none.
+    /// Returns advice to the user, or `None` if there is no advice for the problem.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Problem::NoCargo { .. } => "cargo must be in PATH, or CARGO must name it".to_owned(),

@@ -47,7 +47,8 @@ pub struct Target {
 }
 
 impl Project {
-    /// Runs `cargo metadata`. Of the user's cargo `flags`, passes on those that `cargo metadata` accepts.
+    /// Runs `cargo metadata`. Passes on the flags in `flags` that `cargo metadata` accepts. With `with_dependencies`,
+    /// the result has the dependencies too.
     pub fn find(flags: &[OsString], with_dependencies: bool) -> Result<Project, Problem> {
         let mut command = Command::new(cargo());
         command.args(["metadata", "--format-version", "1"]);
@@ -98,7 +99,7 @@ impl Project {
     }
 }
 
-/// Returns the cargo executable to call: the one that called this command, or else `cargo`.
+/// Returns the cargo executable to call: the value of the environment variable `CARGO`, or else `cargo`.
 pub fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
@@ -125,7 +126,7 @@ pub fn flag<'a>(flags: &'a [OsString], name: &str) -> Option<&'a OsStr> {
     None
 }
 
-/// Returns those flags that `cargo metadata` accepts too.
+/// Returns the flags in `flags` that `cargo metadata` accepts, with their values.
 fn of_metadata(flags: &[OsString]) -> Vec<OsString> {
     let valued = ["--manifest-path", "--config"].into_iter();
     let with_value = valued.filter_map(|name| Some([OsString::from(name), flag(flags, name)?.to_owned()]));

@@ -1,8 +1,8 @@
 //! Wrapper of the compiler, which adds the allocator to the programs and tests that cargo compiles.
 //!
 //! For the packages of the user's workspace, cargo calls the wrapper in place of the compiler
-//! (`RUSTC_WORKSPACE_WRAPPER`). The settings of the wrapper are in a file in its directory. Environment variables are
-//! not used for them, because another wrapper in between (sccache) can drop variables.
+//! (`RUSTC_WORKSPACE_WRAPPER`). The settings of the wrapper are in a file in its directory, not in environment
+//! variables. Another wrapper in between (such as sccache) can drop variables.
 //!
 //! The wrapper adds the arguments `--extern std=LIBRARY`. The name `std`, which every crate uses, then refers to a
 //! library that has all of std and a global allocator. The compiler always links this library, whereas it links other
@@ -25,7 +25,7 @@ pub(super) const CONFLICTS: &str = "conflicts";
 /// Settings of the wrapper, which say which arguments to add for which crates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settings {
-    /// Settings for the build of the library. All its crates get additional flags.
+    /// Settings for the build of the library. All crates in this build get additional flags.
     Library {
         /// The user's wrapper of the compiler (`RUSTC_WRAPPER`), such as sccache.
         chained: Option<OsString>,
@@ -56,8 +56,8 @@ impl Settings {
         write_if_changed(&path.with_file_name(SETTINGS), lines.join("\n").as_bytes())
     }
 
-    /// Reads the settings file of the wrapper at `path`. Returns `None` if there is none: the program was not called as
-    /// a wrapper.
+    /// Reads the settings file of the wrapper at `path`. Returns `None` if there is no such file, because the program
+    /// was then not called as a wrapper.
     pub fn read(path: &Path) -> Option<Settings> {
         let text = fs::read_to_string(path.with_file_name(SETTINGS)).ok()?;
         let mut lines = text.split('\n');
@@ -127,7 +127,7 @@ pub fn run(settings: &Settings, path: &Path, arguments: &[OsString]) -> ExitCode
     }
 }
 
-/// Runs the compiler. If it reports a second global allocator, adds a line to the file [`CONFLICTS`].
+/// Runs the compiler. If the compiler reports a second global allocator, adds a line to the file [`CONFLICTS`].
 fn watched(command: &mut Command, path: &Path) -> io::Result<ExitStatus> {
     let mut child = command.stderr(Stdio::piped()).spawn()?;
     let mut messages = BufReader::new(child.stderr.take().expect("it is piped"));
@@ -144,8 +144,8 @@ fn watched(command: &mut Command, path: &Path) -> io::Result<ExitStatus> {
     child.wait()
 }
 
-/// Adds a line to the file [`CONFLICTS`]: the package, the crate, and the two crates with an allocator from the
-/// message.
+/// Adds a line to the file [`CONFLICTS`]. The line has the package, the crate, and the two crates with an allocator,
+/// which `message` names.
 fn note(path: &Path, message: &str) -> io::Result<()> {
     let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     let name = std::env::var("CARGO_CRATE_NAME").unwrap_or_default();
@@ -196,8 +196,8 @@ fn values<'a>(arguments: &'a [OsString], flag: &'a str) -> impl Iterator<Item = 
     })
 }
 
-/// Writes a file, unless it already has this content: a newer file would make cargo build everything that depends on
-/// it.
+/// Writes a file if it does not have this content yet. A file with this content keeps its time stamp, because cargo
+/// builds everything that depends on a newer file.
 pub(super) fn write_if_changed(path: &Path, content: &[u8]) -> io::Result<()> {
     if fs::read(path).is_ok_and(|old| old == content) { Ok(()) } else { fs::write(path, content) }
 }

@@ -1,4 +1,4 @@
-//! Cache of names that were looked up for one profile, for later profiles of the same build.
+//! Cache of the names that were looked up for one profile. Later profiles of the same build use the cached names.
 
 use std::collections::HashMap;
 
@@ -24,8 +24,8 @@ pub const ADDRESSES_REMEMBERED_MAX: usize = 1 << 20;
 pub struct NameCache {
     /// Names of functions and source files. The frames in `objects` hold indices into this list.
     strings: Vec<String>,
-    /// Maps each build id to the functions at each return address, as if the object were loaded at address 0. The list
-    /// of functions is empty for an address that was looked up and has no name.
+    /// Maps each build id to the functions at each return address. The addresses are those of an object that is loaded
+    /// at address 0. The list of functions is empty for an address that was looked up and has no name.
     objects: HashMap<String, HashMap<u64, Vec<SymbolFrame>>>,
     addresses: usize,
 }
@@ -47,7 +47,8 @@ impl NameCache {
         profile.symbols.frames.retain(|_, functions| !functions.is_empty());
     }
 
-    /// Returns the cached symbols of the addresses. An address that is known to have no name has an empty list.
+    /// Returns the cached symbols of the addresses in `places`. An address that is known to have no name has an empty
+    /// list.
     fn known(&self, profile: &Profile, places: &[(u64, usize, u64)]) -> Symbols {
         let mut symbols = Symbols { strings: self.strings.clone(), ..Symbols::default() };
         for (address, module, offset) in places {
@@ -75,8 +76,8 @@ impl NameCache {
     }
 }
 
-/// Returns the distinct addresses whose names depend only on a build id, each with its module and its offset in the
-/// module.
+/// Returns the distinct addresses whose module is certain and has a build id. Each address has the index of its module
+/// and its offset in the module.
 fn places(profile: &Profile) -> Vec<(u64, usize, u64)> {
     let frames = profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied());
     let mut addresses: Vec<u64> = frames.filter(|address| scope_of_address(*address).is_none()).collect();

@@ -11,8 +11,8 @@ use super::demangle::demangled;
 use super::object_file::{Memory, ObjectFile, RAW_NAME_BYTES_MAX, Refusal, Symbol, SymbolTable};
 use heapledger::profile::INLINED_MAX;
 
-/// Maximum length of the line program of a compilation unit, in bytes. One byte can expand to a row of 24 bytes in
-/// memory.
+/// Maximum length of the line program of a compilation unit, in bytes. One byte of a line program can expand to a row
+/// of 24 bytes in memory.
 const LINE_PROGRAM_BYTES_MAX: usize = 64 << 20;
 /// Maximum sum of the lengths of the full paths of a compilation unit, in bytes.
 const UNIT_PATH_BYTES_MAX: u64 = 16 << 20;
@@ -51,8 +51,8 @@ pub(super) struct Image<'a> {
     context: Option<Context<Slice<'a>>>,
     package: Option<DwarfPackage<Slice<'a>>>,
     symbols: SymbolTable<'a>,
-    /// Directories with files of split debug information. They are searched after the directory in which the compiler
-    /// wrote the files.
+    /// Directories with files of split debug information. These directories are searched after the directory in which
+    /// the compiler wrote the files.
     split_directories: Vec<PathBuf>,
     pub(super) unused: Unused,
 }
@@ -137,10 +137,10 @@ impl<'a> Image<'a> {
         functions
     }
 
-    /// Whether the lines at an address belong to the function of the symbol there, if the compilation unit has lines
-    /// but no function for the address. They do if the unit has only line tables: such a unit lists a function only if
-    /// another function was inlined into it. They do not if the split debug information of the unit is missing, because
-    /// then all its functions are missing.
+    /// Returns whether the lines at an address belong to the function of the symbol there. Called for an address at
+    /// which the compilation unit has lines but no function. Returns `true` if the unit has only line tables, because
+    /// it then lists a function only if another function was inlined into it. Returns `false` if the split debug
+    /// information of the unit is missing, because then all its functions are missing.
     fn has_lines_of_symbols(&self, context: &Context<Slice<'a>>, address: u64) -> bool {
         let Some(unit) = self.looked_up(context.find_dwarf_and_unit(address)) else { return false };
         let is_split = unit.dwo_id.is_some() && unit.dwarf.file_type == DwarfFileType::Main;
@@ -201,7 +201,8 @@ fn path_of(bytes: &Slice<'_>) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(bytes)))
 }
 
-/// Reads the debug information of an object. Returns an error with the reason if it is unreadable or exceeds a limit.
+/// Reads the debug information of an object. Returns the reason as an error if the debug information is unreadable or
+/// exceeds a limit.
 fn debug_information<'a>(object: &ObjectFile<'a>, memory: &'a Memory) -> Result<Context<Slice<'a>>, String> {
     let mut dwarf = sections(object, memory, |id| Some(id.name()))?;
     dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
@@ -232,8 +233,8 @@ fn section<'a>(object: &ObjectFile<'a>, memory: &'a Memory, name: Option<&str>) 
     Ok(EndianSlice::new(bytes, LittleEndian))
 }
 
-/// Checks that the line programs and paths of the units stay within the limits. Reading a line program writes out the
-/// full path of each file, and in a hostile file a hundred thousand files can share a directory name of a megabyte.
+/// Checks that the line programs and paths of the units stay within the limits. A reader of a line program builds the
+/// full path of each file. In a hostile file, a hundred thousand files can share a directory name of a megabyte.
 fn check_units(dwarf: &Dwarf<Slice<'_>>) -> Result<(), String> {
     let (mut units, mut all) = (dwarf.units(), 0u64);
     while let Ok(Some(header)) = units.next() {
@@ -264,8 +265,8 @@ fn is_rust(symbol: &str) -> bool {
     symbol.starts_with("_R") || symbol.starts_with("_ZN")
 }
 
-/// Whether `name` has no module path, and occurs in `whole`, the name with the module path. Generic arguments are
-/// ignored.
+/// Whether `name` has no module path and occurs in `whole`, the name of the same function with its module path. Generic
+/// arguments are ignored.
 fn is_part_of(name: &str, whole: &str) -> bool {
     let base = name.split('<').next().unwrap_or_default();
     let base = if base.contains("closure") { "closure" } else { base };

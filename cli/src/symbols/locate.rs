@@ -1,7 +1,8 @@
 //! Search for the file with the symbols of a module.
 //!
 //! A module of a profile has a path and a build id, both from the machine that ran the program. The file at that path
-//! may have been replaced since, so it is used only if its build id equals the recorded one. If it cannot be used, or
+//! may have been replaced since, so it is used only if its build id equals the recorded one. If the module has no
+//! build id, the file at the path is used if it is older than the start of the program. If that file cannot be used, or
 //! has no line table, another file of the recorded build is searched in this order:
 //!
 //! 1. by build id, as `.build-id/xx/yyyy.debug` in the given directories and in `/usr/lib/debug`;
@@ -38,7 +39,8 @@ const DELETED: &str = " (deleted)";
 pub struct Options {
     /// Directories with separate debug files, searched before `/usr/lib/debug`.
     pub debug_directories: Vec<PathBuf>,
-    /// Directory of the dump. It is searched by build id, because copies of replaced programs may lie there.
+    /// Directory of the dump. It is searched by build id, because it may contain copies of programs that were replaced
+    /// later.
     pub dump_directory: Option<PathBuf>,
 }
 
@@ -60,11 +62,11 @@ pub(super) struct Located {
 pub(super) enum OwnFile {
     /// The path leads to the recorded file.
     Same,
-    /// The path leads to no file.
+    /// The path leads to no file, or the file cannot be opened.
     Missing,
     /// The path leads to a pipe, a device, a socket or a directory.
     NotAFile,
-    /// The file is not an object file, or cannot be opened.
+    /// The file is not an object file that can be read.
     NotAnObject,
     /// The file belongs to another build.
     Rebuilt {
@@ -210,8 +212,9 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns the path of a module on this machine. If the recorded path has no file, undoes two changes of the recorder.
-/// It wrote bytes that are not UTF-8 as `\xff`, and older versions kept the suffix ` (deleted)` of a replaced file.
+/// Returns the path of a module on this machine. If the recorded path has no file, undoes two changes of the recorder:
+/// the recorder wrote bytes that are not UTF-8 as `\xff`, and its older versions kept the suffix ` (deleted)` of a
+/// replaced file.
 fn path_here(module: &Module) -> PathBuf {
     let recorded = PathBuf::from(&module.path);
     let is_marked = module.path.ends_with(DELETED) && !module.build_id.is_empty();
@@ -277,7 +280,8 @@ fn identify(path: &Path) -> Result<Identity, Refusal> {
     })
 }
 
-/// Returns the checksum that a debug link states: the CRC-32 of the whole file.
+/// Returns the CRC-32 of the whole file, which is the checksum in a debug link. Returns `None` if the file cannot be
+/// read or is longer than [`LINKED_BYTES_MAX`].
 fn crc32_of(path: &Path) -> Option<u32> {
     let mut file = object_file::open(path).ok()?;
     if file.metadata().ok()?.len() > LINKED_BYTES_MAX {

@@ -1,11 +1,10 @@
-//! Memory mappings of object files, of which only the used pages are read, and the return of freed memory to the
-//! system.
+//! Maps object files into memory, so that only the used pages are read. Also returns freed memory to the system.
 
 use std::fs::File;
 
 use memmap2::Mmap;
 
-/// Maps a regular file. Returns `None` if it is empty, longer than `bytes_max`, or cannot be mapped.
+/// Maps a regular file. Returns `None` if the file is empty, is longer than `bytes_max`, or cannot be mapped.
 pub(super) fn map(file: &File, bytes_max: u64) -> Option<Mmap> {
     if file.metadata().ok()?.len() > bytes_max {
         return None;
@@ -15,8 +14,9 @@ pub(super) fn map(file: &File, bytes_max: u64) -> Option<Mmap> {
     unsafe { Mmap::map(file) }.ok()
 }
 
-/// Returns freed memory to the system. A lookup of names takes some tens of megabytes for a moment, which the allocator
-/// of the C library would keep. Also drops the pages of this program's code, most of which does not run again.
+/// Returns freed memory to the system. For a short time, a lookup of names takes some tens of megabytes, which the
+/// allocator of the C library would keep. Also drops the pages of this program's code, most of which does not run
+/// again.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn return_freed_memory() {
     let here = return_freed_memory as fn() as usize;
@@ -37,6 +37,6 @@ pub fn return_freed_memory() {
     }
 }
 
-/// Does nothing: only glibc's allocator is known to keep freed memory.
+/// Does nothing on this platform. Only glibc's allocator is known to keep freed memory.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn return_freed_memory() {}

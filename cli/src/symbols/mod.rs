@@ -11,9 +11,9 @@
 //!
 //! Invariants:
 //!
-//! 1. **A wrong name is worse than a missing one.** A file is used only if its build id equals the recorded one; see
-//!    `locate`. A symbol applies only to the addresses that its size covers. A name ends in `?` if another library may
-//!    have been loaded at the same address.
+//! 1. **A wrong name is worse than a missing one.** If the module has a build id, only a file with the same build id is
+//!    used; see `locate`. A symbol applies only to the addresses that its size covers. A name ends in `?` if another
+//!    library may have been loaded at the same address.
 //! 2. **A missing name is not an error.** An address stays without a name if its file is missing or stripped, or if it
 //!    lies in the `[vdso]` of the kernel or in an unnamed mapping. [`Symbols::notes`] tells the user what to do.
 //! 3. **Memory is bounded by the symbols that are found, not by the size of the files.** Files are mapped one after the
@@ -167,8 +167,8 @@ fn holders(modules: &[Module]) -> impl Fn(u64) -> Option<usize> {
 /// ([`Late::may_be_another`]).
 const UNCERTAIN: char = '?';
 
-/// Modules that the recorder found after the start of the process, such as plugins. Each has a number. Stacks that are
-/// taken after a module was found carry the module's number in the upper 16 bits of their addresses in it.
+/// Modules that the recorder found after the start of the process, such as plugins. Each module has a number. In the
+/// stacks that are taken after a module was found, the addresses in the module carry its number in their upper 16 bits.
 struct Late<'a>(Vec<&'a Module>);
 
 impl<'a> Late<'a> {
@@ -177,8 +177,9 @@ impl<'a> Late<'a> {
         Late(late.take(MODULES_MAX).collect())
     }
 
-    /// Whether the address range of `module` overlaps that of a module with a higher number, which was found later. The
-    /// number in the upper bits is ignored. An address of a stack in the overlap may belong to either module.
+    /// Whether the address range of `module` overlaps the range of a module that was found later, which has a higher
+    /// number. The comparison ignores the number in the upper bits. An address in the overlap may belong to either
+    /// module.
     fn may_be_another(&self, module: &Module) -> bool {
         let plain = |address: u64| address & ((1 << NUMBER_SHIFT) - 1);
         self.0.iter().any(|late| {
@@ -192,7 +193,8 @@ impl<'a> Late<'a> {
 /// Position of the module's number within an address, in bits from the lowest.
 const NUMBER_SHIFT: u32 = 48;
 
-/// Searches the file with the symbols of a module and opens it. Also returns the counters for the note on the module.
+/// Searches for the file with the symbols of a module and opens it. Also returns the counters for the note on the
+/// module.
 fn open<'a>(
     module: &Module,
     addresses: u64,

@@ -41,8 +41,8 @@ impl ModuleCounts {
         }
     }
 
-    /// Counts one address, with the `functions` that were found at it. `is_uncertain` says whether these may belong to
-    /// another module.
+    /// Counts one address, with the `functions` that were found at it. `is_uncertain` says whether these functions may
+    /// belong to another module.
     pub(super) fn count(&mut self, functions: &[Function], is_uncertain: bool) {
         self.named += u64::from(!functions.is_empty());
         self.uncertain += u64::from(is_uncertain && !functions.is_empty());

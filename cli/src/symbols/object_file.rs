@@ -2,8 +2,8 @@
 //! hostile.
 //!
 //! Only regular files are opened, because opening a pipe can block for ever, and opening a device can have effects.
-//! Every length and every count from a file is limited. Section names are compared in place, without a search for their
-//! end, because in a hostile file a hundred thousand sections can share one name of a hundred megabytes.
+//! Every length and every count from a file is limited. Section names are compared in place, without a search for the
+//! end of a name. In a hostile file, a hundred thousand sections can share one name of a hundred megabytes.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};

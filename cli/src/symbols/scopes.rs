@@ -1,4 +1,5 @@
-//! Names of scopes. In a stack, a scope has a frame of its kind, whose function name is the name of the scope.
+//! Names of scopes. Each scope around an allocation has a frame in the stack of the allocation. The function name of
+//! this frame contains the name of the scope.
 
 use super::image::Function;
 use super::strings::Strings;

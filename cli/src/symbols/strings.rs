@@ -13,7 +13,7 @@ pub(super) struct Strings {
 }
 
 impl Strings {
-    /// Continues the string table of `symbols`. Number 0 is the empty text.
+    /// Takes the texts out of `symbols` and continues their table. Number 0 is the empty text.
     pub(super) fn of(symbols: &mut Symbols) -> Self {
         let mut strings = Strings::default();
         if symbols.strings.first().is_none_or(|first| first.is_empty()) {

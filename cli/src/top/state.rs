@@ -1,4 +1,4 @@
-//! State of the screen, which keys change and `draw` reads.
+//! State of the screen. Key presses change the state, and `draw` reads it.
 
 use std::collections::VecDeque;
 
@@ -34,7 +34,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// Returns the next figure, in the order in which the key for sorting steps through them.
+    /// Returns the figure that ranks the rows after the key for sorting is pressed.
     pub const fn next(self) -> Order {
         match self {
             Order::Live => Order::Growth,
@@ -70,9 +70,9 @@ pub enum Key {
     Sort,
     /// Ranks by this figure.
     By(Order),
-    /// Shows the other of the two tables.
+    /// Switches between the table of sites and the table of scopes.
     Switch,
-    /// Ignores new figures, or accepts them again.
+    /// Pauses the update of the figures, or continues it.
     Pause,
 }
 
@@ -90,7 +90,7 @@ pub struct Second {
 pub struct Screen {
     /// Newest figures.
     pub live: Live,
-    /// Names of the functions of the stacks that were looked up so far.
+    /// Names that were looked up so far, for the functions in the stacks.
     pub names: LiveNames,
     /// Table on the screen.
     pub table: Table,
@@ -109,7 +109,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes over new figures; ignores them while the screen is paused.
+    /// Takes over new figures. Ignores new figures while the screen is paused.
     pub fn update(&mut self, live: Live) {
         if self.is_paused {
             return;

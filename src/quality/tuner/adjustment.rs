@@ -12,8 +12,8 @@ use crate::profile::{DataQualityMode, Degradation};
 /// Maximum number of decisions in a log. Older decisions are dropped and counted.
 pub const DECISIONS_MAX: usize = 64;
 
-/// A decision of the tuner: a new setting of one knob, or an advice to the user. Its `Display` is `name: old -> new`,
-/// the form of a [`Change`](crate::profile::Change).
+/// A decision of the tuner: a new setting of one knob, or an advice to the user. The `Display` of a new setting is
+/// `name: old -> new`, the form of a [`Change`](crate::profile::Change).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ConfigAdjustment {
@@ -130,7 +130,8 @@ pub enum Pressure {
     Slow,
     /// Events wait too long to be booked.
     Lagging,
-    /// Completeness is above the target by the hysteresis or more, and half of the budget is unused.
+    /// Completeness is 1, or above the target by at least the hysteresis. At least half of the latency budget is
+    /// unused. Events wait for at most half a second to be booked.
     Headroom,
 }
 

@@ -11,7 +11,7 @@ pub const SAMPLING_SHIFT_MIN: u32 = 10;
 /// Base-2 logarithm of the maximum mean number of bytes between sampled blocks.
 pub const SAMPLING_SHIFT_MAX: u32 = 24;
 
-/// One setting for every knob.
+/// A set of settings, one for each knob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knobs {
     /// Reaction to a full ring.
@@ -30,7 +30,7 @@ pub struct Knobs {
 }
 
 impl Knobs {
-    /// The settings of a process that chooses no setting itself, for constant contexts.
+    /// The settings of a process whose program chooses no setting, for constant contexts.
     pub const DEFAULT: Knobs = Knobs {
         mode: DataQualityMode::PerfectAccuracy,
         degradation: Degradation::Full,
@@ -55,7 +55,7 @@ impl Default for Knobs {
 /// The bounds of each knob (inclusive).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnobBounds {
-    /// The lowest level of recording that the tuner may set.
+    /// The level of recording with the least detail that the tuner may set.
     pub lowest: Degradation,
     /// Bounds of [`Knobs::sampling_shift`]. Default 10 to 24, the whole range of the knob: 1 KiB to 16 MiB.
     pub sampling_shift: (u32, u32),

@@ -1,8 +1,9 @@
-//! A tuner that adjusts heapledger's settings (*knobs*) while the process runs, and never the settings of the program.
+//! A tuner that adjusts heapledger's settings (*knobs*) while the process runs. It changes no setting of the program.
 //!
-//! The tuner reads the figures of one interval after another. The figures of an interval show a [`Pressure`]: a problem
-//! to relieve, or headroom that allows restoring. The tuner changes one knob by one step at a time, within
-//! [`KnobBounds`], because a rule that switches at a single threshold oscillates:
+//! The tuner reads the figures of one interval after another, and derives a [`Pressure`] from them. If the pressure is
+//! a problem, the tuner *relieves*: it moves a knob so that the problem becomes smaller. If there is headroom, the
+//! tuner *restores*: it moves a knob towards its original setting. A decision moves one knob by one step, within
+//! [`KnobBounds`]:
 //!
 //! ```text
 //!  stats ─► which pressure?   ─► seen often enough? ─► out of cooldown? ─► one step of one knob ─► log
@@ -13,16 +14,16 @@
 //!                       half of the budget unused
 //! ```
 //!
-//! Measures against oscillation:
+//! A rule with a single threshold would make the knobs swing back and forth. Four measures prevent this oscillation:
 //!
 //! * **Hysteresis.** The tuner relieves if latency is above the budget, and restores if latency is below half of the
-//!   budget. This factor of two is as large as one step of a knob.
+//!   budget. The factor of two between these limits is as large as one step of a knob.
 //! * **Confirmation.** One bad interval changes nothing.
 //! * **Cooldown.** After a change, the next change waits for [`COOLDOWN_NS`], so that no decision uses figures from
 //!   before the change.
 //! * **Patience.** A step of restoring is a failure if relief follows within [`RELAPSE_NS`]. Each failure doubles the
-//!   number of calm intervals before the next such step, up to [`PATIENCE_MAX`]. The number is reset when all knobs
-//!   have their original settings.
+//!   number of intervals with headroom that the tuner awaits before the next step of restoring, up to [`PATIENCE_MAX`].
+//!   The number is reset when all knobs have their original settings.
 //!
 //! The tuner reads no clock, because the figures contain the time. The tuner assumes that the caller carries out its
 //! decisions. If the caller cannot carry out a decision, it passes the real settings to [`AutoTuner::set_knobs`]. If
@@ -103,8 +104,8 @@ impl AutoTuner {
         Self::with_knobs(target, budget, Knobs::DEFAULT, KnobBounds::DEFAULT)
     }
 
-    /// Returns a tuner that starts from `knobs` and never leaves `bounds`. It restores `knobs` when the pressure is
-    /// gone.
+    /// Returns a tuner that starts from `knobs` and keeps every knob within `bounds`. The tuner restores `knobs` when
+    /// there is headroom.
     pub fn with_knobs(
         target: f64,
         budget: Duration,
@@ -134,7 +135,8 @@ impl AutoTuner {
         })
     }
 
-    /// Decides on the figures of an interval. Sets at most one knob, and none in the cooldown.
+    /// Decides on the figures of an interval, and returns the decision. Sets at most one knob. Sets none if the last
+    /// change was less than [`COOLDOWN_NS`] ago.
     pub fn optimize(&mut self, stats: &TrackingStats) -> ConfigAdjustment {
         let goal = Goal {
             completeness: self.target_completeness,
@@ -157,8 +159,8 @@ impl AutoTuner {
         adjustment
     }
 
-    /// Returns the decision if no step of restoring is possible. Either every knob has its original setting, or a knob
-    /// waits for a condition.
+    /// Returns the decision if there is headroom but no step of restoring is possible. If every knob has its original
+    /// setting, returns `IncreaseThroughput`, otherwise `Maintain`.
     fn at_rest(&self) -> ConfigAdjustment {
         if self.knobs == self.home {
             ConfigAdjustment::IncreaseThroughput
@@ -227,14 +229,15 @@ impl AutoTuner {
         Ok(())
     }
 
-    /// Sets the knobs to settings that the program has chosen. The tuner later restores these settings.
+    /// Sets the knobs to settings that the program has chosen. The tuner later restores these settings. Returns the
+    /// same errors as [`AutoTuner::set_knobs`].
     pub fn set_home(&mut self, knobs: Knobs) -> Result<(), InvalidSetting> {
         self.set_knobs(knobs)?;
         self.home = knobs;
         Ok(())
     }
 
-    /// Returns the log of decisions, with their figures. An interval without a decision is not in the log.
+    /// Returns the log of decisions, with the figures that led to them. The decision `Maintain` is not logged.
     pub fn log(&self) -> &DecisionLog {
         &self.log
     }

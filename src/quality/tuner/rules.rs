@@ -1,8 +1,8 @@
 //! The rules that select the knob to adjust under a [`Pressure`].
 //!
 //! Relief begins with the cheapest remedy: memory (larger rings), then processor time of the background thread, then a
-//! stricter mode, then less detail. Restoring goes in the opposite order. Each step changes one knob by a factor of two
-//! or by one level, so that the next figures show the effect.
+//! stricter mode, then less detail. Restoring begins with detail, then the mode, the rings, and the background thread.
+//! Each step changes one knob by a factor of two or by one level, so that the next figures show the effect.
 
 use super::adjustment::{ConfigAdjustment, Pressure};
 use super::knobs::{KnobBounds, Knobs};
@@ -11,13 +11,13 @@ use crate::profile::{DataQualityMode, Degradation, LossReason};
 use crate::quality::cause::EVENTS_PER_WAIT_MIN;
 use crate::quality::ring_size::RING_SEGMENT_WORDS;
 
-/// Minimum number of events of an interval for a judgement of loss and latency.
+/// Minimum number of events of an interval whose loss and latency are judged.
 pub(super) const EVENTS_MIN: u64 = 1_000;
-/// Distance above the target, as a share, at which completeness allows restoring. A completeness of 1 always allows
-/// restoring.
+/// Minimum distance of completeness above the target, as a share, at which the tuner may restore. A completeness of 1
+/// is always sufficient.
 const HYSTERESIS: f64 = 0.005;
 /// Maximum 99th percentile of the latency, as a multiple of the budget. The multiple is high because about one event in
-/// a hundred takes the slow path.
+/// a hundred takes the slow path, so the 99th percentile is a duration of the slow path.
 const P99_BUDGETS: f64 = 20.0;
 /// Maximum age of the oldest event in flight, in nanoseconds: one second.
 const LAG_NS_MAX: u64 = 1_000_000_000;
@@ -59,8 +59,8 @@ fn latency_in_budgets(stats: &TrackingStats, goal: &Goal) -> f64 {
     (if mean < p99 { p99 } else { mean }) / goal.budget_ns
 }
 
-/// Returns one step against a pressure. Returns `Maintain` if no knob affects the pressure, and `ReduceConcurrency` if
-/// every knob that affects the pressure is at its bound.
+/// Returns one step against a pressure. Returns `Maintain` if no knob affects the pressure. If every knob that affects
+/// the pressure is at its bound, returns `Maintain` for `Lagging`, and `ReduceConcurrency` for the other pressures.
 pub(super) fn relieve(
     pressure: Pressure,
     stats: &TrackingStats,
@@ -125,8 +125,8 @@ fn shed_less(
     step.or_else(|| stricter.map(|mode| set_mode(knobs, mode))).or_else(|| degrade(knobs, bounds))
 }
 
-/// Returns one step back towards `home`. Returns `None` if every knob has its setting in `home`, or if only the rings
-/// could still change and smaller rings would be more than half full.
+/// Returns one step back towards `home`, or `None` if no step is possible. Rings shrink only if the smaller rings would
+/// be at most half full.
 pub(super) fn restore(
     stats: &TrackingStats,
     knobs: &Knobs,
@@ -156,7 +156,8 @@ fn set_mode(knobs: &Knobs, to: DataQualityMode) -> ConfigAdjustment {
     ConfigAdjustment::SetMode { from: knobs.mode, to }
 }
 
-/// Returns one level less detail, or twice the distance between samples if blocks are sampled.
+/// Returns the step to one level less detail. If blocks are sampled, returns the step to twice as many bytes between
+/// samples instead, as long as the bounds allow it. Returns `None` at the lowest level.
 fn degrade(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
     let from = knobs.degradation;
     let next = match from {
@@ -174,7 +175,8 @@ fn degrade(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
     (next > from && next <= bounds.lowest).then_some(ConfigAdjustment::SetDegradation { from, to: next })
 }
 
-/// Returns one level more detail, or half the distance between samples, up to the setting in `home`.
+/// Returns the step to one level more detail, or to half as many bytes between samples. Returns `None` if
+/// there is no such step towards `home`.
 fn upgrade(knobs: &Knobs, home: &Knobs) -> Option<ConfigAdjustment> {
     let from = knobs.degradation;
     let from_shift = knobs.sampling_shift;
@@ -201,7 +203,8 @@ fn smaller_rings(knobs: &Knobs, least: u32) -> Option<ConfigAdjustment> {
     (from > least).then(|| ConfigAdjustment::SetRingSegments { from, to: (from / 2).max(least) })
 }
 
-/// Returns a step by which rings are booked earlier: first at a lower fill, then more often.
+/// Returns a step after which rings are booked earlier: at a lower fill, or more often if the fill is at its bound.
+/// Returns `None` if both knobs are at their bounds.
 fn drain_sooner(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
     let from_words = knobs.drain_threshold_words;
     if from_words > bounds.drain_threshold_words.0 {
